@@ -1,0 +1,88 @@
+"""Every field there is, with what it does. The other configs start from this one and say only what they change.
+
+    python main.py --config=configs/default.py --workdir=runs/default
+
+Any field can be set on the command line: `--config.train.steps=100 --config.data.size='(64,96)'`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 0  # of the weights, the noise and the order of the data
+    config.method = "ddpm"  # ddpm
+
+    config.data = data = ConfigDict()
+    data.source = "auto"  # auto | polycrystal | folder
+    data.root = ""  # folder of class folders; '' = the built-in polycrystals
+    data.size = (64, 64)  # height, width in px that the model sees
+    data.channels = 3  # 3 = RGB, 1 = grey
+    data.resample = "crop"  # crop = random crops at native step | nearest | area = fit the short side, then crop | stretch
+    data.pad = "reflect"  # pictures smaller than size: reflect | refuse
+    data.augment = True  # flips and quarter turns that keep the pictures true (see symmetry)
+    data.symmetry = "all"  # of the process: all | orthotropic | monoclinic | none, or one per class: 'Shear=monoclinic,Tension=orthotropic'
+    data.ipf_direction = "Z"  # direction that the IPF colours show: X | Y | Z | '' = not an IPF map
+    data.filename_pattern = ""  # regex; its named groups become conditions or the split group
+    data.conditions = ()  # names of the continuous conditions, from filename_pattern or the polycrystals' descriptors
+    data.split_by = ""  # name of the pattern's group that a split keeps together; '' = every file for itself
+    data.holdout = 0.1  # share of the groups kept out of training; at least one, never all of a class
+    data.on_bad_file = "raise"  # raise | skip (counted and listed by --mode=inspect)
+    data.count = 10000  # polycrystal: how many different pictures there are
+    data.workers = 4  # threads that decode and augment
+
+    config.model = model = ConfigDict()
+    model.channels = (64, 128, 256)  # per level; each level halves height and width
+    model.blocks_per_level = 2  # residual blocks
+    model.attention_levels = (False, False, True)  # self-attention after each block of a level
+    model.mid_attention = True  # self-attention between the two blocks of the middle
+    model.head_dim = 64  # channels per attention head
+    model.norm_groups = 32  # groups of every GroupNorm; divides every level's channels
+    model.dropout = 0.0
+    model.dtype = "float32"  # float32 | bfloat16: inside the network; parameters stay float32
+    model.remat = (False, False, False)  # per level: recompute activations in the backward pass, to save memory
+
+    config.diffusion = diffusion = ConfigDict()
+    diffusion.timesteps = 1000
+    diffusion.schedule = "linear"  # linear | cosine
+    diffusion.beta_start = 1e-4  # linear only
+    diffusion.beta_end = 0.02  # linear only
+    diffusion.prediction = "eps"  # eps | x0 | v
+    diffusion.loss = "mse"
+    diffusion.weighting = "uniform"
+    diffusion.condition_dropout = 0.1  # share of the labels, and of each condition, hidden in training
+
+    config.train = train = ConfigDict()
+    train.steps = 100_000  # updates
+    train.schedule_steps = 0  # end of the learning-rate schedule; 0 = train.steps of the first start
+    train.batch_size = 16  # global
+    train.learning_rate = 2e-4
+    train.lr_schedule = "cosine"  # cosine | constant, after the warm-up
+    train.warmup_steps = 500
+    train.weight_decay = 0.01  # AdamW; kernels and tables only
+    train.clip_norm = 1.0  # global gradient norm; 0 = off
+    train.ema_decay = 0.9999
+    train.accumulate = 1  # micro-batches summed into one update
+    train.log_every = 100
+    train.sample_every = 5000  # a grid of the same seeds; 0 = never
+    train.eval_every = 1000  # held-out loss; 0 = never
+    train.checkpoint_every = 1000
+    train.keep = 3  # newest checkpoints kept, beside the best
+
+    config.sample = sample = ConfigDict()
+    sample.sampler = "ancestral"  # ancestral | ddim
+    sample.steps = 1000  # of the sampler, diffusion.timesteps at most
+    sample.eta = 0.0  # ddim: 0 = deterministic, 1 = ancestral
+    sample.clip = True  # clip the predicted x0 to [-1, 1]
+    sample.guidance = 1.0  # classifier-free guidance; 1 = off
+    sample.num = 16
+    sample.batch_size = 16  # per device
+    sample.seed = 0
+    sample.label = ""  # class by name or number; '' = every class in turn
+    sample.condition = ""  # JSON text: '{"grain_diameter": 12}'
+    sample.name = "default"  # of the folder under samples/
+
+    config.mesh = mesh = ConfigDict()
+    mesh.data = -1  # devices along the batch; -1 = all that fsdp leaves
+    mesh.fsdp = 1  # devices that share parameters, EMA and optimizer state
+    return config

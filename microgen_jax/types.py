@@ -1,0 +1,87 @@
+"""What flows between the rooms: records, batches, conditions, and the shapes that a source, a denoiser and a method have."""
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+Params = Any  # a tree of arrays
+Metrics = dict[str, Array]
+
+
+class UserError(Exception):
+    """What a person did wrong, said in one line that names the thing and the mend. `main` prints it and exits with 2."""
+
+
+class Record(NamedTuple):
+    """One picture as its file has it.
+
+    Attributes:
+      image: uint8, uint16 or float32 [H, W, C]; integers span their type, floats lie in [0, 1].
+      label: index into the sorted class names.
+      condition: float32 [K], in the units of the file names, lists or metadata; NaN where it is not known.
+      group: what a split must keep on one side (specimen, series, scan, file).
+    """
+
+    image: np.ndarray
+    label: int
+    condition: np.ndarray
+    group: str
+
+
+class Batch(NamedTuple):
+    """What a training step eats.
+
+    Attributes:
+      image: float32 [B, H, W, C] in [-1, 1].
+      label: int32 [B].
+      condition: float32 [B, K], standardised; NaN where it is not known.
+    """
+
+    image: Any
+    label: Any
+    condition: Any
+
+
+class Condition(NamedTuple):
+    """What a denoiser is told about the pictures it is to make.
+
+    Attributes:
+      label: int32 [B]; the number of classes itself stands for "no class".
+      value: float32 [B, K], standardised; NaN stands for "not given".
+    """
+
+    label: Any
+    value: Any
+
+
+class Source(Protocol):
+    """Random access to records; holds an index and no pictures."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Record: ...
+
+
+class Denoiser(Protocol):
+    """A network as a plain function; whether it gives eps, x0 or v is the caller's to know."""
+
+    def __call__(
+        self, xt: Float[Array, "B H W C"], t: Int[Array, "B"], cond: Condition
+    ) -> Float[Array, "B H W C"]: ...
+
+
+class Method(Protocol):
+    """Something that can be trained: pure functions of arrays, jitted by the training room.
+
+    `state` is a `training.state.TrainState`; `keys` are typed PRNG keys, one an image.
+    """
+
+    def init(self, key: jax.Array) -> Any: ...
+
+    def train_step(self, state: Any, batch: Batch, key: jax.Array) -> tuple[Any, Metrics]: ...
+
+    def eval_step(self, params: Params, batch: Batch, key: jax.Array) -> Metrics: ...
+
+    def generate(self, params: Params, keys: jax.Array, cond: Condition) -> Float[Array, "B H W C"]: ...
