@@ -18,13 +18,15 @@ def get_config() -> ConfigDict:
     data.root = ""  # folder of class folders; '' = the built-in polycrystals
     data.size = (64, 64)  # height, width in px that the model sees
     data.channels = 3  # 3 = RGB, 1 = grey
-    data.resample = "crop"  # crop = random crops at native step | nearest | area = fit the short side, then crop | stretch
+    data.resample = "crop"  # crop at native step | nearest | area = fit the short side, then crop | stretch
     data.pad = "reflect"  # pictures smaller than size: reflect | refuse
     data.augment = True  # flips and quarter turns that keep the pictures true (see symmetry)
-    data.symmetry = "all"  # of the process: all | orthotropic | monoclinic | none, or one per class: 'Shear=monoclinic,Tension=orthotropic'
+    data.symmetry = (
+        "all"  # of the process: all | orthotropic | monoclinic | none, or 'Shear=none,Tension=all'
+    )
     data.ipf_direction = "Z"  # direction that the IPF colours show: X | Y | Z | '' = not an IPF map
     data.filename_pattern = ""  # regex; its named groups become conditions or the split group
-    data.conditions = ()  # names of the continuous conditions, from filename_pattern or the polycrystals' descriptors
+    data.conditions = ()  # names of the continuous conditions, from filename_pattern or the polycrystals
     data.split_by = ""  # name of the pattern's group that a split keeps together; '' = every file for itself
     data.holdout = 0.1  # share of the groups kept out of training; at least one, never all of a class
     data.on_bad_file = "raise"  # raise | skip (counted and listed by --mode=inspect)
@@ -40,7 +42,7 @@ def get_config() -> ConfigDict:
     model.norm_groups = 32  # groups of every GroupNorm; divides every level's channels
     model.dropout = 0.0
     model.dtype = "float32"  # float32 | bfloat16: inside the network; parameters stay float32
-    model.remat = (False, False, False)  # per level: recompute activations in the backward pass, to save memory
+    model.remat = (False, False, False)  # per level: save memory, recompute in the backward pass
 
     config.diffusion = diffusion = ConfigDict()
     diffusion.timesteps = 1000
@@ -65,7 +67,9 @@ def get_config() -> ConfigDict:
     train.accumulate = 1  # micro-batches summed into one update
     train.log_every = 100
     train.sample_every = 5000  # a grid of the same seeds; 0 = never
+    train.sample_num = 16  # pictures in that grid
     train.eval_every = 1000  # held-out loss; 0 = never
+    train.eval_num = 512  # held-out pictures that it is taken over; 0 = all
     train.checkpoint_every = 1000
     train.keep = 3  # newest checkpoints kept, beside the best
 
@@ -80,6 +84,7 @@ def get_config() -> ConfigDict:
     sample.seed = 0
     sample.label = ""  # class by name or number; '' = every class in turn
     sample.condition = ""  # JSON text: '{"grain_diameter": 12}'
+    sample.checkpoint = "newest"  # newest | best (by held-out loss) | a step
     sample.name = "default"  # of the folder under samples/
 
     config.mesh = mesh = ConfigDict()

@@ -1,6 +1,6 @@
-"""What flows between the rooms: records, batches, conditions, and the shapes that a source, a denoiser and a method have."""
+"""What flows between the rooms: records, batches, conditions; and what a source, a denoiser and a method are."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ Metrics = dict[str, Array]
 
 
 class UserError(Exception):
-    """What a person did wrong, said in one line that names the thing and the mend. `main` prints it and exits with 2."""
+    """What a person did wrong, in one line that names the thing and the mend; `main` prints it and exits with 2."""
 
 
 class Record(NamedTuple):
@@ -56,6 +56,7 @@ class Condition(NamedTuple):
     value: Any
 
 
+@runtime_checkable
 class Source(Protocol):
     """Random access to records; holds an index and no pictures."""
 
@@ -64,6 +65,7 @@ class Source(Protocol):
     def __getitem__(self, index: int) -> Record: ...
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """A network as a plain function; whether it gives eps, x0 or v is the caller's to know."""
 
@@ -72,6 +74,7 @@ class Denoiser(Protocol):
     ) -> Float[Array, "B H W C"]: ...
 
 
+@runtime_checkable
 class Method(Protocol):
     """Something that can be trained: pure functions of arrays, jitted by the training room.
 
@@ -82,6 +85,8 @@ class Method(Protocol):
 
     def train_step(self, state: Any, batch: Batch, key: jax.Array) -> tuple[Any, Metrics]: ...
 
-    def eval_step(self, params: Params, batch: Batch, key: jax.Array) -> Metrics: ...
+    def eval_step(
+        self, params: Params, batch: Batch, mask: Float[Array, "B"], rows: Int[Array, "B"]
+    ) -> Metrics: ...
 
     def generate(self, params: Params, keys: jax.Array, cond: Condition) -> Float[Array, "B H W C"]: ...

@@ -1,0 +1,19 @@
+"""The modes of `main.py`, one file each."""
+
+from collections.abc import Callable
+
+from microgen_jax.commands.command_line import Request
+from microgen_jax.commands.inspect import inspect
+from microgen_jax.commands.sample import sample
+from microgen_jax.commands.train import train
+
+MODES: dict[str, Callable[[Request], None]] = {"train": train, "sample": sample, "inspect": inspect}
+
+
+def run(mode: str, request: Request) -> None:
+    """Does what was asked.
+
+    Raises:
+      UserError: what the person did wrong.
+    """
+    MODES[mode](request)

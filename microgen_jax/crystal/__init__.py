@@ -1,0 +1,1 @@
+"""Crystallography and grain geometry: numpy, scipy and h5py only."""

@@ -1,0 +1,168 @@
+"""From the command line to a request; whatever a person mistyped ends in one line and status 2."""
+
+import difflib
+import re
+import runpy
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from absl import flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from microgen_jax.types import UserError
+
+_OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
+_CONFIG = re.compile(r"--?config(?:=(.*))?")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for.
+
+    Attributes:
+      config: the config file's values with the overrides applied.
+      overrides: `{'train.steps': 100}`, the fields set on the command line.
+      has_config: whether a config file was named; if not, `config` is the default one.
+      workdir: the run's folder, or None where none was named.
+    """
+
+    config: ConfigDict
+    overrides: dict[str, Any]
+    has_config: bool
+    workdir: Path | None
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Prints a `UserError` as one line on standard error and exits with 2."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """', did you mean "x"?' where some known word is near, else ''."""
+    close = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def parse(argv: list[str], default: Path) -> list[str]:
+    """absl's flags, parsed; a stand-in for `app.parse_flags_with_usage`.
+
+    Args:
+      argv: the command line, program first.
+      default: the config file that is read where none is named, and whose fields every config must have.
+
+    Returns:
+      The arguments that are no flags, program first.
+
+    Raises:
+      UserError: a flag, a field or a value that cannot be.
+    """
+    argv = _joined(argv)
+    named = [match[1] for arg in argv if (match := _CONFIG.fullmatch(arg))]
+    if not named:
+        argv = [argv[0], f"--config={default}", *argv[1:]]
+    if not {"--help", "-help", "--helpfull", "--helpshort", "-h"} & set(argv):
+        fields = _fields(_load(default))
+        _check_config(named[-1] if named else str(default), fields)
+        _check_overrides(argv, fields)
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as fault:
+        raise UserError(_absl_message(fault)) from fault
+    except (TypeError, ValueError) as fault:
+        raise UserError(f"a --config override has the wrong type: {fault}") from fault
+    if flags.FLAGS["verbosity"].using_default_value:
+        flags.FLAGS.verbosity = logging.WARNING
+    return rest
+
+
+def request(argv: list[str], config: flags.FlagHolder, workdir: str, default: Path) -> Request:
+    """What the parsed flags ask for; naming the default config is naming none.
+
+    Raises:
+      UserError: arguments that are no flags.
+    """
+    if len(argv) > 1:
+        raise UserError(
+            f"unexpected argument {argv[1]!r}; every option starts with --, as in --workdir=runs/mine"
+        )
+    flag = flags.FLAGS[config.name]
+    overrides = dict(config_flags.get_override_values(flag))
+    has_config = Path(config_flags.get_config_filename(flag)) != default
+    return Request(config.value, overrides, has_config, Path(workdir).expanduser() if workdir else None)
+
+
+def _joined(argv: list[str]) -> list[str]:
+    """`--config x` as `--config=x`."""
+    joined: list[str] = []
+    for arg in argv:
+        if joined and joined[-1] in ("--config", "-config"):
+            joined[-1] += f"={arg}"
+        else:
+            joined.append(arg)
+    if joined[-1] in ("--config", "-config"):
+        raise UserError("--config needs a file, as in --config=configs/ipf128.py")
+    return joined
+
+
+def _load(path: Path) -> ConfigDict:
+    try:
+        return runpy.run_path(str(path))["get_config"]()
+    except KeyError as fault:
+        raise UserError(
+            f"--config={path}: the file has no get_config(); see configs/quickstart.py"
+        ) from fault
+    except Exception as fault:
+        raise UserError(f"--config={path} fails with {type(fault).__name__}: {fault}") from fault
+
+
+def _fields(config: ConfigDict, prefix: str = "") -> list[str]:
+    names = []
+    for name, value in config.items():
+        inner = isinstance(value, ConfigDict)
+        names += _fields(value, f"{prefix}{name}.") if inner else [prefix + name]
+    return names
+
+
+def _check_config(name: str, fields: list[str]) -> None:
+    path = Path(name)
+    if not path.is_file():
+        there = [str(p) for p in sorted(Path("configs").glob("*.py"))]
+        raise UserError(f"--config={name}: no such file{nearest(name, there)}; there are: {', '.join(there)}")
+    config = _load(path)
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config={name}: get_config() must return an ml_collections.ConfigDict")
+    own = _fields(config)
+    for field in own:
+        if field not in fields:
+            raise UserError(f"--config={name}: there is no field {field}{nearest(field, fields)}")
+    missing = [field for field in fields if field not in own]
+    if missing:
+        raise UserError(
+            f"--config={name} lacks {missing[0]}; start from default.get_config() and change fields"
+        )
+
+
+def _check_overrides(argv: list[str], fields: list[str]) -> None:
+    for arg in argv[1:]:
+        match = _OVERRIDE.match(arg)
+        if match and match[1] not in fields:
+            sections = sorted({field.split(".")[0] for field in fields})
+            raise UserError(
+                f"--config.{match[1]}: there is no such field{nearest(match[1], fields)}"
+                if match[1].split(".")[0] not in sections or "." in match[1]
+                else f"--config.{match[1]} is a group of fields; set one of them, as in --config.train.steps=100"
+            )
+
+
+def _absl_message(fault: flags.Error) -> str:
+    message = " ".join(str(fault).split())
+    return message.replace("Unknown command line flag", "there is no flag")

@@ -1,0 +1,63 @@
+"""Drawing any number of pictures in batches of one compiled shape; picture i of a seed is always the same."""
+
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from microgen_jax.evaluation import figures
+from microgen_jax.training import mesh as meshes
+from microgen_jax.types import Condition, Method, Params
+
+Generate = Callable[[Params, Array, Condition], Array]
+
+
+def image_keys(seed: int, indices: Int[np.ndarray, "B"]) -> Key[Array, "B"]:
+    """A key an image: a function of the seed and the image's index alone."""
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(seed), jnp.asarray(indices))
+
+
+def compiled(method: Method, mesh: Mesh) -> Generate:
+    """`method.generate` with the batch over all devices of the mesh, and the pictures back on each of them."""
+    rows = meshes.by_rows(mesh)
+    return jax.jit(method.generate, in_shardings=(None, rows, rows), out_shardings=meshes.replicated(mesh))
+
+
+def draw(
+    generate: Generate,
+    params: Params,
+    label: Int[np.ndarray, "N"],
+    value: Float[np.ndarray, "N K"],
+    *,
+    seed: int,
+    batch_size: int,
+) -> Iterator[UInt8[np.ndarray, "B H W C"]]:
+    """Draws picture i with `label[i]` and `value[i]`, batch by batch; the last batch is padded and then cut.
+
+    Args:
+      generate: from `compiled`.
+      params: the averaged parameters.
+      label: class of each picture; the number of classes stands for "no class".
+      value: standardised conditions of each picture, float32; NaN = not given.
+      seed: of the pictures.
+      batch_size: over all devices.
+    """
+    for start in range(0, len(label), batch_size):
+        indices = np.arange(start, start + batch_size)
+        rows = np.minimum(indices, len(label) - 1)
+        cond = Condition(label[rows].astype(np.int32), value[rows].astype(np.float32))
+        images = generate(params, image_keys(seed, indices), cond)
+        yield figures.to_uint8(jax.device_get(images))[: len(label) - start]
+
+
+def in_turn(num: int, num_classes: int) -> Int[np.ndarray, "N"]:
+    """Every class in turn."""
+    return np.arange(num, dtype=np.int32) % num_classes
+
+
+def not_given(num: int, num_conditions: int) -> Float[np.ndarray, "N K"]:
+    """No condition at all."""
+    return np.full((num, num_conditions), np.nan, np.float32)

@@ -1,0 +1,176 @@
+"""A trained run as an object that draws pictures; reads `config.json` and a checkpoint, never a config file."""
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from microgen_jax import methods
+from microgen_jax.commands import drawing, record
+from microgen_jax.commands.record import Resolved
+from microgen_jax.training import checkpoint, compilation
+from microgen_jax.training import mesh as meshes
+from microgen_jax.training.checkpoint import Checkpoints
+from microgen_jax.types import Params, UserError
+
+
+class Generator:
+    """Draws microstructures from a trained model.
+
+    Attributes:
+      config: as the run was trained, with the `sample` part that this generator uses.
+      resolved: classes, conditions and channels.
+      step: of the checkpoint.
+    """
+
+    def __init__(self, config: ConfigDict, resolved: Resolved, params: Params, step: int, mesh, method):
+        self.config, self.resolved, self.step = config, resolved, step
+        self._params, self._mesh = params, mesh
+        self._generate = drawing.compiled(method, mesh)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.resolved.classes
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        return self.resolved.conditions
+
+    def sample(
+        self,
+        num: int,
+        *,
+        label: str | int | None = None,
+        condition: Mapping[str, float] | None = None,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Draws pictures; picture i of a seed is the same whatever `num` is.
+
+        Args:
+          num: how many.
+          label: a class by name or number; None takes every class in turn.
+          condition: values by name, in the data's units; what is left out is left to the model.
+          seed: of the pictures.
+
+        Returns:
+          uint8 [num, H, W, C].
+
+        Raises:
+          UserError: no such class or condition, or nothing to draw.
+        """
+        if num < 1:
+            raise UserError(f"sample.num={num} must be at least 1")
+        labels = self.labels(num, label)
+        return np.concatenate(list(self.batches(labels, condition, seed)))
+
+    def batches(
+        self, labels: np.ndarray, condition: Mapping[str, float] | None, seed: int
+    ) -> Iterator[np.ndarray]:
+        """As `sample`, with the class of every picture given, a batch at a time."""
+        row = self.standardised(condition or {})
+        return drawing.draw(
+            self._generate,
+            self._params,
+            labels,
+            np.tile(row, (len(labels), 1)),
+            seed=seed,
+            batch_size=self.config.sample.batch_size * self._mesh.size,
+        )
+
+    def labels(self, num: int, label: str | int | None = None) -> np.ndarray:
+        """int32 [num]: the class asked for, or every class in turn.
+
+        Raises:
+          UserError: the class does not exist; lists those that do.
+        """
+        classes = self.classes
+        if label is None or label == "":
+            return drawing.in_turn(num, len(classes))
+        if label in classes:
+            index = classes.index(label)
+        elif str(label).isdecimal() and int(label) < len(classes):
+            index = int(label)
+        else:
+            close = difflib.get_close_matches(str(label), classes, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UserError(f"label {label!r} does not exist{hint}; there are: {', '.join(classes)}")
+        return np.full(num, index, np.int32)
+
+    def standardised(self, condition: Mapping[str, float]) -> np.ndarray:
+        """float32 [K]: the values in units of the training data's spread; NaN where nothing was asked.
+
+        Raises:
+          UserError: an unknown name, or a value that is no finite number.
+        """
+        for name, value in condition.items():
+            if name not in self.conditions:
+                known = ", ".join(self.conditions) or "none; this model was trained without any"
+                raise UserError(f"condition {name!r} does not exist; there are: {known}")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise UserError(f"condition {name}={value!r} must be a finite number")
+        mean, std = np.array(self.resolved.mean), np.array(self.resolved.std)
+        asked = np.array([condition.get(name, np.nan) for name in self.conditions])
+        return ((asked - mean) / std).astype(np.float32)
+
+
+def open_run(config: ConfigDict, resolved: Resolved, workdir: Path) -> Generator:
+    """A generator from a run's configuration (with the `sample` and `mesh` parts to use) and its checkpoints.
+
+    Raises:
+      UserError: no checkpoint, or one that does not fit.
+    """
+    method = methods.build(
+        config,
+        channels=resolved.channels,
+        num_classes=len(resolved.classes),
+        num_conditions=len(resolved.conditions),
+    )
+    mesh = meshes.make_mesh(config.mesh.data, config.mesh.fsdp)
+    compilation.use_compile_cache()
+    if not (workdir / "checkpoints").is_dir():
+        raise UserError(f"--workdir={workdir} holds no checkpoint yet; train it first")
+    checkpoints = Checkpoints(workdir, read_only=True)
+    try:
+        step = _choose(checkpoints, config.sample.checkpoint, workdir)
+        shapes = jax.eval_shape(method.init, jax.random.key(0))
+        target = checkpoint.abstract(shapes, meshes.parameter_shardings(shapes, mesh))
+        params = checkpoints.restore_ema(step, target)
+    finally:
+        checkpoints.close()
+    return Generator(config, resolved, params, step, mesh, method)
+
+
+def _choose(checkpoints: Checkpoints, which: str, workdir: Path) -> int:
+    steps = checkpoints.steps()
+    if not steps:
+        raise UserError(f"--workdir={workdir} holds no checkpoint yet; train it first")
+    named = {"newest": checkpoints.newest(), "best": checkpoints.best()}
+    if which in named:
+        return named[which]
+    if which.isdecimal() and int(which) in steps:
+        return int(which)
+    there = ", ".join(map(str, steps))
+    raise UserError(f"sample.checkpoint={which!r} does not exist: use newest, best or one of {there}")
+
+
+def load(workdir: str | Path, **sample: object) -> Generator:
+    """Opens a trained run.
+
+    Args:
+      workdir: the run's folder.
+      **sample: fields of `config.sample` to change, such as `sampler="ddim", steps=50`.
+
+    Raises:
+      UserError: no run, no checkpoint, or a field that does not exist.
+    """
+    workdir = Path(workdir)
+    run = record.read(workdir)
+    for name, value in sample.items():
+        if name not in run.config.sample:
+            raise UserError(f"sample.{name} does not exist; there are: {', '.join(run.config.sample)}")
+        run.config.sample[name] = value
+    return open_run(run.config, run.resolved, workdir)

@@ -1,0 +1,154 @@
+"""`config.json`: what a run was asked to do, and what was resolved when it started."""
+
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from microgen_jax.commands import settings
+from microgen_jax.data import Dataset
+from microgen_jax.training import files
+from microgen_jax.types import UserError
+
+FORMAT = 1
+_MAY_GROW = ("train.steps",)
+_MAY_CHANGE = (
+    "train.log_every",
+    "train.sample_every",
+    "train.eval_every",
+    "train.checkpoint_every",
+    "train.keep",
+    "data.root",
+    "data.workers",
+)
+_MAY_CHANGE_WHOLE = ("sample.", "mesh.")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What the data decided.
+
+    Attributes:
+      classes: sorted names.
+      conditions: names, with their mean and std over the training pictures.
+      mean: of each condition, in its own unit.
+      std: of each condition, in its own unit.
+      channels: of the pictures.
+      kind: of the source.
+      fingerprint: of the data set.
+    """
+
+    classes: tuple[str, ...]
+    conditions: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channels: int
+    kind: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run's `config.json`, read back."""
+
+    config: ConfigDict
+    resolved: Resolved
+
+
+def resolve(dataset: Dataset) -> Resolved:
+    """What a run needs to know of its data once they are gone."""
+    preparation = dataset.preparation
+    return Resolved(
+        dataset.classes,
+        dataset.conditions,
+        preparation.mean,
+        preparation.std,
+        preparation.channels,
+        dataset.kind,
+        dataset.fingerprint,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of this project and of what decides its numbers."""
+    names = ("microgen-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    return {name: metadata.version(name) for name in names}
+
+
+def write(workdir: Path, config: ConfigDict, resolved: Resolved) -> None:
+    """Puts `config.json` into a new run's folder."""
+    content = {
+        "format": FORMAT,
+        "config": config.to_dict(),
+        "resolved": asdict(resolved),
+        "versions": versions(),
+    }
+    files.write_json(workdir / "config.json", content)
+
+
+def exists(workdir: Path) -> bool:
+    return (workdir / "config.json").is_file()
+
+
+def read(workdir: Path) -> Record:
+    """The record of a run.
+
+    Raises:
+      UserError: there is none, or it is of a newer format.
+    """
+    if not exists(workdir):
+        raise UserError(f"--workdir={workdir} holds no run (no config.json); train one there first")
+    content = files.read_json(workdir / "config.json")
+    if content.get("format") != FORMAT:
+        raise UserError(
+            f"{workdir}/config.json has format {content.get('format')}, this version reads {FORMAT}; "
+            "use the version of microgen-jax that wrote it"
+        )
+    return Record(ConfigDict(_tuples(content["config"])), Resolved(**_tuples(content["resolved"])))
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _tuples(inner) for name, inner in value.items()}
+    return tuple(_tuples(inner) for inner in value) if isinstance(value, list) else value
+
+
+def check_resumable(workdir: Path, config: ConfigDict, resolved: Resolved) -> None:
+    """Refuses to go on with another configuration or other data than the run was started with.
+
+    Raises:
+      UserError: naming the first field that differs, the run's value and the new one.
+    """
+    before = read(workdir)
+    for name in _names(before.config):
+        old, new = settings.value(before.config, name), settings.value(config, name)
+        if (name in _MAY_GROW and new >= old) or name in _MAY_CHANGE or name.startswith(_MAY_CHANGE_WHOLE):
+            continue
+        if old != new:
+            raise UserError(
+                f"--workdir={workdir} holds a run with {name}={old!r}, now it is {new!r}; "
+                "give the old value back or choose another workdir"
+            )
+    for name, old in asdict(before.resolved).items():
+        new = getattr(resolved, name)
+        if old != new:
+            raise UserError(_changed_data(workdir, name, old, new))
+
+
+def _changed_data(workdir: Path, name: str, old: Any, new: Any) -> str:
+    what = "pictures" if name == "fingerprint" else name
+    detail = "" if name == "fingerprint" else f" ({old} then, {new} now)"
+    return (
+        f"--workdir={workdir} holds a run trained on other {what}{detail}; "
+        "restore the data or choose another workdir"
+    )
+
+
+def _names(config: ConfigDict, prefix: str = "") -> list[str]:
+    names = []
+    for name, value in config.items():
+        inner = isinstance(value, ConfigDict)
+        names += _names(value, f"{prefix}{name}.") if inner else [prefix + name]
+    return names

@@ -1,0 +1,102 @@
+"""--mode=sample: new pictures from a trained run, into `samples/<name>/`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from microgen_jax.commands import record, settings
+from microgen_jax.commands.command_line import Request
+from microgen_jax.commands.generator import Generator, open_run
+from microgen_jax.evaluation import figures
+from microgen_jax.training import files
+from microgen_jax.types import UserError
+
+_FROM_FLAGS = ("sample", "mesh")
+_LARGEST_GRID = 64
+
+
+def sample(request: Request) -> None:
+    """Draws `sample.num` pictures and writes them whole: images, grid, npz and manifest.
+
+    Raises:
+      UserError: no run or checkpoint, or a request that the run cannot meet.
+    """
+    workdir = request.workdir
+    if workdir is None:
+        raise UserError("--workdir is missing: name the folder of a trained run, as in --workdir=runs/mine")
+    run = record.read(workdir)
+    config = _with_flags(run.config, request)
+    settings.check(config)
+    files.check_writable(workdir)
+    generator = open_run(config, run.resolved, workdir)
+    labels = generator.labels(config.sample.num, config.sample.label)
+    condition = _condition(config.sample.condition)
+    generator.standardised(condition)
+    parts = []
+    for part in generator.batches(labels, condition, config.sample.seed):
+        parts.append(part)
+        print(f"drawn {sum(map(len, parts))} of {len(labels)}", flush=True)
+    if jax.process_index():
+        return
+    folder = workdir / "samples" / config.sample.name
+    manifest = _manifest(generator, condition)
+    files.write_folder(folder, lambda fresh: _write(fresh, np.concatenate(parts), labels, manifest))
+    print(f"written: {folder}")
+
+
+def _with_flags(config: ConfigDict, request: Request) -> ConfigDict:
+    """The run's own configuration, with the parts that sampling may choose taken from the flags."""
+    for part in _FROM_FLAGS:
+        if request.has_config:
+            config[part] = request.config[part]
+    for name, value in request.overrides.items():
+        part, _, field = name.partition(".")
+        if part in _FROM_FLAGS:
+            config[part][field] = value
+    return config
+
+
+def _condition(text: str) -> Mapping[str, float]:
+    """The conditions asked for, from JSON text; '' asks for none."""
+    if not text:
+        return {}
+    try:
+        condition = json.loads(text)
+    except ValueError as fault:
+        raise UserError(
+            f"sample.condition={text!r} is no JSON ({fault}); write '{{\"name\": 12.5}}'"
+        ) from fault
+    if not isinstance(condition, dict):
+        raise UserError(f"sample.condition={text!r} must be an object, as in '{{\"name\": 12.5}}'")
+    return condition
+
+
+def _manifest(generator: Generator, condition: Mapping[str, float]) -> dict:
+    sampling = generator.config.sample.to_dict()
+    return {
+        "checkpoint": generator.step,
+        "seed": sampling["seed"],
+        "sampler": {name: sampling[name] for name in ("sampler", "steps", "eta", "clip", "guidance")},
+        "num": sampling["num"],
+        "label": sampling["label"],
+        "condition": dict(condition),
+        "resolved": asdict(generator.resolved),
+        "config": generator.config.to_dict(),
+        "versions": record.versions(),
+        "device": jax.devices()[0].device_kind,
+    }
+
+
+def _write(folder: Path, images: np.ndarray, labels: np.ndarray, manifest: dict) -> None:
+    (folder / "images").mkdir()
+    if images.shape[-1] in (1, 3):
+        for i, image in enumerate(images):
+            (folder / "images" / f"{i:05d}.png").write_bytes(figures.png(image))
+    (folder / "grid.png").write_bytes(figures.png(figures.grid(images[:_LARGEST_GRID])))
+    np.savez_compressed(folder / "samples.npz", images=images, labels=labels)
+    files.write_json(folder / "manifest.json", manifest)

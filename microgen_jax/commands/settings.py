@@ -1,0 +1,69 @@
+"""Checks the values that no room checks by itself, before anything else happens."""
+
+from ml_collections import ConfigDict
+
+from microgen_jax.types import UserError
+
+_CHOICES = {
+    "method": ("ddpm",),
+    "train.lr_schedule": ("cosine", "constant"),
+}
+_AT_LEAST = {
+    "seed": 0,
+    "train.steps": 1,
+    "train.schedule_steps": 0,
+    "train.batch_size": 1,
+    "train.accumulate": 1,
+    "train.warmup_steps": 0,
+    "train.weight_decay": 0,
+    "train.clip_norm": 0,
+    "train.log_every": 1,
+    "train.sample_every": 0,
+    "train.sample_num": 1,
+    "train.eval_every": 0,
+    "train.eval_num": 0,
+    "train.checkpoint_every": 1,
+    "train.keep": 1,
+    "sample.num": 1,
+    "sample.batch_size": 1,
+    "sample.seed": 0,
+}
+_BETWEEN = {
+    "train.ema_decay": (0.0, 1.0),
+    "diffusion.condition_dropout": (0.0, 1.0),
+    "data.holdout": (0.0, 0.9),
+}
+
+
+def value(config: ConfigDict, name: str):
+    """The value of a dotted field."""
+    for part in name.split("."):
+        config = config[part]
+    return config
+
+
+def check(config: ConfigDict) -> None:
+    """Refuses values that cannot be.
+
+    Raises:
+      UserError: naming the field, its value, and what it may be.
+    """
+    for name, choices in _CHOICES.items():
+        if value(config, name) not in choices:
+            raise UserError(f"{name}={value(config, name)!r} is not known: use {' or '.join(choices)}")
+    for name, least in _AT_LEAST.items():
+        if value(config, name) < least:
+            raise UserError(f"{name}={value(config, name)} must be at least {least}")
+    for name, (low, high) in _BETWEEN.items():
+        if not low <= value(config, name) < high:
+            raise UserError(f"{name}={value(config, name)} must be at least {low:g} and below {high:g}")
+    if config.train.learning_rate <= 0:
+        raise UserError(f"train.learning_rate={config.train.learning_rate} must be above 0")
+    size = config.data.size
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise UserError(
+            f"data.size={tuple(size)} must be height and width, as in --config.data.size='(64,64)'"
+        )
+    name = config.sample.name
+    if not name or name != name.strip(". ") or set(name) & set('/\\:*?"<>|'):
+        raise UserError(f"sample.name={name!r} must be a plain folder name")

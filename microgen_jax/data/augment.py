@@ -1,0 +1,133 @@
+"""Flips and quarter turns that keep a picture true.
+
+A picture shows a sample in the axes x (to the right), y and the normal z. Moving the sample by an
+in-plane P gives the moved picture, but with the colours of the direction P d where the key shows d. Laue
+groups hold the inversion, so
+
+    the colours stay true  <=>  P d = ±d                                                        (1)
+    P is a symmetry of the process  <=>  the deformation mode looks the same after P            (2)
+
+and a class may be augmented by the elements of the dihedral group D4 for which both hold. The in-plane P
+acts on the normal as the identity (a flip is then a mirror, which the inversion makes a half turn about
+an in-plane axis).
+"""
+
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Shaped
+
+from microgen_jax.types import UserError
+
+# How the sample's x and y move; the picture moves with them.
+DIHEDRAL: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
+    "identity": ((1, 0), (0, 1)),
+    "turn_90": ((0, 1), (-1, 0)),
+    "turn_180": ((-1, 0), (0, -1)),
+    "turn_270": ((0, -1), (1, 0)),
+    "flip_x": ((-1, 0), (0, 1)),
+    "flip_y": ((1, 0), (0, -1)),
+    "transpose": ((0, 1), (1, 0)),
+    "antitranspose": ((0, -1), (-1, 0)),
+}
+
+# What each process symmetry leaves unchanged (DESIGN section 7): tension along an image axis is orthotropic,
+# simple shear in the plane is monoclinic.
+PROCESS: dict[str, tuple[str, ...]] = {
+    "all": tuple(DIHEDRAL),
+    "orthotropic": ("identity", "turn_180", "flip_x", "flip_y"),
+    "monoclinic": ("identity", "turn_180"),
+    "none": ("identity",),
+}
+
+DIRECTIONS = {"X": (1.0, 0.0, 0.0), "Y": (0.0, 1.0, 0.0), "Z": (0.0, 0.0, 1.0)}
+
+
+def swaps_axes(element: str) -> bool:
+    """Whether the element turns x into ±y, so that height becomes width."""
+    return DIHEDRAL[element][0][0] == 0
+
+
+def apply(
+    image: Shaped[np.ndarray, "H W C"], element: str, *, ipf_xyz: bool = False
+) -> Shaped[np.ndarray, "h w C"]:
+    """Moves a picture by an element of D4.
+
+    Args:
+      ipf_xyz: the channels are IPF-X, IPF-Y and IPF-Z colours, three each: X and Y change places where
+        the axes do.
+
+    Returns:
+      A view where no channels are swapped; (h, w) is (W, H) where the element swaps the axes.
+    """
+    (a, b), (c, d) = DIHEDRAL[element]
+    if swaps_axes(element):
+        image = image.transpose(1, 0, 2)[:: 1 if c == 1 else -1, :: 1 if b == 1 else -1]
+        return image[..., [3, 4, 5, 0, 1, 2, 6, 7, 8]] if ipf_xyz else image
+    return image[:: 1 if d == 1 else -1, :: 1 if a == 1 else -1]
+
+
+def keeps_colours(element: str, direction: Sequence[float]) -> bool:
+    """Equation (1) for the sample direction that an IPF key shows."""
+    moved = np.array([*(np.array(DIHEDRAL[element]) @ direction[:2]), direction[2]])
+    return bool(np.allclose(moved, direction) or np.allclose(moved, -np.asarray(direction)))
+
+
+def allowed(ipf_direction: str, symmetry: str) -> tuple[str, ...]:
+    """The elements that equations (1) and (2) leave.
+
+    Args:
+      ipf_direction: X | Y | Z, three numbers as in '1,0,1', 'XYZ' for a stack of all three (whose X and
+        Y channels are swapped where need be), or '' where the pictures are no IPF maps.
+      symmetry: of the process: all | orthotropic | monoclinic | none.
+    """
+    elements = PROCESS[choice(symmetry, PROCESS, "data.symmetry")]
+    if ipf_direction in ("", "XYZ"):
+        return elements
+    direction = parse_direction(ipf_direction)
+    return tuple(element for element in elements if keeps_colours(element, direction))
+
+
+def parse_direction(text: str) -> tuple[float, float, float]:
+    """X, Y, Z or three numbers between commas."""
+    if text.upper() in DIRECTIONS:
+        return DIRECTIONS[text.upper()]
+    try:
+        x, y, z = (float(part) for part in text.split(","))
+    except ValueError:
+        x = y = z = 0.0
+    if not 0 < x * x + y * y + z * z < np.inf:
+        raise UserError(
+            f"data.ipf_direction={text!r} is no direction: X, Y, Z, XYZ, three numbers ('1,0,1') or ''"
+        )
+    return x, y, z
+
+
+def allowed_by_class(
+    classes: Sequence[str], ipf_direction: str, symmetry: str
+) -> tuple[tuple[str, ...], ...]:
+    """The allowed elements of each class.
+
+    Args:
+      symmetry: one for all classes, or 'Shear=monoclinic,Tension=orthotropic'. A part without '=' holds
+        for the classes that are not named; without such a part they are left as they are ('none').
+    """
+    named, rest = {}, "none"
+    for part in (part.strip() for part in symmetry.split(",") if part.strip()):
+        name, separator, value = part.rpartition("=")
+        if not separator:
+            rest = choice(value.strip(), PROCESS, "data.symmetry")
+        else:
+            name = choice(name.strip(), classes, "data.symmetry: class")
+            named[name] = choice(value.strip(), PROCESS, "data.symmetry")
+    return tuple(allowed(ipf_direction, named.get(name, rest)) for name in classes)
+
+
+def choice(value: str, known: Sequence[str] | dict, what: str) -> str:
+    """`value` where it is known; otherwise one line with the nearest known name."""
+    if value in known:
+        return value
+    near = difflib.get_close_matches(value, list(known), n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise UserError(f"{what}={value!r} is not known{hint} Known: {', '.join(known)}")

@@ -1,0 +1,147 @@
+"""From file names, columns of lists and `metadata.csv` to continuous conditions and split groups."""
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from microgen_jax.data.augment import choice
+from microgen_jax.types import UserError
+
+SIDECAR = "metadata.csv"
+MAX_TABLE_BYTES = 2**28
+UNKNOWN = {"", "nan", "na", "n/a", "none", "-"}
+
+
+def pattern_columns(names: Sequence[str], pattern: str) -> dict[str, list[str]]:
+    """The named groups of a regular expression that is searched for in every name; '' where a group is
+    left out.
+
+    Raises:
+      UserError: no regular expression, no named group in it, or a name in which it is not found.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"data.filename_pattern={pattern!r} is no regular expression: {error}") from error
+    if not compiled.groupindex:
+        raise UserError(f"data.filename_pattern={pattern!r} has no named group such as (?P<step>[0-9]+)")
+    found = [compiled.search(name) for name in names]
+    missing = [name for name, match in zip(names, found) if match is None]
+    if missing:
+        raise UserError(
+            f"data.filename_pattern={pattern!r} is not found in {missing[0]!r}"
+            f" ({len(missing)} of {len(names)} names)"
+        )
+    return {key: [match[key] or "" for match in found] for key in compiled.groupindex}
+
+
+def parse_table(text: str, name: str) -> list[list[str]]:
+    """The rows of a CSV or TSV file, stripped, without empty and '#' lines; all of one length."""
+    text = text.removeprefix("\ufeff")
+    first = text.lstrip().partition("\n")[0]
+    delimiter = max("\t;,", key=first.count)
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
+    except csv.Error as error:
+        raise UserError(f"{name} cannot be read as a table: {error}") from error
+    rows = [row for row in rows if any(row) and not row[0].startswith("#")]
+    for number, row in enumerate(rows):
+        if len(row) != len(rows[0]):
+            raise UserError(f"{name}: row {number + 1} has {len(row)} columns, the first has {len(rows[0])}")
+    return rows
+
+
+def decode_text(data: bytes, name: str) -> str:
+    """UTF-8 (with or without a mark), UTF-16 with a mark, or Latin-1; never binary data."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace")
+    if b"\0" in data:
+        raise UserError(f"{name} is not a text file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def sidecar_columns(rows: Sequence[Sequence[str]], names: Sequence[str]) -> dict[str, list[str]]:
+    """Columns of `metadata.csv` put in the order of `names`; '' where a picture has no row.
+
+    The first column names the file, relative to the root or, where that is unique, without its folders;
+    the first row names the columns.
+
+    Raises:
+      UserError: no header, a row that names no picture, or two rows for one picture.
+    """
+    if len(rows) < 2 or len(rows[0]) < 2:
+        raise UserError(f"{SIDECAR} needs a header row, and a column beside the file names")
+    index = {name: number for number, name in enumerate(names)}
+    bases: dict[str, list[int]] = {}
+    for number, name in enumerate(names):
+        bases.setdefault(name.rpartition("/")[2], []).append(number)
+    columns = {title: [""] * len(names) for title in rows[0][1:]}
+    seen = set()
+    for row in rows[1:]:
+        name = row[0].replace("\\", "/").removeprefix("./")
+        found = [index[name]] if name in index else bases.get(name, [])
+        if len(found) != 1:
+            raise UserError(
+                f"{SIDECAR}: {row[0]!r} names {'several pictures' if found else 'no picture'} under data.root"
+            )
+        if found[0] in seen:
+            raise UserError(f"{SIDECAR}: {row[0]!r} has two rows")
+        seen.add(found[0])
+        for title, value in zip(rows[0][1:], row[1:]):
+            columns[title][found[0]] = value
+    return columns
+
+
+def values(
+    columns: Mapping[str, Sequence[str]], names: Sequence[str], count: int
+) -> Float[np.ndarray, "N K"]:
+    """The named columns as float32 numbers, NaN where a cell says nothing (empty, nan, na, none, -).
+
+    Raises:
+      UserError: a column that does not exist, or a cell that is no number.
+    """
+    out = np.empty((count, len(names)), np.float32)
+    for k, name in enumerate(names):
+        for n, cell in enumerate(columns[known_column(name, columns, "data.conditions")]):
+            out[n, k] = _number(cell, name)
+    return out
+
+
+def known_column(name: str, columns: Mapping[str, Sequence[str]], field: str) -> str:
+    """`name` where there is such a column."""
+    if not columns:
+        raise UserError(
+            f"{field} asks for {name!r}, and nothing gives it: set data.filename_pattern, or add {SIDECAR}"
+        )
+    return choice(name, columns, field)
+
+
+def _number(cell: str, name: str) -> float:
+    if cell.lower() in UNKNOWN:
+        return float("nan")
+    try:
+        number = float(cell)
+    except ValueError:
+        number = float("inf")
+    if not np.isfinite(np.float32(number)):
+        raise UserError(f"data.conditions: {name} is {cell!r} for some picture, which is no number")
+    return number
+
+
+def statistics(table: Float[np.ndarray, "N K"]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of what is known of each condition; a constant one gets the deviation 1."""
+    known = np.isfinite(table)
+    count = np.maximum(known.sum(0), 1)
+    mean = np.where(known, table, 0).sum(0, dtype=np.float64) / count
+    variance = (np.where(known, table - mean, 0.0) ** 2).sum(0) / count
+    std = np.sqrt(variance)
+    return tuple(mean.tolist()), tuple(
+        np.where(std > 1e-6 * np.maximum(np.abs(mean), 1e-6), std, 1.0).tolist()
+    )

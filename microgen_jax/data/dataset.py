@@ -1,0 +1,209 @@
+"""The one door of this room: the `data` part of a configuration becomes a `Dataset`."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from microgen_jax.crystal.polycrystal import CLASSES
+from microgen_jax.data import augment, conditions, geometry, polycrystal, splits
+from microgen_jax.data.augment import choice
+from microgen_jax.data.folder import open_folder
+from microgen_jax.data.listing import Listing, Records
+from microgen_jax.data.pipeline import Preparation
+from microgen_jax.data.recognise import recognise
+from microgen_jax.data.tree import open_tree
+from microgen_jax.types import Source, UserError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Everything that the rest of the program knows about the data.
+
+    Attributes:
+      train, holdout: lazy sources; `holdout` is empty where no class has two groups, or `data.holdout` is 0.
+      classes: sorted names; a record's label indexes them.
+      conditions: names of the continuous conditions, K of them.
+      preparation: how records become batches: size, channels, the conditions' mean and std (of the training
+        part), and the transforms allowed for each class.
+      kind: the source found: polycrystal | folder | list | hdf5 | npz | tfds.
+      dtype: of the pictures as stored: uint8 | uint16 | float32.
+      refused: (file, reason) of everything left out under `on_bad_file='skip'`.
+      notes: what a person must be told, a line each ("class X has one group: it stays in training").
+      fingerprint: sha256 (first 16 hex digits) over the kind, every picture's name, class, group,
+        conditions and bytes, and the share held out; of polycrystals over seed, counts and size.
+        Contents and times of files are not covered.
+    """
+
+    train: Source
+    holdout: Source
+    classes: tuple[str, ...]
+    conditions: tuple[str, ...]
+    preparation: Preparation
+    kind: str
+    dtype: str
+    refused: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    fingerprint: str
+
+
+def open_dataset(data: ConfigDict, seed: int = 0) -> Dataset:
+    """Finds out what `data.root` is, checks it, splits it, and gives its pictures as lazy sources.
+
+    Args:
+      data: the `data` part of the configuration.
+      seed: of the built-in polycrystals; the split of files does not depend on it.
+
+    Raises:
+      UserError: everything that is wrong with the data or with how they are asked for, in one line.
+    """
+    _check(data)
+    kind = recognise(data.source, data.root, data.get("name", ""))
+    if kind == "polycrystal":
+        return _polycrystals(data, seed)
+    return _split(data, _filter(data, _open(data, kind)))
+
+
+def _check(data: ConfigDict) -> None:
+    choice(data.resample, geometry.RESAMPLE, "data.resample")
+    choice(data.pad, geometry.PAD, "data.pad")
+    choice(data.on_bad_file, ("raise", "skip"), "data.on_bad_file")
+    if len(data.size) != 2 or min(data.size) < 1:
+        raise UserError(f"data.size={tuple(data.size)} is no (height, width)")
+    if data.channels < 1:
+        raise UserError(f"data.channels={data.channels}: at least 1")
+    if not 0 <= data.holdout < 1:
+        raise UserError(f"data.holdout={data.holdout} is no share: 0 or more, below 1")
+
+
+def _open(data: ConfigDict, kind: str) -> Listing:
+    return open_folder(open_tree(Path(data.root)), root=data.root, on_bad_file=data.on_bad_file)
+
+
+def _polycrystals(data: ConfigDict, seed: int) -> Dataset:
+    size, names = tuple(data.size), tuple(data.conditions)
+    if data.channels != 3:
+        raise UserError(f"data.channels={data.channels}: the built-in polycrystals have 3 (IPF colours)")
+    fresh = max(round(data.count * data.holdout), len(CLASSES))
+    train = polycrystal.Polycrystals(seed, 0, data.count, size, names)
+    holdout = polycrystal.Polycrystals(seed, data.count, fresh, size, names)
+    mean, std = conditions.statistics(train.conditions_probed()) if names else ((), ())
+    stretched = CLASSES.index(polycrystal.LONGEST_AXIS_IS_X)
+    preparation = _preparation(data, CLASSES, mean, std, grey=False)
+    if preparation.transforms:
+        transforms = list(preparation.transforms)
+        orthotropic = augment.PROCESS["orthotropic"]
+        transforms[stretched] = tuple(e for e in transforms[stretched] if e in orthotropic)
+        preparation = preparation._replace(transforms=tuple(transforms))
+    return Dataset(
+        train=train,
+        holdout=holdout,
+        classes=CLASSES,
+        conditions=names,
+        preparation=preparation,
+        kind="polycrystal",
+        dtype="uint8",
+        refused=(),
+        notes=(f"holdout: {fresh} fresh polycrystals", f"data.seed={seed} draws the polycrystals"),
+        fingerprint=_fingerprint(["polycrystal", seed, data.count, fresh, *size, *names]),
+    )
+
+
+def _filter(data: ConfigDict, listing: Listing) -> Listing:
+    """Refuses pictures that do not fit what the configuration asks for."""
+    size, to_grey = tuple(data.size), data.get("to_grey", False)
+    faults = [_misfit(header, size, data, to_grey) for header in listing.headers]
+    bad = [(name, fault) for name, fault in zip(listing.names, faults) if fault]
+    if not bad:
+        return listing
+    if data.on_bad_file == "raise" or len(bad) == len(faults):
+        more = f" ({len(bad)} of {len(faults)} pictures)" if len(bad) > 1 else ""
+        raise UserError(f"{listing.root}/{bad[0][0]}: {bad[0][1]}{more}")
+    return listing.keep([n for n, fault in enumerate(faults) if not fault], bad)
+
+
+def _misfit(header, size: tuple[int, int], data: ConfigDict, to_grey: bool) -> str:
+    if data.pad == "refuse" and geometry.too_small(header[:2], size, data.resample):
+        return (
+            f"{header.height}x{header.width} px is smaller than data.size: lower it, or set data.pad=reflect"
+        )
+    if header.channels == data.channels or (header.channels, data.channels) == (1, 3):
+        return ""
+    if (header.channels, data.channels) != (3, 1):
+        found = header.channels
+        return f"{found} channels, and data.channels={data.channels}: set data.channels={found}"
+    if to_grey or header.copies:
+        return ""
+    return "colour, and data.channels=1: set data.channels=3, or data.to_grey=True"
+
+
+def _split(data: ConfigDict, listing: Listing) -> Dataset:
+    columns, names = dict(listing.columns), tuple(data.conditions)
+    if data.filename_pattern:
+        columns |= conditions.pattern_columns(listing.names, data.filename_pattern)
+    labels, groups = listing.labels, listing.names
+    if label_by := data.get("label_by", ""):
+        labels = columns[conditions.known_column(label_by, columns, "data.label_by")]
+    if data.split_by:
+        groups = columns[conditions.known_column(data.split_by, columns, "data.split_by")]
+    table = conditions.values(columns, names, len(listing.names))
+    classes = tuple(sorted(set(labels)))
+    if listing.held_out is not None and not data.split_by and data.holdout:
+        held, notes = listing.held_out, ("the data set's own test part is held out",)
+    else:
+        held, notes = splits.holdout_mask(groups, labels, data.holdout)
+    index = {name: number for number, name in enumerate(classes)}
+    label = np.array([index[name] for name in labels], np.int32)
+    grey = all(header.channels == 1 or header.copies for header in listing.headers)
+    mean, std = conditions.statistics(table[~held])
+
+    def part(mask: np.ndarray) -> Records:
+        skip = data.on_bad_file == "skip"
+        return Records(listing, np.flatnonzero(mask), label, table, groups, skip=skip)
+
+    return Dataset(
+        train=part(~held),
+        holdout=part(held),
+        classes=classes,
+        conditions=names,
+        preparation=_preparation(data, classes, mean, std, grey=grey),
+        kind=listing.kind,
+        dtype="+".join(sorted({header.dtype for header in listing.headers})),
+        refused=listing.refused,
+        notes=(*listing.notes, *notes),
+        fingerprint=_fingerprint(
+            [
+                listing.kind,
+                list(zip(listing.names, labels, groups, listing.sizes)),
+                data.holdout,
+                table.tolist(),
+            ]
+        ),
+    )
+
+
+def _preparation(
+    data: ConfigDict, classes: Sequence[str], mean: tuple, std: tuple, *, grey: bool
+) -> Preparation:
+    direction = "" if grey else data.ipf_direction
+    transforms = augment.allowed_by_class(classes, direction, data.symmetry)
+    return Preparation(
+        size=tuple(data.size),
+        channels=data.channels,
+        resample=data.resample,
+        pad=data.pad,
+        transforms=transforms if data.augment else (),
+        mean=mean,
+        std=std,
+        to_grey=data.get("to_grey", False),
+        ipf_xyz=direction == "XYZ",
+    )
+
+
+def _fingerprint(contents: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(contents).encode()).hexdigest()[:16]

@@ -1,0 +1,160 @@
+"""Picture files: what their header says, and their pixels as height, width, channels.
+
+Alpha is dropped and a palette is looked up; 16-bit grey stays 16-bit (Pillow reads 16-bit colour as
+8-bit). Of a TIFF with several pages the first is read. Float pictures must lie in [0, 1].
+"""
+
+import re
+import warnings
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from jaxtyping import Shaped
+from PIL import Image
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP")
+MAX_PIXELS = (
+    2**27
+)  # 134 million, a map of 11,000 x 11,000; beyond it a header is taken for a decompression bomb
+TAIL = 65536
+
+# Pillow warns of a bomb and then decodes it, and tells of odd metadata that do not concern the pixels.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class BadFile(Exception):
+    """A picture that cannot be used; the text is the reason, without the file's name."""
+
+
+class Header(NamedTuple):
+    """What is known of a picture that is not kept.
+
+    Attributes:
+      dtype: uint8, uint16 or float32.
+      copies: its three channels are copies of each other; False also where it was not decoded.
+    """
+
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    copies: bool = False
+
+
+def header_of(pixels: Shaped[np.ndarray, "H W C"]) -> Header:
+    """The header of a decoded picture."""
+    copies = pixels.shape[-1] == 3 and bool((pixels == pixels[..., :1]).all())
+    return Header(*pixels.shape, pixels.dtype.name, copies)
+
+
+def is_image(name: str) -> bool:
+    """Whether the name ends as picture files do; hidden files are none."""
+    base = name.rpartition("/")[2]
+    return base.lower().endswith(SUFFIXES) and not base.startswith(".")
+
+
+def read_header(stream: BinaryIO) -> Header:
+    """Checks a file without decoding it: a known format, a size that memory can hold, an end that is there.
+
+    Raises:
+      BadFile: saying why not.
+    """
+    with _reasons(), Image.open(stream, formats=FORMATS) as picture:
+        _check_pixels(picture)
+        _check_end(stream, picture)
+        return Header(picture.height, picture.width, *_layout(picture.mode))
+
+
+def read_image(stream: BinaryIO) -> Shaped[np.ndarray, "H W C"]:
+    """Decodes a picture into uint8, uint16 or float32, with one channel or three.
+
+    Raises:
+      BadFile: saying why not.
+    """
+    with _reasons(), Image.open(stream, formats=FORMATS) as picture:
+        _check_pixels(picture)
+        picture.load()
+        pixels = _pixels(picture)
+        return pixels[..., None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., :3])
+
+
+class _reasons:
+    """Whatever a decoder stumbles over becomes a BadFile; bad bytes make Pillow raise nearly anything."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, BadFile) or not isinstance(error, Exception):
+            return
+        if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+            raise BadFile(
+                f"too many pixels (more than {MAX_PIXELS:,}); is it a decompression bomb?"
+            ) from error
+        if isinstance(error, Image.UnidentifiedImageError):
+            raise BadFile("not a PNG, JPEG, TIFF or BMP picture, or cut off in its header") from error
+        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+            raise BadFile(error.strerror.lower()) from error
+        reason = re.sub(r"\s+", " ", str(error)).strip()[:120]
+        raise BadFile(f"cannot be decoded ({reason or type(error).__name__})") from error
+
+
+def _check_pixels(picture: Image.Image) -> None:
+    if picture.width * picture.height > MAX_PIXELS:
+        raise BadFile(
+            f"{picture.width}x{picture.height} px is more than {MAX_PIXELS:,} px; is it a decompression bomb?"
+        )
+
+
+def _check_end(stream: BinaryIO, picture: Image.Image) -> None:
+    """PNG and JPEG end with a mark, a TIFF says where its strips lie, a BMP how long it is."""
+    stream.seek(0, 2)
+    length = stream.tell()
+    stream.seek(max(0, length - TAIL))
+    tail = stream.read()
+    whole = True
+    if picture.format == "PNG":
+        whole = b"IEND" in tail
+    elif picture.format in ("JPEG", "MPO"):
+        whole = b"\xff\xd9" in tail
+    elif picture.format == "TIFF":
+        for offsets, counts in ((273, 279), (324, 325)):
+            starts, sizes = picture.tag_v2.get(offsets, ()), picture.tag_v2.get(counts, ())
+            whole &= all(start + size <= length for start, size in zip(starts, sizes))
+    elif picture.format == "BMP":
+        whole = length >= picture.width * picture.height // 8
+    if not whole:
+        raise BadFile("cut off before its end")
+
+
+def _layout(mode: str) -> tuple[int, str]:
+    if mode.startswith("I"):
+        return 1, "uint16"
+    if mode == "F":
+        return 1, "float32"
+    return (1 if mode in ("1", "L", "LA", "La") else 3), "uint8"
+
+
+def _pixels(picture: Image.Image) -> np.ndarray:
+    mode = picture.mode
+    if mode in ("1", "LA", "La"):
+        return np.asarray(picture.convert("L" if mode == "1" else "LA").getchannel(0))
+    if mode in ("L", "RGB", "RGBA", "RGBX"):
+        return np.asarray(picture)
+    if mode.startswith("I;16"):
+        return np.asarray(picture).astype(np.uint16)
+    if mode == "I":
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() > 65535:
+            raise BadFile(f"32-bit integers from {values.min()} to {values.max()}; save it with 16 bits")
+        return values.astype(np.uint16)
+    if mode == "F":
+        values = np.asarray(picture).astype(np.float32)
+        if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+            raise BadFile(f"float values from {values.min():g} to {values.max():g}; scale them to [0, 1]")
+        return values
+    if mode == "P" and "transparency" in picture.info:
+        return np.asarray(picture.convert("RGBA"))
+    return np.asarray(picture.convert("RGB"))

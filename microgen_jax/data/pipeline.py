@@ -1,0 +1,172 @@
+"""From records to batches: batch k is a pure function of (seed, k), whatever the workers or processes."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import grain
+import numpy as np
+from absl import flags
+
+from microgen_jax.data import augment, geometry
+from microgen_jax.types import Batch, Record, Source, UserError
+
+
+class Preparation(NamedTuple):
+    """How a record becomes a row of a batch.
+
+    Attributes:
+      size: height, width in px of every batch.
+      channels: of every batch.
+      resample: crop | nearest | area | stretch (see `geometry.fit`).
+      pad: reflect | background | refuse, for pictures smaller than `size`.
+      transforms: per class, the dihedral elements (see `augment`) that training may apply to its pictures.
+      mean, std: [K], the training part's statistics of the conditions.
+      to_grey: colour pictures become their luminance where `channels` is 1.
+      ipf_xyz: the nine channels are IPF-X, Y and Z colours, of which two change places under a quarter turn.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    resample: str = "crop"
+    pad: str = "reflect"
+    transforms: tuple[tuple[str, ...], ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    to_grey: bool = False
+    ipf_xyz: bool = False
+
+
+def prepare(record: Record, preparation: Preparation, rng: np.random.Generator | None = None) -> Batch:
+    """A record as one row of a batch (no leading axis): augmented with `rng`, the centre window without.
+
+    Raises:
+      UserError: channels that do not fit.
+    """
+    size, element = preparation.size, "identity"
+    if rng is not None and preparation.transforms:
+        elements = preparation.transforms[record.label]
+        if geometry.too_small(record.image.shape[:2], size[::-1], preparation.resample):
+            elements = [element for element in elements if not augment.swaps_axes(element)]
+        element = elements[int(rng.integers(len(elements)))]
+    window = geometry.fit(
+        record.image,
+        size[::-1] if augment.swaps_axes(element) else size,
+        resample=preparation.resample,
+        pad=preparation.pad,
+        rng=rng,
+    )
+    window = augment.apply(window, element, ipf_xyz=preparation.ipf_xyz)
+    window = geometry.to_channels(window, preparation.channels, to_grey=preparation.to_grey)
+    condition = (record.condition - np.float32(preparation.mean)) / np.float32(preparation.std)
+    return Batch(geometry.to_float(window, record.image.dtype), np.int32(record.label), condition)
+
+
+def batches(
+    source: Source,
+    preparation: Preparation,
+    *,
+    seed: int,
+    batch_size: int,
+    start: int = 0,
+    rows: slice = slice(None),
+    workers: int = 4,
+) -> Iterator[Batch]:
+    """Endless shuffled, cropped and augmented training batches, read ahead on `workers` threads.
+
+    Args:
+      batch_size: of the global batch.
+      start: number of the first batch given; a run resumed at step k starts with batch k.
+      rows: of the global batch that this process reads (contiguous); other rows are never decoded.
+
+    Yields:
+      numpy batches: image float32 [b, H, W, C] in [-1, 1], label int32 [b], condition float32 [b, K].
+
+    Raises:
+      UserError: a picture that cannot be read or prepared, named; or an empty source.
+    """
+    if len(source) == 0:
+        raise UserError("the training part of the data is empty: lower data.holdout")
+    _parse_flags()
+    elements = (
+        grain.MapDataset.source(source)
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .random_map(lambda record, rng: prepare(record, preparation, rng))
+    )
+    local = range(batch_size)[rows]
+    picked = grain.MapDataset.source(_Rows(elements, batch_size, local))
+    return _read_ahead(picked[start * len(local) :], len(local), workers)
+
+
+class _Rows:
+    """Element n of the rows `local` of all global batches, one batch after the other."""
+
+    def __init__(self, elements: grain.MapDataset, batch_size: int, local: range) -> None:
+        self._elements, self._batch_size, self._local = elements, batch_size, local
+
+    def __len__(self) -> int:
+        return len(self._elements) // self._batch_size * len(self._local)
+
+    def __getitem__(self, n: int) -> Batch:
+        batch, row = divmod(n, len(self._local))
+        return self._elements[batch * self._batch_size + self._local[row]]
+
+
+def _read_ahead(elements: grain.MapDataset, batch_size: int, workers: int) -> Iterator:
+    options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=max(2 * batch_size, workers))
+    iterator = iter(elements.to_iter_dataset(options).batch(batch_size))
+    try:
+        yield from iterator
+    finally:
+        iterator.close()
+
+
+def _parse_flags() -> None:
+    """grain reads absl flags, which nobody has parsed where this is used as a library."""
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+
+
+def evaluation_batches(
+    source: Source,
+    preparation: Preparation,
+    *,
+    batch_size: int,
+    limit: int = 0,
+    rows: slice = slice(None),
+    workers: int = 4,
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """One pass in the source's order with centre crops and no augmentation; always the same pixels.
+
+    The last batch is filled up from the beginning of the source, and the mask says which rows count.
+
+    Args:
+      limit: pictures to read at most (spread evenly over the source); 0 = all.
+
+    Yields:
+      (batch, mask): mask bool [b], False for the rows that only fill the batch up.
+    """
+    _parse_flags()
+    total = min(limit, len(source)) if limit else len(source)
+    local = range(batch_size)[rows]
+
+    def element(n: int) -> tuple[Batch, np.bool_]:
+        batch, row = divmod(n, len(local))
+        place = batch * batch_size + local[row]
+        picture = place % total * len(source) // total
+        return prepare(source[picture], preparation), np.bool_(place < total)
+
+    count = -(-total // batch_size) * len(local)
+    return _read_ahead(grain.MapDataset.range(count).map(element), len(local), workers)
+
+
+def prefetch_to_device(iterator: Iterator, put: Callable, depth: int = 2) -> Iterator:
+    """`map(put, iterator)`, `depth` elements ahead, so that the copy to the device runs under the step."""
+    waiting: deque[Any] = deque()
+    for element in iterator:
+        waiting.append(put(element))
+        if len(waiting) >= depth:
+            yield waiting.popleft()
+    yield from waiting

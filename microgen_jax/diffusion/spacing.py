@@ -1,0 +1,105 @@
+"""The noise levels that a sampler visits: which times of the chain are kept.
+
+With T times and n steps, k = 0..n-1:
+
+  (1) trailing  t_k = round(T - k T/n) - 1             Lin et al. 2023, table 2; starts at T-1
+  (2) linspace  t_k = round((T-1) (1 - k/(n-1)))       starts at T-1 and ends at 0
+  (3) leading   t_k = (n-1-k) floor(T/n)               Ho's and Nichol's code; ends at 0, starts below T-1
+  (4) karras    sigma_k/alpha_k = (a + k/(n-1) (b-a))^7, a and b the seventh roots of the
+                largest and the smallest sigma/alpha   Karras et al. 2022, eq. 5
+
+After the last kept time comes the clean picture, alpha = 1 and sigma = 0. The first three keep whole times
+(int32). Karras' noise levels lie between the times that were trained, so t is a float32: the one at which
+log_snr, interpolated between the chain's own, is the level's. A sinusoidal time embedding takes it as it is.
+
+Nothing but `trailing`, `linspace` and `karras` starts from the noise that training ended in.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from microgen_jax.diffusion.names import require_known
+from microgen_jax.diffusion.schedules import Schedule
+from microgen_jax.types import UserError
+
+SPACINGS = ("trailing", "linspace", "leading", "karras")
+KARRAS_RHO = 7.0
+
+
+class Levels(NamedTuple):
+    """Noise levels in the order in which a sampler visits them, on the host.
+
+    Attributes:
+      t: int32 or float64 [n+1], what the network is told; that of a clean end is never used.
+      alpha: float64 [n+1], factor of the picture.
+      sigma: float64 [n+1], standard deviation of the noise.
+    """
+
+    t: np.ndarray
+    alpha: np.ndarray
+    sigma: np.ndarray
+
+
+def make_levels(schedule: Schedule, steps: int, spacing: str) -> Levels:
+    """Chooses the noise levels of a sampler, the clean end included.
+
+    Args:
+      schedule: of the chain.
+      steps: n, from 1 to T.
+      spacing: 'trailing', 'linspace', 'leading' or 'karras'.
+
+    Raises:
+      UserError: an unknown name, steps outside 1..T, or a spacing that the zero terminal SNR rules out.
+    """
+    require_known("spacing", spacing, SPACINGS)
+    if not 1 <= steps <= schedule.timesteps:
+        raise UserError(f"steps (={steps}) must lie in 1..{schedule.timesteps}, the diffusion's timesteps")
+    if spacing == "karras":
+        return karras_levels(schedule, steps)
+    t = {"trailing": trailing, "linspace": linspace, "leading": leading}[spacing](schedule.timesteps, steps)
+    if schedule.zero_terminal_snr and t[0] != schedule.timesteps - 1:
+        raise UserError(
+            f"spacing {spacing!r} starts at time {t[0]} and not at {schedule.timesteps - 1}, "
+            "where the SNR is zero: use 'trailing' or 'linspace'"
+        )
+    return Levels(
+        np.append(t, 0).astype(np.int32),
+        np.append(schedule.alpha[t], 1.0),
+        np.append(schedule.sigma[t], 0.0),
+    )
+
+
+def trailing(timesteps: int, steps: int) -> np.ndarray:
+    return np.round(timesteps - np.arange(steps) * (timesteps / steps)).astype(int) - 1
+
+
+def linspace(timesteps: int, steps: int) -> np.ndarray:
+    return np.round(np.linspace(timesteps - 1, 0, steps)).astype(int)
+
+
+def leading(timesteps: int, steps: int) -> np.ndarray:
+    return np.arange(steps)[::-1] * (timesteps // steps)
+
+
+def karras_levels(schedule: Schedule, steps: int) -> Levels:
+    """Equation (4), with the fractional times that belong to its levels.
+
+    Raises:
+      UserError: zero terminal SNR, whose first sigma/alpha is infinite.
+    """
+    if schedule.zero_terminal_snr:
+        raise UserError("spacing 'karras' has no first noise level at zero terminal SNR: use 'trailing'")
+    ratio = np.exp(-schedule.log_snr / 2)
+    ends = ratio[[-1, 0]] ** (1 / KARRAS_RHO)
+    levels = (ends[0] + np.linspace(0, 1, steps) * (ends[1] - ends[0])) ** KARRAS_RHO
+    t = np.interp(np.log(levels), np.log(ratio), np.arange(ratio.size))
+    alpha = 1 / np.sqrt(1 + levels**2)
+    return Levels(np.append(t, 0.0), np.append(alpha, 1.0), np.append(levels * alpha, 0.0))
+
+
+def log_snr_of(levels: Levels) -> Float64[np.ndarray, "n"]:
+    """2 log(alpha / sigma) of every level; infinite at a clean end, minus infinity at pure noise."""
+    with np.errstate(divide="ignore"):
+        return 2 * (np.log(levels.alpha) - np.log(levels.sigma))

@@ -1,0 +1,131 @@
+"""Denoising diffusion (Ho et al. 2020) as a method: network, process, optimizer and sampler joined."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key
+
+from microgen_jax.diffusion import Schedule, diffusion_loss, hide_conditions, sample
+from microgen_jax.networks import UNet
+from microgen_jax.training import state as states
+from microgen_jax.training.state import TrainState
+from microgen_jax.types import Batch, Condition, Denoiser, Metrics, Params
+
+
+@dataclass(frozen=True)
+class DDPM:
+    """A `Method`: pure functions of arrays.
+
+    Attributes:
+      unet: the network.
+      schedule: of the noise.
+      optimizer: of the parameters.
+      learning_rate: the schedule inside `optimizer`, for the log.
+      shape: (H, W, C) of a picture.
+      num_conditions: K.
+      prediction: what the network gives: eps, x0 or v.
+      loss: name in `diffusion.losses`.
+      weighting: name in `diffusion.weighting`.
+      condition_dropout: share of the labels, and of each condition, hidden in training.
+      ema_decay: of the averaged parameters.
+      accumulate: micro-batches to an update.
+      sampling: keywords of `diffusion.sample`: sampler, steps, eta, ...
+    """
+
+    unet: UNet
+    schedule: Schedule
+    optimizer: optax.GradientTransformation
+    learning_rate: optax.Schedule
+    shape: tuple[int, int, int]
+    num_conditions: int
+    prediction: str
+    loss: str
+    weighting: str
+    condition_dropout: float
+    ema_decay: float
+    accumulate: int
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+    def init(self, key: Key[Array, ""]) -> TrainState:
+        """The state before the first update, a pure function of the key."""
+        cond = Condition(jnp.zeros(1, jnp.int32), jnp.zeros((1, self.num_conditions)))
+        image, t = jnp.zeros((1, *self.shape)), jnp.zeros(1, jnp.int32)
+        params = self.unet.init(key, image, t, *cond)["params"]
+        return states.create(params, self.optimizer)
+
+    def denoiser(self, params: Params, dropout_key: Key[Array, ""] | None = None) -> Denoiser:
+        """The network as a plain function; with a key it drops units as in training."""
+        train = dropout_key is not None
+        rngs = {"dropout": dropout_key} if train else None
+
+        def denoise(xt: Array, t: Array, cond: Condition) -> Array:
+            return self.unet.apply({"params": params}, xt, t, cond.label, cond.value, train, rngs=rngs)
+
+        return denoise
+
+    def _loss(self, params: Params, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Metrics]:
+        hide, draw, drop = jax.random.split(key, 3)
+        cond = Condition(batch.label, batch.condition)
+        cond = hide_conditions(hide, cond, self.unet.num_classes, self.condition_dropout)
+        value, _ = diffusion_loss(
+            self.denoiser(params, drop),
+            self.schedule,
+            batch.image,
+            cond,
+            draw,
+            prediction=self.prediction,
+            loss=self.loss,
+            weighting=self.weighting,
+        )
+        return value, {"loss": value}
+
+    def train_step(self, state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, Metrics]:
+        """One update. The metrics are the loss, the gradient's norm before clipping, and the learning rate."""
+        metrics, grads = states.accumulated_gradients(self._loss, state.params, batch, key, self.accumulate)
+        metrics |= {"grad_norm": optax.global_norm(grads), "learning_rate": self.learning_rate(state.step)}
+        return states.apply_gradients(state, grads, self.optimizer, self.ema_decay), metrics
+
+    def eval_step(
+        self, params: Params, batch: Batch, mask: Float[Array, "B"], rows: Int[Array, "B"]
+    ) -> Metrics:
+        """Sums over a held-out batch, with noise and times that depend on the pictures' rows only.
+
+        Args:
+          params: usually the averaged ones.
+          batch: B held-out pictures.
+          mask: 1 for rows that count, 0 for rows that only fill the batch up.
+          rows: index of each picture in the held-out set.
+
+        Returns:
+          `heldout_loss` (the sum of the losses) and `count`.
+        """
+        _, parts = diffusion_loss(
+            self.denoiser(params),
+            self.schedule,
+            batch.image,
+            Condition(batch.label, batch.condition),
+            jax.random.key(0),
+            prediction=self.prediction,
+            loss=self.loss,
+            weighting=self.weighting,
+            time_sampling="fixed",
+            rows=rows,
+        )
+        return {"heldout_loss": jnp.sum(parts.per_example * mask), "count": jnp.sum(mask)}
+
+    def generate(self, params: Params, keys: Key[Array, "B"], cond: Condition) -> Float[Array, "B H W C"]:
+        """Pictures in [-1, 1]; picture i is a function of `keys[i]` and its condition."""
+        return sample(
+            self.denoiser(params),
+            self.schedule,
+            keys,
+            cond,
+            shape=self.shape,
+            prediction=self.prediction,
+            null_label=self.unet.num_classes,
+            **self.sampling,
+        )

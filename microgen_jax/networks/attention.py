@@ -1,0 +1,54 @@
+"""Self-attention over the pixels of a picture (Vaswani et al. 2017; Ho et al. 2020, appendix B).
+
+    out = x + W_o · softmax(Q Kᵀ / √head_dim) V
+
+with Q, K and V dense layers of GroupNorm(x).
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from microgen_jax.networks.layers import GroupNorm, zeros
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with its residual.
+
+    Attributes:
+      head_dim: channels per head; divides the channels that come in.
+      norm_groups: groups of the GroupNorm before it.
+    """
+
+    head_dim: int
+    norm_groups: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+        batch, height, width, channels = x.shape
+        h = GroupNorm(self.norm_groups, name="group_norm")(x).reshape(batch, height * width, channels)
+        q, k, v = (
+            nn.Dense(channels, dtype=x.dtype, name=name)(h).reshape(batch, height * width, -1, self.head_dim)
+            for name in ("to_q", "to_k", "to_v")
+        )
+        out = dot_product_attention(q, k, v).reshape(h.shape)
+        out = nn.Dense(channels, dtype=x.dtype, kernel_init=zeros, name="to_out_0")(out)
+        return x + out.reshape(x.shape)
+
+
+def dot_product_attention(
+    q: Float[Array, "B N heads dim"], k: Float[Array, "B N heads dim"], v: Float[Array, "B N heads dim"]
+) -> Float[Array, "B N heads dim"]:
+    """Softmax in float32; cuDNN's fused kernel on a GPU where it applies."""
+    if jax.default_backend() == "gpu" and _fits_cudnn(q):
+        return jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
+    logits = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32)
+    weights = jax.nn.softmax(logits * q.shape[-1] ** -0.5, axis=-1)
+    return jnp.einsum("bhqk,bkhd->bqhd", weights.astype(v.dtype), v)
+
+
+def _fits_cudnn(q: Array) -> bool:
+    """cuDNN wants bfloat16, heads of a multiple of 8 up to 128, and an even number of pixels."""
+    pixels, dim = q.shape[1], q.shape[3]
+    return q.dtype == jnp.bfloat16 and dim % 8 == 0 and dim <= 128 and pixels % 2 == 0

@@ -1,0 +1,197 @@
+"""The training loop: the one place where things happen in order.
+
+The order within a step is a contract:
+
+1. batch k = step is taken (a pure function of seed and k), the update is dispatched with `fold_in(key, k)`;
+2. the metrics of the update before are read, while this one runs; a value that is not finite stops the run;
+3. what is due at this step happens: log, held-out loss, pictures, checkpoint, in this order.
+
+A run that starts again from the checkpoint of a step therefore does what the undisturbed run did after it.
+"""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from microgen_jax.training.checkpoint import Checkpoints
+from microgen_jax.training.progress import Progress
+from microgen_jax.training.state import TrainState
+from microgen_jax.training.writer import Writer
+from microgen_jax.types import Batch, Metrics
+
+
+class Diverged(RuntimeError):
+    """The loss or the gradient was not finite; the message names the step."""
+
+
+class Interrupted(Exception):
+    """A signal asked to stop; the state was saved first. The message says where."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How long to train, and what happens how often (in updates; 0 = never)."""
+
+    total: int
+    log_every: int
+    sample_every: int
+    eval_every: int
+    checkpoint_every: int
+
+
+class Functions(NamedTuple):
+    """What the loop calls, compiled.
+
+    Attributes:
+      train_step: `(state, batch, key) -> (state, metrics)`; the state is donated.
+      heldout: `state -> metrics`, means over the held-out pictures, or None where there are none.
+      draw: `state -> uint8 [N, H, W, C]`, the same seeds at every call.
+    """
+
+    train_step: Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
+    heldout: Callable[[TrainState], dict[str, float]] | None
+    draw: Callable[[TrainState], np.ndarray]
+
+
+class _Due(NamedTuple):
+    log: bool
+    heldout: bool
+    draw: bool
+    save: bool
+
+
+def _due(step: int, first: int, steps: Steps) -> _Due:
+    """What happens after update `step`; the last step does everything, and a saved step has its held-out loss."""
+
+    def now(every: int) -> bool:
+        return bool(every) and (step % every == 0 or step == steps.total)
+
+    save = now(steps.checkpoint_every) or step == steps.total
+    heldout = now(steps.eval_every) or (save and bool(steps.eval_every))
+    return _Due(now(steps.log_every) or step == first, heldout, now(steps.sample_every), save)
+
+
+def _read(step: int, metrics: Metrics) -> dict[str, float]:
+    values = {name: float(value) for name, value in metrics.items()}
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    if bad:
+        raise Diverged(
+            f"step {step}: {' and '.join(bad)} not finite; the last good checkpoint is intact. "
+            "Start again with a smaller train.learning_rate, or look at the data"
+        )
+    return values
+
+
+class _StopSignal:
+    """Turns the first SIGTERM or SIGINT into a wish to stop; the second acts at once."""
+
+    def __enter__(self):
+        self.received = None
+        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def _note(self, number, frame):
+        self.received = signal.Signals(number).name
+        signal.signal(number, signal.SIG_DFL)
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def train(
+    functions: Functions,
+    state: TrainState,
+    batches: Iterator[Batch],
+    key: jax.Array,
+    steps: Steps,
+    batch_size: int,
+    checkpoints: Checkpoints,
+    writer: Writer,
+    progress: Progress,
+) -> TrainState:
+    """Trains from the state's step to the last one.
+
+    Args:
+      functions: the method's, compiled.
+      state: where to start.
+      batches: on the devices, starting with the state's step.
+      key: the run's root; step k draws from `fold_in(key, k)`.
+      steps: how far, and what how often.
+      batch_size: pictures an update, for the speed.
+      checkpoints: where the state goes.
+      writer: where metrics and pictures go.
+      progress: what the person sees.
+
+    Raises:
+      Diverged: a loss or gradient norm was not finite.
+      Interrupted: SIGTERM or SIGINT; the state is saved.
+    """
+    step = int(state.step)
+    first, pending, stopwatch = step + 1, {}, _Stopwatch()
+    with _StopSignal() as stop, progress:
+        while step < steps.total:
+            stopwatch.start()
+            batch = next(batches)
+            stopwatch.waited()
+            state, metrics = functions.train_step(state, batch, jax.random.fold_in(key, step))
+            _read(step, pending)
+            step, pending = step + 1, metrics
+            due = _due(step, first, steps)
+            values = _read(step, pending) if any(due) or stop.received else {}
+            stopwatch.stop()
+            progress.advance(step)
+
+            if due.log:
+                values |= stopwatch.report(batch_size, compiled=step == first)
+                writer.scalars(step, values)
+                progress.report(step, values)
+
+            heldout = None
+            if due.heldout and functions.heldout:
+                heldout = functions.heldout(state)
+                writer.scalars(step, heldout)
+                progress.report(step, heldout)
+
+            if due.draw:
+                writer.images(step, functions.draw(state))
+
+            if due.save or stop.received:
+                _read(step, pending)
+                checkpoints.save(step, state, heldout and heldout["heldout_loss"])
+
+            if stop.received:
+                checkpoints.wait()
+                raise Interrupted(f"{stop.received}: stopped after step {step}, saved as checkpoints/{step}")
+        checkpoints.wait()
+    return state
+
+
+class _Stopwatch:
+    """Seconds spent on updates and on waiting for their batches; drawing and saving do not count."""
+
+    def __init__(self):
+        self._updates, self._busy, self._waiting, self._began = 0, 0.0, 0.0, 0.0
+
+    def start(self) -> None:
+        self._began = time.perf_counter()
+
+    def waited(self) -> None:
+        self._waiting += time.perf_counter() - self._began
+
+    def stop(self) -> None:
+        self._busy += time.perf_counter() - self._began
+        self._updates += 1
+
+    def report(self, batch_size: int, compiled: bool) -> dict[str, float]:
+        """Speed and share of waiting since the last report; of a step that compiled, its seconds."""
+        busy, speed = self._busy, batch_size * self._updates / self._busy
+        share = self._waiting / busy
+        self.__init__()
+        return {"first_step_seconds": busy} if compiled else {"images_per_second": speed, "data_wait": share}

@@ -1,0 +1,93 @@
+"""The state of a run: arrays only, so that a checkpoint is the state and nothing else."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Int
+
+from microgen_jax.types import Batch, Metrics, Params
+
+
+@struct.dataclass
+class TrainState:
+    """What changes from one update to the next.
+
+    Attributes:
+      step: int32 [], the number of updates done.
+      params: the trained parameters, float32.
+      ema_params: their exponential moving average, float32; what samples are drawn with.
+      opt_state: the optimizer's.
+    """
+
+    step: Any
+    params: Any
+    ema_params: Any
+    opt_state: Any
+
+
+def create(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first update; the average starts as a copy of the parameters."""
+    return TrainState(
+        jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), optimizer.init(params)
+    )
+
+
+def ema_update(ema: Params, params: Params, decay: float, step: Int[Array, ""]) -> Params:
+    """One step of the moving average, warmed up: decay_t = min(decay, (1 + t) / (10 + t)).
+
+    The warm-up (TensorFlow's `ExponentialMovingAverage` with `num_updates`) lets the average forget the
+    initial weights within the first tenth of a run, however long its memory is.
+    """
+    t = step.astype(jnp.float32)
+    keep = jnp.minimum(decay, (1.0 + t) / (10.0 + t))
+    return jax.tree.map(lambda e, p: e + (1.0 - keep) * (p - e), ema, params)
+
+
+def apply_gradients(
+    state: TrainState, grads: Params, optimizer: optax.GradientTransformation, ema_decay: float
+) -> TrainState:
+    """One update of the parameters and of their average."""
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema = ema_update(state.ema_params, params, ema_decay, state.step)
+    return TrainState(state.step + 1, params, ema, opt_state)
+
+
+def accumulated_gradients(
+    loss: Callable[[Params, Batch, jax.Array], tuple[Array, Metrics]],
+    params: Params,
+    batch: Batch,
+    key: jax.Array,
+    count: int,
+) -> tuple[Metrics, Params]:
+    """Means of a loss's metrics and gradients over `count` micro-batches, taken one after the other to save memory.
+
+    Args:
+      loss: `(params, batch, key) -> (scalar, metrics)`.
+      params: what to differentiate by.
+      batch: [B, ...]; micro-batch i takes the rows i, i + count, ... so that every device keeps its own rows.
+      key: each micro-batch draws from `fold_in(key, i)`; with `count=1` from `key` itself.
+      count: divides B.
+    """
+    value_and_grad = jax.value_and_grad(loss, has_aux=True)
+    if count == 1:
+        (_, metrics), grads = value_and_grad(params, batch, key)
+        return metrics, grads
+
+    def split(x: Array) -> Array:
+        return jnp.moveaxis(x.reshape(x.shape[0] // count, count, *x.shape[1:]), 1, 0)
+
+    def add(total, part):
+        index, rows = part
+        (_, metrics), grads = value_and_grad(params, rows, jax.random.fold_in(key, index))
+        return jax.tree.map(jnp.add, total, (metrics, grads)), None
+
+    parts = jnp.arange(count), jax.tree.map(split, batch)
+    shapes = jax.eval_shape(lambda: value_and_grad(params, jax.tree.map(lambda x: x[0], parts[1]), key))
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0][1], shapes[1]))
+    total, _ = jax.lax.scan(add, zeros, parts)
+    return jax.tree.map(lambda x: x / count, total)

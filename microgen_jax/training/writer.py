@@ -1,0 +1,77 @@
+"""Metrics to `metrics.jsonl` and TensorBoard, pictures to `progress/`."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from microgen_jax.evaluation import figures
+from microgen_jax.training import files
+
+
+def cut_back(path: Path, step: int) -> None:
+    """Drops the lines of `metrics.jsonl` that are younger than `step`, and a last line that was cut off."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            young = json.loads(line)["step"] > step
+        except (ValueError, KeyError):
+            continue
+        if not young:
+            kept.append(line + "\n")
+    files.write_bytes(path, "".join(kept).encode())
+
+
+class Writer:
+    """Writes what a run has to say; a process that is not the first of its run says nothing.
+
+    Args:
+      workdir: the run's folder.
+      step: the checkpoint's step; younger lines are dropped.
+      active: whether this process writes.
+    """
+
+    def __init__(self, workdir: Path, step: int, active: bool = True):
+        self._workdir, self._active = workdir, active
+        if not active:
+            return
+        cut_back(workdir / "metrics.jsonl", step)
+        self._lines = open(workdir / "metrics.jsonl", "a")  # noqa: SIM115
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """One line and one TensorBoard point a name; a value that is not finite is written as null."""
+        if not self._active:
+            return
+        finite = {k: v if np.isfinite(v) else None for k, v in values.items()}
+        self._lines.write(json.dumps({"step": step, **finite}) + "\n")
+        self._lines.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def images(self, step: int, images: np.ndarray) -> None:
+        """A grid of uint8 [N, H, W, C] as `progress/step_00001000.png`."""
+        if not self._active:
+            return
+        grid = figures.grid(images)
+        files.write_bytes(self._workdir / "progress" / f"step_{step:08d}.png", figures.png(grid))
+        self._board.add_image("progress", grid, step, dataformats="HWC")
+
+    def animation(self) -> None:
+        """All the grids so far as `progress/progress.gif`."""
+        if not self._active:
+            return
+        grids = [figures.read(path) for path in sorted((self._workdir / "progress").glob("step_*.png"))]
+        if grids:
+            files.write_bytes(self._workdir / "progress" / "progress.gif", figures.gif(grids))
+
+    def close(self) -> None:
+        if self._active:
+            self._lines.flush()
+            os.fsync(self._lines.fileno())
+            self._lines.close()
+            self._board.close()

@@ -1,0 +1,41 @@
+"""Small pictures on disk, and the `data` part of a configuration that names them."""
+
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from configs.default import get_config
+from microgen_jax import types
+
+typing.runtime_checkable(types.Source)
+
+
+@pytest.fixture
+def data_config() -> Callable[..., ConfigDict]:
+    """The defaults for a root, with some fields changed."""
+
+    def build(root: Path | str, **fields) -> ConfigDict:
+        data = get_config().data.unlock()
+        data.update(root=str(root), size=(16, 16), workers=2, **fields)
+        return data
+
+    return build
+
+
+@pytest.fixture
+def save() -> Callable[..., np.ndarray]:
+    """Writes a random picture (or the one given), making its folder."""
+
+    def write(path: Path, shape: tuple[int, ...] = (20, 24, 3), seed: int = 0, pixels=None) -> np.ndarray:
+        if pixels is None:
+            pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+        return pixels
+
+    return write

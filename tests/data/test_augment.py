@@ -1,0 +1,85 @@
+"""The allowed transforms, derived in `augment`, against colours of random orientations."""
+
+import numpy as np
+import pytest
+
+from microgen_jax.crystal.colour import ipf_colour
+from microgen_jax.crystal.orientations import conjugate, from_axis_angle, multiply, random_uniform
+from microgen_jax.data import augment
+from microgen_jax.types import UserError
+
+HALF_TURNS = {"flip_x": (0, 1, 0), "flip_y": (1, 0, 0), "transpose": (1, 1, 0), "antitranspose": (1, -1, 0)}
+QUARTERS = {"identity": 0, "turn_90": 1, "turn_180": 2, "turn_270": 3}
+
+
+def sample_motion(element: str) -> np.ndarray:
+    """The rotation of the sample that moves a picture by `element`: a flip is a half turn about an in-plane axis."""
+    if element in QUARTERS:
+        (_, _), (down, _) = augment.DIHEDRAL[element]
+        sense = 1 if down >= 0 else -1
+        angle = np.pi / 2 * (QUARTERS[element] if element == "turn_180" else sense * (QUARTERS[element] % 2))
+        return from_axis_angle(np.array([0.0, 0.0, 1.0]), np.array(angle))
+    axis = np.array(HALF_TURNS[element], float)
+    return from_axis_angle(axis / np.linalg.norm(axis), np.array(np.pi))
+
+
+@pytest.mark.parametrize("element", augment.DIHEDRAL)
+@pytest.mark.parametrize("direction", ["X", "Y", "Z", "1,0,1"])
+def test_an_element_is_allowed_exactly_where_it_leaves_ipf_colours_true(element, direction):
+    field = random_uniform(np.random.default_rng(0), 6 * 5).reshape(6, 5, 4)
+    vector = augment.parse_direction(direction)
+    colours = ipf_colour(field.reshape(-1, 4), np.array(vector), "m-3m").reshape(6, 5, 3)
+    turned = multiply(field, conjugate(sample_motion(element)))
+    moved = augment.apply(turned, element)
+    expected = ipf_colour(moved.reshape(-1, 4), np.array(vector), "m-3m").reshape(moved.shape[:2] + (3,))
+    true = np.abs(expected.astype(int) - augment.apply(colours, element)).max() <= 1
+    assert true == (element in augment.allowed(direction, "all"))
+
+
+@pytest.mark.parametrize("element", augment.DIHEDRAL)
+def test_a_stack_of_three_directions_stays_true_when_its_channels_move_along(element):
+    field = random_uniform(np.random.default_rng(1), 12).reshape(3, 4, 4)
+
+    def stack(q: np.ndarray) -> np.ndarray:
+        maps = [ipf_colour(q.reshape(-1, 4), d, "m-3m").reshape(*q.shape[:2], 3) for d in "XYZ"]
+        return np.concatenate(maps, axis=-1)
+
+    moved = augment.apply(multiply(field, conjugate(sample_motion(element))), element)
+    got = augment.apply(stack(field), element, ipf_xyz=True)
+    assert np.abs(stack(moved).astype(int) - got).max() <= 1
+
+
+@pytest.mark.parametrize("element", augment.DIHEDRAL)
+def test_apply_moves_a_pixel_as_the_matrix_says(element):
+    image = np.zeros((5, 7, 1))
+    x, y = 2, -1  # from the centre
+    image[2 + y, 3 + x] = 1
+    moved = augment.apply(image, element)
+    u, v = np.array(augment.DIHEDRAL[element]) @ (x, y)
+    assert moved[moved.shape[0] // 2 + v, moved.shape[1] // 2 + u] == 1
+    assert moved.sum() == 1
+
+
+def test_the_groups_are_those_of_the_design():
+    everything, four = set(augment.DIHEDRAL), {"identity", "turn_180", "flip_x", "flip_y"}
+    assert set(augment.allowed("Z", "all")) == everything
+    assert set(augment.allowed("X", "all")) == set(augment.allowed("Y", "all")) == four
+    assert set(augment.allowed("", "orthotropic")) == four
+    assert set(augment.allowed("Z", "monoclinic")) == {"identity", "turn_180"}
+    assert augment.allowed("Z", "none") == ("identity",)
+
+
+def test_one_symmetry_per_class():
+    groups = augment.allowed_by_class(("Shear", "Tension", "Rest"), "Z", "Shear=monoclinic, Tension=orthotropic")
+    assert [len(group) for group in groups] == [2, 4, 1]
+    assert [len(g) for g in augment.allowed_by_class(("Shear", "Rest"), "Z", "all,Shear=none")] == [1, 8]
+
+
+@pytest.mark.parametrize(
+    ("direction", "symmetry", "word"),
+    [("W", "all", "ipf_direction"), ("0,0,0", "all", "ipf_direction"), ("nan,0,0", "all", "ipf_direction"),
+     ("Z", "orthotropc", "orthotropic"), ("Z", "Sheer=none", "'Shear'"), ("Z", "Shear=nine", "none")],
+)  # fmt: skip
+def test_mistakes_are_named(direction, symmetry, word):
+    with pytest.raises(UserError, match=word):
+        augment.allowed_by_class(("Shear",), direction, symmetry)

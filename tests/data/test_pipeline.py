@@ -1,0 +1,141 @@
+"""Batch k is a pure function of (seed, k), whatever reads it."""
+
+import itertools
+import threading
+
+import numpy as np
+import pytest
+
+from microgen_jax.data import Preparation, batches, evaluation_batches, prefetch_to_device
+from microgen_jax.data.augment import DIHEDRAL
+from microgen_jax.data.pipeline import prepare
+from microgen_jax.types import Record, UserError
+
+
+class Numbered:
+    """Picture i holds the value i everywhere but in its top left pixel."""
+
+    def __init__(self, count: int = 10, shape: tuple[int, int] = (6, 6)) -> None:
+        self.count, self.shape, self.threads = count, shape, set()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Record:
+        self.threads.add(threading.current_thread().name)
+        image = np.full((*self.shape, 1), index, np.uint8)
+        image[0, 0] = 255
+        return Record(image, index % 2, np.float32([index, np.nan]), str(index))
+
+
+PREPARATION = Preparation(
+    size=(4, 4), channels=1, transforms=(tuple(DIHEDRAL),) * 2, mean=(4.5, 0.0), std=(2.0, 1.0)
+)
+
+
+def take(count: int, source=None, preparation=PREPARATION, **keywords) -> list:
+    iterator = batches(source or Numbered(), preparation, **{"seed": 3, "batch_size": 4, **keywords})
+    return list(itertools.islice(iterator, count))
+
+
+def same(a, b) -> bool:
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_run_that_starts_at_k_gets_batch_k(workers):
+    whole = take(9)
+    assert all(same(a, b) for a, b in zip(whole[5:], take(4, start=5, workers=workers)))
+    assert not same(whole[0], take(1, seed=4)[0])
+
+
+def test_processes_read_the_rows_of_one_global_batch():
+    whole = take(4)
+    for rows in (slice(0, 1), slice(1, 4), slice(2, 4)):
+        parts = take(4, rows=rows)
+        assert all(same([leaf[rows] for leaf in a], b) for a, b in zip(whole, parts))
+
+
+def test_every_epoch_sees_every_picture_once_in_another_order():
+    numbers = np.concatenate([batch.condition[:, 0] for batch in take(10)]) * 2 + 4.5
+    epochs = numbers.reshape(4, 10)
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_a_batch_is_what_the_contract_says():
+    batch = take(1)[0]
+    assert (batch.image.shape, batch.image.dtype) == ((4, 4, 4, 1), np.float32)
+    assert (batch.label.shape, batch.label.dtype) == ((4,), np.int32)
+    assert (batch.condition.shape, batch.condition.dtype) == ((4, 2), np.float32)
+    assert np.isnan(batch.condition[:, 1]).all()
+    assert batch.image.min() >= -1
+    assert batch.image.max() <= 1
+
+
+def test_augmentation_reaches_all_allowed_elements_and_no_others():
+    four = ("identity", "turn_180", "flip_x", "flip_y")
+    preparation = PREPARATION._replace(size=(6, 6), transforms=(four, ("identity",)))
+    corners = {0: set(), 1: set()}
+    for batch in take(30, preparation=preparation):
+        for image, label in zip(batch.image, batch.label):
+            corners[int(label)].add(divmod(int(image.argmax()), 6))
+    assert corners == {0: {(0, 0), (0, 5), (5, 0), (5, 5)}, 1: {(0, 0)}}
+
+
+def test_quarter_turns_keep_a_size_that_is_not_square_and_are_left_out_where_they_do_not_fit():
+    wide = PREPARATION._replace(size=(4, 6))
+    assert take(1, preparation=wide)[0].image.shape == (4, 4, 6, 1)
+    exact = Numbered(shape=(4, 6))
+    corners = {tuple(np.argwhere(i[..., 0] == 1)[0]) for b in take(20, exact, wide) for i in b.image}
+    assert corners == {(0, 0), (0, 5), (3, 0), (3, 5)}
+
+
+def test_reading_happens_off_the_main_thread():
+    source = Numbered()
+    take(3, source, workers=2)
+    assert threading.current_thread().name not in source.threads
+
+
+def test_evaluation_is_one_pass_with_the_middle_window_and_a_mask():
+    source = Numbered()
+    found = list(evaluation_batches(source, PREPARATION, batch_size=4))
+    assert [mask.tolist() for _, mask in found] == [[True] * 4, [True] * 4, [True, True, False, False]]
+    images = np.concatenate([batch.image[mask] for batch, mask in found])
+    expected = [prepare(source[i], PREPARATION).image for i in range(10)]
+    np.testing.assert_array_equal(images, np.stack(expected))
+    local = [m for _, m in evaluation_batches(source, PREPARATION, batch_size=4, rows=slice(2, 4))]
+    assert [mask.tolist() for mask in local] == [[True] * 2, [True] * 2, [False] * 2]
+
+
+def test_evaluation_can_be_limited_to_pictures_spread_over_the_source():
+    found = list(evaluation_batches(Numbered(), PREPARATION, batch_size=2, limit=5))
+    numbers = np.concatenate([batch.condition[mask, 0] for batch, mask in found]) * 2 + 4.5
+    assert numbers.tolist() == [0, 2, 4, 6, 8]
+
+
+def test_evaluation_of_nothing_gives_nothing():
+    assert list(evaluation_batches(Numbered(0), PREPARATION, batch_size=2)) == []
+
+
+def test_an_empty_training_part_is_refused():
+    with pytest.raises(UserError, match="empty"):
+        take(1, Numbered(0))
+
+
+def test_a_mistake_found_on_a_thread_arrives_as_it_is():
+    with pytest.raises(UserError, match="channels"):
+        take(1, preparation=PREPARATION._replace(channels=2))
+
+
+def test_prefetching_keeps_order_and_runs_ahead():
+    seen = []
+
+    def put(element: int) -> int:
+        seen.append(element)
+        return -element
+
+    iterator = prefetch_to_device(iter(range(5)), put, depth=3)
+    assert next(iterator) == 0
+    assert seen == [0, 1, 2]
+    assert list(iterator) == [-1, -2, -3, -4]
