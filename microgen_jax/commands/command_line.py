@@ -80,7 +80,7 @@ def parse(argv: list[str], default: Path) -> list[str]:
     except (TypeError, ValueError) as fault:
         raise UserError(f"a --config override has the wrong type: {fault}") from fault
     if flags.FLAGS["verbosity"].using_default_value:
-        flags.FLAGS.verbosity = logging.WARNING
+        flags.FLAGS.verbosity = logging.ERROR
     return rest
 
 

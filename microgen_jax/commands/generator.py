@@ -1,6 +1,5 @@
 """A trained run as an object that draws pictures; reads `config.json` and a checkpoint, never a config file."""
 
-import difflib
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from ml_collections import ConfigDict
 
 from microgen_jax import methods
 from microgen_jax.commands import drawing, record
+from microgen_jax.commands.command_line import nearest
 from microgen_jax.commands.record import Resolved
 from microgen_jax.training import checkpoint, compilation
 from microgen_jax.training import mesh as meshes
@@ -64,14 +64,12 @@ class Generator:
         """
         if num < 1:
             raise UserError(f"sample.num={num} must be at least 1")
-        labels = self.labels(num, label)
-        return np.concatenate(list(self.batches(labels, condition, seed)))
+        labels = choose_labels(self.resolved, num, label)
+        row = standardise(self.resolved, condition or {})
+        return np.concatenate(list(self.batches(labels, row, seed)))
 
-    def batches(
-        self, labels: np.ndarray, condition: Mapping[str, float] | None, seed: int
-    ) -> Iterator[np.ndarray]:
-        """As `sample`, with the class of every picture given, a batch at a time."""
-        row = self.standardised(condition or {})
+    def batches(self, labels: np.ndarray, row: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+        """As `sample`, a batch at a time, with the class of every picture and the standardised conditions of all."""
         return drawing.draw(
             self._generate,
             self._params,
@@ -81,40 +79,41 @@ class Generator:
             batch_size=self.config.sample.batch_size * self._mesh.size,
         )
 
-    def labels(self, num: int, label: str | int | None = None) -> np.ndarray:
-        """int32 [num]: the class asked for, or every class in turn.
 
-        Raises:
-          UserError: the class does not exist; lists those that do.
-        """
-        classes = self.classes
-        if label is None or label == "":
-            return drawing.in_turn(num, len(classes))
-        if label in classes:
-            index = classes.index(label)
-        elif str(label).isdecimal() and int(label) < len(classes):
-            index = int(label)
-        else:
-            close = difflib.get_close_matches(str(label), classes, 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise UserError(f"label {label!r} does not exist{hint}; there are: {', '.join(classes)}")
-        return np.full(num, index, np.int32)
+def choose_labels(resolved: Resolved, num: int, label: str | int | None = None) -> np.ndarray:
+    """int32 [num]: the class asked for by name or number, or every class in turn.
 
-    def standardised(self, condition: Mapping[str, float]) -> np.ndarray:
-        """float32 [K]: the values in units of the training data's spread; NaN where nothing was asked.
+    Raises:
+      UserError: the class does not exist; lists those that do.
+    """
+    classes = resolved.classes
+    if label is None or label == "":
+        return drawing.in_turn(num, len(classes))
+    if label in classes:
+        index = classes.index(label)
+    elif str(label).isdecimal() and int(label) < len(classes):
+        index = int(label)
+    else:
+        raise UserError(
+            f"label {str(label)!r} does not exist{nearest(str(label), classes)}; there are: {', '.join(classes)}"
+        )
+    return np.full(num, index, np.int32)
 
-        Raises:
-          UserError: an unknown name, or a value that is no finite number.
-        """
-        for name, value in condition.items():
-            if name not in self.conditions:
-                known = ", ".join(self.conditions) or "none; this model was trained without any"
-                raise UserError(f"condition {name!r} does not exist; there are: {known}")
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise UserError(f"condition {name}={value!r} must be a finite number")
-        mean, std = np.array(self.resolved.mean), np.array(self.resolved.std)
-        asked = np.array([condition.get(name, np.nan) for name in self.conditions])
-        return ((asked - mean) / std).astype(np.float32)
+
+def standardise(resolved: Resolved, condition: Mapping[str, float]) -> np.ndarray:
+    """float32 [K]: the values in units of the training data's spread; NaN where nothing was asked.
+
+    Raises:
+      UserError: an unknown name, or a value that is no finite number.
+    """
+    for name, value in condition.items():
+        if name not in resolved.conditions:
+            known = ", ".join(resolved.conditions) or "none, this model was trained without any"
+            raise UserError(f"condition {name!r} does not exist; there are: {known}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise UserError(f"condition {name}={value!r} must be a finite number")
+    asked = np.array([condition.get(name, np.nan) for name in resolved.conditions])
+    return ((asked - np.array(resolved.mean)) / np.array(resolved.std)).astype(np.float32)
 
 
 def open_run(config: ConfigDict, resolved: Resolved, workdir: Path) -> Generator:

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from microgen_jax.commands import record, settings
 from microgen_jax.commands.command_line import Request
-from microgen_jax.commands.generator import Generator, open_run
+from microgen_jax.commands.generator import Generator, choose_labels, open_run, standardise
 from microgen_jax.evaluation import figures
 from microgen_jax.training import files
 from microgen_jax.types import UserError
@@ -33,12 +33,12 @@ def sample(request: Request) -> None:
     config = _with_flags(run.config, request)
     settings.check(config)
     files.check_writable(workdir)
-    generator = open_run(config, run.resolved, workdir)
-    labels = generator.labels(config.sample.num, config.sample.label)
+    labels = choose_labels(run.resolved, config.sample.num, config.sample.label)
     condition = _condition(config.sample.condition)
-    generator.standardised(condition)
+    row = standardise(run.resolved, condition)
+    generator = open_run(config, run.resolved, workdir)
     parts = []
-    for part in generator.batches(labels, condition, config.sample.seed):
+    for part in generator.batches(labels, row, config.sample.seed):
         parts.append(part)
         print(f"drawn {sum(map(len, parts))} of {len(labels)}", flush=True)
     if jax.process_index():

@@ -39,6 +39,18 @@ CLASSES = ("bimodal", "elongated", "equiaxed", "textured")
 TESSELLATIONS = ("laguerre", "voronoi")
 FIBRES = {"fibre100": (0, 0, 1), "fibre110": (1, 0, 1), "fibre111": (1, 1, 1)}
 TEXTURES = ("cube", *FIBRES, "uniform")
+NAMES = {"kind": CLASSES, "tessellation": TESSELLATIONS, "texture": TEXTURES}
+RANGES = {
+    "seed": (0, 2**64 - 1),
+    "index": (0, 2**64 - 1),
+    "height": (4, 1 << 14),
+    "width": (4, 1 << 14),
+    "diameter": (2, 1 << 14),
+    "sigma": (0, 1),
+    "aspect_ratio": (0.1, 10),
+    "sharpness": (0, 180),
+    "twins": (0, 1),
+}
 
 DIAMETER = (1 / 4, 1 / 2.5)  # of the shorter side
 SIGMA = {"bimodal": (0.1, 0.25), "elongated": (0.2, 0.4), "equiaxed": (0.1, 0.35), "textured": (0.1, 0.35)}
@@ -121,27 +133,17 @@ def polycrystal(
       UserError: an unknown name or a value out of its range.
     """
     height, width = (size, size) if np.ndim(size) == 0 else size
-    _check(
-        seed,
-        index,
-        height,
-        width,
-        kind,
-        tessellation,
-        diameter,
-        sigma,
-        aspect_ratio,
-        texture,
-        sharpness,
-        twins,
-    )
+    numbers = {"diameter": diameter, "sigma": sigma, "aspect_ratio": aspect_ratio, "sharpness": sharpness}
+    _check_names(kind=kind, tessellation=tessellation, texture=texture)
+    _check_ranges(seed=seed, index=index, height=height, width=width, twins=twins, **numbers)
+    if tessellation == "voronoi" and (sigma is not None or kind == "bimodal"):
+        raise UserError("voronoi has no choice of sizes: use tessellation 'laguerre' for sigma or bimodal")
+
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, index], np.uint64)))
     kinds = (kind,) if kind else tuple(k for k in CLASSES if tessellation != "voronoi" or k != "bimodal")
     drawn = _draw(rng.random(8), min(height, width), kinds)
-    asked = {"diameter": diameter, "sigma": sigma, "aspect_ratio": aspect_ratio, "sharpness": sharpness}
-    recipe = drawn._replace(**{name: float(value) for name, value in asked.items() if value is not None})
-    if texture:
-        recipe = recipe._replace(texture=texture)
+    recipe = drawn._replace(**{name: float(value) for name, value in numbers.items() if value is not None})
+    recipe = recipe._replace(texture=texture or drawn.texture)
     if recipe.texture == "uniform":
         recipe = recipe._replace(sharpness=0.0)
     if tessellation == "voronoi":
@@ -155,10 +157,10 @@ def polycrystal(
     grains = label(y, x, seeds)
     orientations = _orientations(rng, len(seeds.points), recipe.texture, np.radians(recipe.sharpness))
     if twins > 0:
-        grains, orientations = _twinned(rng, grains, orientations, seeds, stretch, float(twins))
+        grains, orientations = _twinned(rng, grains, orientations, seeds, stretch, twins)
     grains, orientations = _seen(grains, orientations)
     image = ipf_colour(orientations, "Z", "m-3m")[grains]
-    return Polycrystal(image, grains, orientations, _descriptors(recipe, twins, seeds, stretch))
+    return Polycrystal(image, grains, orientations, _descriptors(recipe, float(twins), seeds, stretch))
 
 
 def _draw(u: np.ndarray, side: int, kinds: tuple[str, ...]) -> Recipe:
@@ -211,7 +213,7 @@ def _twinned(
     orientations: np.ndarray,
     seeds: Seeds,
     stretch: float,
-    share: float,
+    share: Number,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cuts bands into a share of the grains; the twin of grain i is row N + i."""
     number = len(orientations)
@@ -260,30 +262,16 @@ def _descriptors(recipe: Recipe, twins: float, seeds: Seeds, stretch: float) -> 
     }
 
 
-def _check(
-    seed, index, height, width, kind, tessellation, diameter, sigma, aspect_ratio, texture, sharpness, twins
-) -> None:
-    for name, value, known in (
-        ("kind", kind, CLASSES),
-        ("tessellation", tessellation, TESSELLATIONS),
-        ("texture", texture, TEXTURES),
-    ):
-        if value is not None and value not in known:
-            near = difflib.get_close_matches(str(value), known, n=1)
+def _check_names(**given: str | None) -> None:
+    for name, value in given.items():
+        if value is not None and value not in NAMES[name]:
+            near = difflib.get_close_matches(value, NAMES[name], n=1)
             hint = f"did you mean '{near[0]}'? " if near else ""
-            raise UserError(f"unknown polycrystal {name} '{value}': {hint}known are {', '.join(known)}")
-    for name, value, low, high in (
-        ("seed", seed, 0, 2**64 - 1),
-        ("index", index, 0, 2**64 - 1),
-        ("height", height, 4, 1 << 14),
-        ("width", width, 4, 1 << 14),
-        ("diameter", diameter, 2, 1 << 14),
-        ("sigma", sigma, 0, 1),
-        ("aspect_ratio", aspect_ratio, 0.1, 10),
-        ("sharpness", sharpness, 0, 180),
-        ("twins", twins, 0, 1),
-    ):
+            raise UserError(f"unknown polycrystal {name} '{value}': {hint}known are {', '.join(NAMES[name])}")
+
+
+def _check_ranges(**given: Number | None) -> None:
+    for name, value in given.items():
+        low, high = RANGES[name]
         if value is not None and not low <= value <= high:
             raise UserError(f"polycrystal {name} {value} is out of range: give {low} to {high}")
-    if tessellation == "voronoi" and (sigma is not None or kind == "bimodal"):
-        raise UserError("voronoi has no choice of sizes: use tessellation 'laguerre' for sigma or bimodal")

@@ -1,15 +1,14 @@
 """Flips and quarter turns that keep a picture true.
 
-A picture shows a sample in the axes x (to the right), y and the normal z. Moving the sample by an
-in-plane P gives the moved picture, but with the colours of the direction P d where the key shows d. Laue
-groups hold the inversion, so
+A picture shows a sample in the axes x (to the right), y (down) and the normal z. An element P of the dihedral
+group D4 is a motion of the sample: a turn about z, or, for a flip, half a turn about the axis that the
+flip leaves alone, which also takes z to -z. The moved picture has the colours of the direction P d where
+the key shows d; Laue groups hold the inversion, so
 
-    the colours stay true  <=>  P d = ±d                                                        (1)
-    P is a symmetry of the process  <=>  the deformation mode looks the same after P            (2)
+    the colours stay true             <=>  P d = ±d                                                   (1)
+    P is a symmetry of the process    <=>  the deformation looks the same after P                     (2)
 
-and a class may be augmented by the elements of the dihedral group D4 for which both hold. The in-plane P
-acts on the normal as the identity (a flip is then a mirror, which the inversion makes a half turn about
-an in-plane axis).
+and a class may be augmented by the elements for which both hold.
 """
 
 import difflib
@@ -70,7 +69,8 @@ def apply(
 
 def keeps_colours(element: str, direction: Sequence[float]) -> bool:
     """Equation (1) for the sample direction that an IPF key shows."""
-    moved = np.array([*(np.array(DIHEDRAL[element]) @ direction[:2]), direction[2]])
+    in_plane = np.array(DIHEDRAL[element])
+    moved = np.array([*(in_plane @ direction[:2]), round(np.linalg.det(in_plane)) * direction[2]])
     return bool(np.allclose(moved, direction) or np.allclose(moved, -np.asarray(direction)))
 
 

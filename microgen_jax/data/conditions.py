@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from microgen_jax.data.augment import choice
+from microgen_jax.data.tree import Tree
 from microgen_jax.types import UserError
 
 SIDECAR = "metadata.csv"
@@ -37,6 +38,16 @@ def pattern_columns(names: Sequence[str], pattern: str) -> dict[str, list[str]]:
             f" ({len(missing)} of {len(names)} names)"
         )
     return {key: [match[key] or "" for match in found] for key in compiled.groupindex}
+
+
+def read_table(tree: Tree, name: str) -> list[list[str]]:
+    """The rows of a CSV or TSV file of a tree."""
+    if tree.files[name] > MAX_TABLE_BYTES:
+        raise UserError(
+            f"{name} has {tree.files[name]:,} bytes, more than {MAX_TABLE_BYTES:,}: is it a table?"
+        )
+    with tree.open(name) as stream:
+        return parse_table(decode_text(stream.read(), name), name)
 
 
 def parse_table(text: str, name: str) -> list[list[str]]:

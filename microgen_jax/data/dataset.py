@@ -14,7 +14,11 @@ from microgen_jax.crystal.polycrystal import CLASSES
 from microgen_jax.data import augment, conditions, geometry, polycrystal, splits
 from microgen_jax.data.augment import choice
 from microgen_jax.data.folder import open_folder
+from microgen_jax.data.hdf5 import open_hdf5
+from microgen_jax.data.images import Header
 from microgen_jax.data.listing import Listing, Records
+from microgen_jax.data.lists import find_table, open_list
+from microgen_jax.data.npz import open_npz
 from microgen_jax.data.pipeline import Preparation
 from microgen_jax.data.recognise import recognise
 from microgen_jax.data.tree import open_tree
@@ -82,7 +86,23 @@ def _check(data: ConfigDict) -> None:
 
 
 def _open(data: ConfigDict, kind: str) -> Listing:
-    return open_folder(open_tree(Path(data.root)), root=data.root, on_bad_file=data.on_bad_file)
+    path, on_bad_file = Path(data.root), data.on_bad_file
+    if kind == "list":
+        folder = path if path.is_dir() or path.suffix.lower() == ".zip" else path.parent
+        tree = open_tree(folder)
+        table = find_table(tree, data.root) if folder == path else path.name
+        return open_list(tree, table, root=data.root, folder=str(folder), on_bad_file=on_bad_file)
+    tree = open_tree(path)
+    if kind == "folder":
+        return open_folder(tree, root=data.root, on_bad_file=on_bad_file)
+    return {"hdf5": open_hdf5, "npz": open_npz}[kind](
+        tree,
+        root=data.root,
+        key=data.get("key", ""),
+        layout=data.get("layout", "auto"),
+        value_range=data.get("value_range", "auto"),
+        on_bad_file=on_bad_file,
+    )
 
 
 def _polycrystals(data: ConfigDict, seed: int) -> Dataset:
@@ -127,7 +147,7 @@ def _filter(data: ConfigDict, listing: Listing) -> Listing:
     return listing.keep([n for n, fault in enumerate(faults) if not fault], bad)
 
 
-def _misfit(header, size: tuple[int, int], data: ConfigDict, to_grey: bool) -> str:
+def _misfit(header: Header, size: tuple[int, int], data: ConfigDict, to_grey: bool) -> str:
     if data.pad == "refuse" and geometry.too_small(header[:2], size, data.resample):
         return (
             f"{header.height}x{header.width} px is smaller than data.size: lower it, or set data.pad=reflect"

@@ -10,6 +10,7 @@ same five classes.
 from collections.abc import Sequence
 
 from microgen_jax.data import images
+from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns
 from microgen_jax.data.images import BadFile, Header
 from microgen_jax.data.listing import Listing, check_all, fault_text
 from microgen_jax.data.tree import Tree
@@ -33,7 +34,12 @@ def open_folder(tree: Tree, *, root: str, on_bad_file: str = "raise") -> Listing
     label_of = class_names(names, tree.name)
     refused = list(tree.refused)
     refused += [(name, "a class folder without pictures") for name in empty_classes(names, tree.folders)]
-    return open_names(tree, names, [label_of[name] for name in names], root, "folder", refused, on_bad_file)
+    labels = [label_of[name] for name in names]
+    listing = open_names(tree, names, labels, root, "folder", refused, on_bad_file)
+    if SIDECAR not in tree.files:
+        return listing
+    rows = read_table(tree, SIDECAR)
+    return listing._replace(columns=sidecar_columns(rows, listing.names))
 
 
 def open_names(

@@ -6,17 +6,16 @@ Alpha is dropped and a palette is looked up; 16-bit grey stays 16-bit (Pillow re
 
 import re
 import warnings
-from typing import BinaryIO, NamedTuple
+from io import BufferedIOBase
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP")
-MAX_PIXELS = (
-    2**27
-)  # 134 million, a map of 11,000 x 11,000; beyond it a header is taken for a decompression bomb
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+MAX_PIXELS = 2**27  # 11,000 x 11,000; a header that promises more is taken for a decompression bomb
 TAIL = 65536
 
 # Pillow warns of a bomb and then decodes it, and tells of odd metadata that do not concern the pixels.
@@ -55,7 +54,7 @@ def is_image(name: str) -> bool:
     return base.lower().endswith(SUFFIXES) and not base.startswith(".")
 
 
-def read_header(stream: BinaryIO) -> Header:
+def read_header(stream: BufferedIOBase) -> Header:
     """Checks a file without decoding it: a known format, a size that memory can hold, an end that is there.
 
     Raises:
@@ -67,7 +66,7 @@ def read_header(stream: BinaryIO) -> Header:
         return Header(picture.height, picture.width, *_layout(picture.mode))
 
 
-def read_image(stream: BinaryIO) -> Shaped[np.ndarray, "H W C"]:
+def read_image(stream: BufferedIOBase) -> Shaped[np.ndarray, "H W C"]:
     """Decodes a picture into uint8, uint16 or float32, with one channel or three.
 
     Raises:
@@ -108,7 +107,7 @@ def _check_pixels(picture: Image.Image) -> None:
         )
 
 
-def _check_end(stream: BinaryIO, picture: Image.Image) -> None:
+def _check_end(stream: BufferedIOBase, picture: Image.Image) -> None:
     """PNG and JPEG end with a mark, a TIFF says where its strips lie, a BMP how long it is."""
     stream.seek(0, 2)
     length = stream.tell()

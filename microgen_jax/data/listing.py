@@ -1,6 +1,6 @@
 """What every source of files gives before any picture is decoded, and the lazy records made from it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -138,7 +138,7 @@ class Records:
             f"{self._listing.root}: no picture of this class can be decoded any more; are the files there?"
         )
 
-    def _candidates(self, index: int) -> Sequence[int]:
+    def _candidates(self, index: int) -> Iterator[int]:
         yield index
         same = np.flatnonzero(self.labels == self.labels[index])
         yield from np.roll(same, -int(np.searchsorted(same, index)) - 1)[:-1]

@@ -9,8 +9,9 @@ import os
 import zipfile
 from collections.abc import Callable
 from functools import lru_cache, partial
+from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from microgen_jax.types import UserError
 
@@ -33,12 +34,12 @@ class Tree(NamedTuple):
     name: str
     files: dict[str, int]
     folders: tuple[str, ...]
-    open: Callable[[str], BinaryIO]
+    open: Callable[[str], BufferedIOBase]
     refused: tuple[tuple[str, str], ...]
 
 
 def open_tree(root: Path) -> Tree:
-    """Lists a folder, or a zip file as the folder that it holds.
+    """Lists a folder, a zip file as the folder that it holds, or any other file as a folder of that one.
 
     Raises:
       UserError: no such root, or a zip file that is broken.
@@ -47,7 +48,9 @@ def open_tree(root: Path) -> Tree:
         return _folder(root)
     if not root.exists():
         raise UserError(f"data.root: no such file or folder: {root}")
-    return _zip(root)
+    if root.suffix.lower() == ".zip":
+        return _zip(root)
+    return Tree(root.stem, {root.name: root.stat().st_size}, (), partial(_open, root.parent), ())
 
 
 def _folder(root: Path) -> Tree:
@@ -95,7 +98,7 @@ def _link_fault(path: str, real_root: str) -> str:
     return ""
 
 
-def _open(root: Path, name: str) -> BinaryIO:
+def _open(root: Path, name: str) -> BufferedIOBase:
     return open(root / name, "rb")
 
 
@@ -145,5 +148,5 @@ def _archive(path: str, process: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def _open_member(path: str, name: str) -> BinaryIO:
+def _open_member(path: str, name: str) -> BufferedIOBase:
     return _archive(path, os.getpid()).open(name)

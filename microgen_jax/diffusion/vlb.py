@@ -7,7 +7,8 @@ For the chain with the posterior's own variance (Ho et al. 2020, eq. 5; Kingma e
   (3) decoder  -log p(x0 | x at 0), a Gaussian about x0_hat of standard deviation sigma[0]; for pictures of
                discrete levels its mass in the level's bin, the outer bins open (Ho et al. 2020, eq. 13)
 
-The decoder is always evaluated; of the steps, those asked for, and their mean stands for all T-1.
+The decoder is always evaluated; of the steps, the middles of as many even strata as calls are spent, and their mean
+stands for all T-1.
 """
 
 from typing import NamedTuple
@@ -60,7 +61,7 @@ def variational_bound(
       cond: what the network is told.
       keys: one for each picture, so that its noise does not depend on the batch.
       prediction: what the network gives: 'eps', 'x0' or 'v'.
-      evaluations: network calls spent on the T-1 steps, at evenly spaced times; all where not given.
+      evaluations: network calls spent on the T-1 steps; one each where not given.
       levels: of grey in the pictures, 256 for 8 bit; 0 for continuous pictures, whose bound is on a density.
 
     Raises:
@@ -68,7 +69,8 @@ def variational_bound(
     """
     require_prediction(prediction, schedule)
     count = schedule.timesteps - 1
-    times = np.unique(np.round(np.linspace(1, count, evaluations or count)).astype(np.int32))
+    calls = min(evaluations or count, count)
+    times = (1 + (np.arange(calls) + 0.5) * count / calls).astype(np.int32)
     weights = jnp.asarray(vlb_weights(schedule) / schedule.timesteps, x0.dtype)
 
     def predict_x0(t: Array) -> Float[Array, "B H W C"]:
@@ -83,7 +85,7 @@ def variational_bound(
         return total + weights[t] * jnp.mean((x0 - predict_x0(t)) ** 2, axis=(1, 2, 3)), None
 
     summed, _ = jax.lax.scan(add_step, jnp.zeros(x0.shape[0], x0.dtype), jnp.asarray(times))
-    steps = summed * (count / times.size)
+    steps = summed * (count / calls)
     alpha, sigma = schedule.alpha[-1], schedule.sigma[-1]
     prior = 0.5 * (alpha**2 * jnp.mean(x0**2, axis=(1, 2, 3)) + (sigma**2 - 1 - 2 * np.log(sigma)))
     std = schedule.sigma[0]

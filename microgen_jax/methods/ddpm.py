@@ -86,7 +86,7 @@ class DDPM:
     def train_step(self, state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, Metrics]:
         """One update. The metrics are the loss, the gradient's norm before clipping, and the learning rate."""
         metrics, grads = states.accumulated_gradients(self._loss, state.params, batch, key, self.accumulate)
-        metrics |= {"grad_norm": optax.global_norm(grads), "learning_rate": self.learning_rate(state.step)}
+        metrics |= {"grad_norm": optax.tree.norm(grads), "learning_rate": self.learning_rate(state.step)}
         return states.apply_gradients(state, grads, self.optimizer, self.ema_decay), metrics
 
     def eval_step(

@@ -22,7 +22,7 @@ class Checkpoints:
     Args:
       workdir: the run's folder.
       keep: how many of the newest stay.
-      read_only: leave the folder as it is.
+      read_only: only `restore` will be asked for; the folder is left as it is.
     """
 
     def __init__(self, workdir: Path, keep: int = 3, read_only: bool = False):
@@ -35,7 +35,6 @@ class Checkpoints:
             best_fn=_heldout_loss,
             best_mode="min",
             create=not read_only,
-            read_only=read_only,
             cleanup_tmp_directories=not read_only,
         )
         self._manager = ocp.CheckpointManager(
@@ -58,7 +57,7 @@ class Checkpoints:
         """Starts writing; the arrays may be donated as soon as this returns."""
         metrics = None if heldout_loss is None else {METRIC: heldout_loss}
         self._manager.save(
-            step, args=ocp.args.Composite(state=ocp.args.StandardSave(state)), metrics=metrics, force=True
+            step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(state)), metrics=metrics, force=True
         )
 
     def restore(self, step: int, target: TrainState) -> TrainState:
@@ -72,8 +71,7 @@ class Checkpoints:
           UserError: the checkpoint holds arrays of another architecture.
         """
         try:
-            item = ocp.args.StandardRestore(target)
-            return self._manager.restore(step, args=ocp.args.Composite(state=item))["state"]
+            return self._restore(step, target)
         except (ValueError, KeyError) as fault:
             raise UserError(
                 f"{self._workdir}/checkpoints/{step} does not fit the architecture in config.json "
@@ -82,10 +80,12 @@ class Checkpoints:
 
     def restore_ema(self, step: int, target: TrainState) -> Params:
         """The averaged parameters alone; the rest of the state is not read."""
-        wanted = {"ema_params": target.ema_params}
+        return self._restore(step, {"ema_params": target.ema_params})["ema_params"]
+
+    def _restore(self, step: int, wanted):
         places = ocp.checkpoint_utils.construct_restore_args(wanted)
         item = ocp.args.PyTreeRestore(wanted, restore_args=places, partial_restore=True)
-        return self._manager.restore(step, args=ocp.args.Composite(state=item))["state"]["ema_params"]
+        return self._manager.restore(step, args=ocp.args.Composite(state=item))["state"]
 
     def wait(self) -> None:
         """Returns when everything that was started is on disk."""

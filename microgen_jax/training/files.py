@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,5 +69,10 @@ def check_writable(folder: Path) -> None:
     existing = next(p for p in [folder, *folder.absolute().parents] if p.exists())
     if not existing.is_dir():
         raise UserError(f"--workdir={folder}: {existing} is a file; choose a folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"--workdir={folder}: no permission to write in {existing}; choose another folder")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".microgen.", dir=existing):
+            pass
+    except OSError as fault:
+        raise UserError(
+            f"--workdir={folder}: cannot write in {existing} ({fault.strerror}); choose another"
+        ) from fault

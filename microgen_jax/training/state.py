@@ -78,7 +78,7 @@ def accumulated_gradients(
         (_, metrics), grads = value_and_grad(params, batch, key)
         return metrics, grads
 
-    def split(x: Array) -> Array:
+    def split(x):
         return jnp.moveaxis(x.reshape(x.shape[0] // count, count, *x.shape[1:]), 1, 0)
 
     def add(total, part):

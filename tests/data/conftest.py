@@ -1,6 +1,5 @@
 """Small pictures on disk, and the `data` part of a configuration that names them."""
 
-import typing
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +9,6 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs.default import get_config
-from microgen_jax import types
-
-typing.runtime_checkable(types.Source)
 
 
 @pytest.fixture

@@ -70,7 +70,9 @@ def test_the_groups_are_those_of_the_design():
 
 
 def test_one_symmetry_per_class():
-    groups = augment.allowed_by_class(("Shear", "Tension", "Rest"), "Z", "Shear=monoclinic, Tension=orthotropic")
+    groups = augment.allowed_by_class(
+        ("Shear", "Tension", "Rest"), "Z", "Shear=monoclinic, Tension=orthotropic"
+    )
     assert [len(group) for group in groups] == [2, 4, 1]
     assert [len(g) for g in augment.allowed_by_class(("Shear", "Rest"), "Z", "all,Shear=none")] == [1, 8]
 

@@ -56,7 +56,8 @@ def test_area_keeps_the_mean():
 def test_small_pictures_are_padded_as_asked():
     image = picture(3, 4, 1)
     np.testing.assert_array_equal(
-        geometry.fit(image, (9, 10), pad="reflect")[..., 0], np.pad(image[..., 0], ((3, 3), (3, 3)), "reflect")
+        geometry.fit(image, (9, 10), pad="reflect")[..., 0],
+        np.pad(image[..., 0], ((3, 3), (3, 3)), "reflect"),
     )
     digit = np.zeros((28, 28, 1), np.uint8)
     digit[10:20, 10:20] = 9
@@ -75,7 +76,7 @@ def test_channels_change_only_where_nothing_is_lost_or_grey_is_asked_for():
     white = np.full((1, 1, 3), 255, np.uint8)
     white[0, 0, 0] = 254
     assert geometry.to_channels(white, 1, to_grey=True).item() == 255
-    with pytest.raises(UserError, match="data.channels=5"):
+    with pytest.raises(UserError, match=r"data\.channels=5"):
         geometry.to_channels(picture(2, 2, 5), 3)
 
 

@@ -34,7 +34,9 @@ PREPARATION = Preparation(
 
 
 def take(count: int, source=None, preparation=PREPARATION, **keywords) -> list:
-    iterator = batches(source or Numbered(), preparation, **{"seed": 3, "batch_size": 4, **keywords})
+    iterator = batches(
+        Numbered() if source is None else source, preparation, **{"seed": 3, "batch_size": 4, **keywords}
+    )
     return list(itertools.islice(iterator, count))
 
 

@@ -41,3 +41,25 @@ def mixture_denoiser(schedule: Schedule, prediction: str, means, stds, shares):
 def gaussian_x0(xt, alpha, sigma, mean, std):
     """E[x0 | xt] of N(mean, std^2)."""
     return mean + alpha * std**2 / (alpha**2 * std**2 + sigma**2) * (xt - alpha * mean)
+
+
+def small(ab, ab_s, beta):
+    return (1 - ab_s) / (1 - ab) * beta
+
+
+def large(ab, ab_s, beta):
+    return beta
+
+
+def ancestral_moments(schedule, t, data_mean, data_std, variance_of):
+    """Mean and variance of the chain of Ho et al. 2020, eqs. 6 and 7, on the kept times t, written in alpha_bar."""
+    mean, variance = [0.0], [1.0]
+    for now, after in zip(t, [*t[1:], None]):
+        ab, ab_s = schedule.alpha_bar[now], 1.0 if after is None else schedule.alpha_bar[after]
+        beta = 1 - ab / ab_s
+        gain = np.sqrt(ab) * data_std**2 / (ab * data_std**2 + 1 - ab)  # of E[x0 | xt]
+        from_x0 = np.sqrt(ab_s) * beta / (1 - ab)
+        slope = from_x0 * gain + np.sqrt(ab / ab_s) * (1 - ab_s) / (1 - ab)
+        mean.append(slope * mean[-1] + from_x0 * (1 - gain * np.sqrt(ab)) * data_mean)
+        variance.append(slope**2 * variance[-1] + (variance_of(ab, ab_s, beta) if after is not None else 0))
+    return mean, variance

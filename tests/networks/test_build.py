@@ -76,7 +76,7 @@ def test_check_size_names_the_sizes_on_both_sides():
         check_size((100, 64), 4)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (16, 64)])
+@pytest.mark.parametrize("size", [(128, 128), (96, 192)])  # XLA leaves out products with the padding
 def test_summary_counts_what_xla_counts(size):
     fields = model(channels=(32, 64, 96), attention_levels=(False, True, False), remat=(False,) * 3)
     unet = build(fields, channels=3, num_classes=4, num_conditions=2)
@@ -85,7 +85,7 @@ def test_summary_counts_what_xla_counts(size):
     variables = jax.eval_shape(unet.init, jax.random.key(0), *args)
     assert sum(row.params for row in rows) == sum(math.prod(x.shape) for x in jax.tree.leaves(variables))
     counted = jax.jit(unet.apply).lower(variables, *args).cost_analysis()["flops"]
-    assert sum(row.flops for row in rows) == pytest.approx(counted, rel=0.05)
+    assert sum(row.flops for row in rows) == pytest.approx(counted, rel=0.03)
 
 
 def test_summary_of_a_level_by_hand():

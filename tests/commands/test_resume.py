@@ -1,0 +1,112 @@
+"""A run that is killed and started again ends with the bits of the run that was not."""
+
+import json
+import signal
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from microgen_jax import methods
+from microgen_jax.commands import record
+from microgen_jax.training import checkpoint
+from microgen_jax.training import mesh as meshes
+from microgen_jax.training.checkpoint import Checkpoints
+
+STEPS = {"config__train__steps": 12, "config__train__checkpoint_every": 3, "config__model__dropout": 0.1}
+
+
+def state(workdir, step: int):
+    run = record.read(workdir)
+    resolved = run.resolved
+    method = methods.build(
+        run.config,
+        channels=resolved.channels,
+        num_classes=len(resolved.classes),
+        num_conditions=len(resolved.conditions),
+    )
+    shapes = jax.eval_shape(method.init, jax.random.key(0))
+    mesh = meshes.make_mesh(1, 1)
+    checkpoints = Checkpoints(workdir, read_only=True)
+    restored = checkpoints.restore(
+        step, checkpoint.abstract(shapes, meshes.parameter_shardings(shapes, mesh))
+    )
+    checkpoints.close()
+    return restored
+
+
+def assert_same_bits(one, other) -> None:
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other)):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def finish(process) -> None:
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(run, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    result = run(workdir=workdir, **STEPS)
+    assert result.returncode == 0, result.stderr
+    return workdir
+
+
+def metrics(workdir) -> dict[int, float]:
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+
+
+def test_killed_after_step_five(run, start, undisturbed, tmp_path):
+    """A save waits for the one before, so with a checkpoint a step the fourth step's is whole at the fifth."""
+    steps = {**STEPS, "config__train__checkpoint_every": 1}
+    process = start(workdir=tmp_path, **steps)
+    for line in process.stdout:
+        if line.startswith("step 5/"):
+            break
+    finish(process)
+    assert not (tmp_path / "checkpoints" / "12").exists()
+    result = run(workdir=tmp_path, **steps)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout.split("resuming from step ")[1].split()[0]) >= 3
+    assert_same_bits(state(tmp_path, 12), state(undisturbed, 12))
+    assert metrics(tmp_path) == metrics(undisturbed)
+
+
+def test_killed_while_a_checkpoint_is_written(run, start, undisturbed, tmp_path):
+    process = start(workdir=tmp_path, **STEPS)
+    deadline = time.monotonic() + 120
+    writing = []
+    while not writing and time.monotonic() < deadline:
+        writing = list((tmp_path / "checkpoints").glob("*tmp*")) if tmp_path.exists() else []
+        time.sleep(0.0005)
+    finish(process)
+    assert writing, "no checkpoint was ever being written"
+    result = run(workdir=tmp_path, **STEPS)
+    assert result.returncode == 0, result.stderr
+    assert_same_bits(state(tmp_path, 12), state(undisturbed, 12))
+    assert not list((tmp_path / "checkpoints").glob("*tmp*"))
+
+
+def test_sigterm_saves_and_leaves_with_zero(run, start, undisturbed, tmp_path):
+    process = start(workdir=tmp_path, **STEPS)
+    for line in process.stdout:
+        if line.startswith("step 4/"):
+            break
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "SIGTERM: stopped after step" in output
+    assert run(workdir=tmp_path, **STEPS).returncode == 0
+    assert_same_bits(state(tmp_path, 12), state(undisturbed, 12))
+
+
+def test_goes_on_past_the_first_end(run, undisturbed):
+    """More steps are allowed; the learning rate stays where its schedule ended."""
+    result = run(workdir=undisturbed, **{**STEPS, "config__train__steps": 14})
+    assert result.returncode == 0, result.stderr
+    assert int(state(undisturbed, 14).step) == 14
+    assert record.read(undisturbed).config.train.schedule_steps == 12

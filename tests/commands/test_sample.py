@@ -1,0 +1,98 @@
+"""Drawing from a trained run, by command and from Python."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import microgen_jax
+from microgen_jax.types import UserError
+
+
+@pytest.fixture(scope="module")
+def generator(trained):
+    return microgen_jax.load(trained)
+
+
+def test_python_api_gives_bytes(generator):
+    images = generator.sample(3, label="equiaxed", seed=5)
+    assert images.shape == (3, 16, 16, 3)
+    assert images.dtype == np.uint8
+    assert generator.classes == ("bimodal", "elongated", "equiaxed", "textured")
+    assert generator.step == 4
+
+
+def test_the_first_pictures_do_not_depend_on_how_many(generator):
+    sixteen = generator.sample(16, label="textured", seed=1)
+    np.testing.assert_array_equal(generator.sample(1, label="textured", seed=1), sixteen[:1])
+    np.testing.assert_array_equal(generator.sample(3, label="textured", seed=1), sixteen[:3])
+    assert len({image.tobytes() for image in sixteen}) == 16
+
+
+def test_seed_and_label_matter(generator):
+    one = generator.sample(2, label=0, seed=1)
+    assert not np.array_equal(one, generator.sample(2, label=0, seed=2))
+    np.testing.assert_array_equal(one, generator.sample(2, label="bimodal", seed=1))
+
+
+def test_other_sampler_settings(trained):
+    fewer = microgen_jax.load(trained, steps=2).sample(1)
+    assert fewer.shape == (1, 16, 16, 3)
+    with pytest.raises(UserError, match=r"sample\.stepss"):
+        microgen_jax.load(trained, stepss=2)
+
+
+def test_command_writes_images_grid_npz_and_manifest(run, trained, generator, tmp_path):
+    result = run(
+        mode="sample",
+        workdir=trained,
+        config=None,
+        config__sample__num=5,
+        config__sample__seed=3,
+        config__sample__name="five",
+    )
+    assert result.returncode == 0, result.stderr
+    folder = trained / "samples" / "five"
+    stored = np.load(folder / "samples.npz", allow_pickle=False)
+    assert stored["labels"].tolist() == [0, 1, 2, 3, 0]
+    for i, image in enumerate(stored["images"]):
+        np.testing.assert_array_equal(np.asarray(Image.open(folder / "images" / f"{i:05d}.png")), image)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["checkpoint"], manifest["seed"], manifest["num"]) == (4, 3, 5)
+    np.testing.assert_array_equal(stored["images"], generator.sample(5, seed=3))
+    assert [p.name for p in (trained / "samples").iterdir()] == ["five"]
+
+
+def test_training_leaves_progress_and_metrics(trained):
+    names = sorted(p.name for p in (trained / "progress").iterdir())
+    assert names == ["progress.gif", "step_00000002.png", "step_00000004.png"]
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert {"loss", "grad_norm", "learning_rate"} <= set(lines[0])
+    assert [line["step"] for line in lines if "heldout_loss" in line] == [2, 4]
+    assert list((trained / "tensorboard").iterdir())
+
+
+def test_inspect_describes_the_data(run, tmp_path):
+    result = run(mode="inspect", workdir=tmp_path)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / "inspect" / "summary.json").read_text())
+    assert summary["split"]["train"] == 64
+    assert summary["off_key"]["source"] == 0
+    assert summary["sizes"] == {"16x16": summary["count"]}
+    assert (tmp_path / "inspect" / "grid.png").exists()
+
+
+def test_booleans_tuples_and_empty_text_are_taken(run, tmp_path):
+    result = run(
+        "--noconfig.data.augment",
+        mode="inspect",
+        workdir=tmp_path,
+        config__data__size="32,16",
+        config__data__root="",
+        config__model__mid_attention="true",
+    )
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / "inspect" / "summary.json").read_text())
+    assert summary["augmentation"] == {}
+    assert list(summary["sizes"]) == ["32x16"]
