@@ -12,6 +12,7 @@ from microgen_jax import data
 from microgen_jax.commands import settings
 from microgen_jax.commands.command_line import Request
 from microgen_jax.crystal.colour import off_key_share
+from microgen_jax.crystal.segment import flat_share
 from microgen_jax.data import Dataset, audit
 from microgen_jax.evaluation import figures
 from microgen_jax.training import files
@@ -72,6 +73,7 @@ def _summary(
         "split": {"train": len(dataset.train), "holdout": len(dataset.holdout)},
         "conditions": dict(zip(dataset.conditions, zip(dataset.preparation.mean, dataset.preparation.std))),
         "augmentation": dict(zip(dataset.classes, dataset.preparation.transforms)),
+        "flat_share": float(np.mean([flat_share(image) for image in figures.to_uint8(tiles)])),
         "refused": [{"file": file, "reason": reason} for file, reason in dataset.refused],
         "leaks": [
             {"a": leak.a, "b": leak.b, "correlation": leak.correlation}
@@ -99,6 +101,9 @@ def _print(summary: dict[str, Any]) -> None:
     table.add_row("split", f"{summary['split']['train']} train, {summary['split']['holdout']} held out")
     for name, elements in summary["augmentation"].items():
         table.add_row(f"augmentation, {name}", ", ".join(elements))
+    table.add_row(
+        "flat neighbours", f"{summary['flat_share']:.1%} of pixel pairs differ by 24 of 255 at most"
+    )
     if "off_key" in summary:
         shares = summary["off_key"]
         table.add_row("off the colour key", f"{shares['source']:.2%}, as trained {shares['resampled']:.2%}")

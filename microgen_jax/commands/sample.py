@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from microgen_jax.commands import record, settings
 from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.generator import Generator, choose_labels, open_run, standardise
+from microgen_jax.crystal.segment import flat_share
 from microgen_jax.evaluation import figures
 from microgen_jax.training import files
 from microgen_jax.types import UserError
@@ -44,8 +45,11 @@ def sample(request: Request) -> None:
     if jax.process_index():
         return
     folder = workdir / "samples" / config.sample.name
-    manifest = _manifest(generator, condition)
-    files.write_folder(folder, lambda fresh: _write(fresh, np.concatenate(parts), labels, manifest))
+    images = np.concatenate(parts)
+    flat = float(np.mean([flat_share(image) for image in images]))
+    manifest = _manifest(generator, condition) | {"flat_share": flat}
+    files.write_folder(folder, lambda fresh: _write(fresh, images, labels, manifest))
+    print(f"flat neighbours: {flat:.1%} of pixel pairs differ by 24 of 255 at most")
     print(f"written: {folder}")
 
 

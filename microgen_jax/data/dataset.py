@@ -21,6 +21,7 @@ from microgen_jax.data.lists import find_table, open_list
 from microgen_jax.data.npz import open_npz
 from microgen_jax.data.pipeline import Preparation
 from microgen_jax.data.recognise import recognise
+from microgen_jax.data.tfds import open_tfds
 from microgen_jax.data.tree import open_tree
 from microgen_jax.types import Source, UserError
 
@@ -86,6 +87,8 @@ def _check(data: ConfigDict) -> None:
 
 
 def _open(data: ConfigDict, kind: str) -> Listing:
+    if kind == "tfds":
+        return open_tfds(data.get("name", ""), data_dir=data.root)
     path, on_bad_file = Path(data.root), data.on_bad_file
     if kind == "list":
         folder = path if path.is_dir() or path.suffix.lower() == ".zip" else path.parent

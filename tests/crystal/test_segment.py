@@ -6,7 +6,7 @@ from PIL import Image
 
 from microgen_jax.crystal.orientations import from_axis_angle, from_euler, multiply
 from microgen_jax.crystal.polycrystal import polycrystal
-from microgen_jax.crystal.segment import grains_from_colour, grains_from_orientations, join
+from microgen_jax.crystal.segment import flat_share, grains_from_colour, grains_from_orientations, join
 from microgen_jax.crystal.symmetry import rotations
 
 SCANS = ("EdaxNi_h5", "Fe_wh_2205031344", "NiSA_defdap", "SDSS_orixdata", "copperSq_gazder", "twinsMg_mtex")
@@ -74,3 +74,13 @@ def test_colour_finds_the_grains_of_a_clean_scan(shared: Path) -> None:
     with np.load(shared / "scans" / "npz" / "SDSS_orixdata.npz", allow_pickle=False) as stored:
         grains = len(np.unique(stored["grain"]))
     assert grains_from_colour(image).max() + 1 == pytest.approx(grains, rel=0.02)
+
+
+def test_flat_share_of_stripes_and_noise():
+    stripes = np.zeros((8, 8, 3), np.uint8)
+    stripes[:, 4:] = 255
+    pairs = 8 * 7 * 2
+    assert flat_share(stripes) == 1 - 8 / pairs
+    assert flat_share(np.full((4, 4, 1), 9, np.uint8)) == 1
+    ramp = np.arange(0, 250, 25, dtype=np.uint8)[None, :, None].repeat(3, 0)
+    assert flat_share(ramp) == 20 / 47

@@ -61,10 +61,3 @@ def test_order_of_convergence(sampler):
     slopes = -np.diff(np.log2(errors))
     np.testing.assert_allclose(slopes[-2:], ORDERS[sampler], atol=0.15)
     assert errors[-1] < 0.01
-
-
-if __name__ == "__main__":  # the second table of docs/samplers.md
-    for sampler in ORDERS:
-        errors = [error(sampler, steps) for steps in STEPS]
-        orders = -np.diff(np.log2(errors))
-        print(sampler, [f"{e:.1e}" for e in errors], np.round(orders, 2))

@@ -2,8 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from microgen_jax.diffusion import make_schedule, require_sampling, sample
+from microgen_jax.diffusion import guide, make_schedule, require_sampling, sample
 from microgen_jax.diffusion.sampler import kept_levels
 from microgen_jax.diffusion.steps import SAMPLERS
 from microgen_jax.diffusion.thresholding import dynamic
@@ -61,6 +62,26 @@ def test_a_picture_is_its_key_s_whichever_row_it_falls_in():
     order = jnp.array([2, 0, 3, 1])
     pictures = np.asarray(draw(keys, sampler="ancestral"))
     np.testing.assert_array_equal(draw(keys[order], sampler="ancestral"), pictures[np.asarray(order)])
+
+
+def test_eight_devices_draw_what_one_draws():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    keys = keys_of(0, 8)
+    spread = jax.device_put(keys, NamedSharding(mesh, PartitionSpec("data")))
+    one, eight = (draw(k, sampler="ancestral", guidance=2.0) for k in (keys, spread))
+    assert len(eight.sharding.device_set) == 8
+    np.testing.assert_allclose(eight, one, atol=1e-5)
+
+
+def test_guidance_is_the_wrapper_s():
+    def told(xt, t, cond):
+        return network(xt, t, cond) + jnp.where(cond.label == 5, 0.0, 0.3)[:, None, None, None]
+
+    settings = {"scale": 3.0, "interval": (0.1, 5.0), "rescale": 0.5}
+    asked = {f"guidance_{name}".removesuffix("_scale"): value for name, value in settings.items()}
+    guided = draw(keys_of(0, 2), told, null_label=5, **asked)
+    np.testing.assert_array_equal(guided, draw(keys_of(0, 2), guide(told, SCHEDULE, 5, **settings)))
+    assert np.abs(guided - draw(keys_of(0, 2), told, null_label=5)).max() > 0.01
 
 
 def test_noise_is_standard_normal_and_new_at_every_step():

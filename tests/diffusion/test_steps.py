@@ -92,7 +92,7 @@ def test_moments_follow_the_chain_over_all_1000_times():
     np.testing.assert_allclose([mean[-1], np.sqrt(variance[-1])], [MEAN, STD], rtol=0.01)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     st.sets(st.integers(0, 199), min_size=1, max_size=30),
     st.sampled_from(["eps", "x0", "v"]),

@@ -1,0 +1,46 @@
+"""tfds with the library's own mock data; TensorFlow is never imported."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from microgen_jax.data import batches, open_dataset
+from microgen_jax.types import UserError
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+tfds = pytest.importorskip("tensorflow_datasets")
+
+
+@pytest.mark.parametrize(("name", "shape"), [("mnist", (28, 28, 1)), ("cifar10", (32, 32, 3))])
+def test_prepared_data_sets_are_read_with_their_own_classes_and_test_part(data_config, name, shape, monkeypatch):
+    monkeypatch.setattr(tfds.core.DatasetInfo, "splits", {"train": None, "test": None, "extra": None})
+    data = data_config("", name=name, channels=shape[-1], pad="background")
+    data.size = (32, 32)
+    with tfds.testing.mock_data(num_examples=7):
+        dataset = open_dataset(data)
+        assert (dataset.kind, len(dataset.train), len(dataset.holdout)) == ("tfds", 7, 7)
+        assert set(dataset.classes) <= set(tfds.builder(name).info.features["label"].names)
+        assert dataset.train[0].image.shape == shape
+        for i in range(7):
+            raw = tfds.data_source(name, split="train")[i]
+            names = tfds.builder(name).info.features["label"].names
+            np.testing.assert_array_equal(dataset.train[i].image, raw["image"])
+            assert dataset.classes[dataset.train[i].label] == names[raw["label"]]
+        batch = next(batches(dataset.train, dataset.preparation, seed=0, batch_size=4))
+    assert batch.image.shape == (4, 32, 32, shape[-1])
+    assert "tensorflow" not in sys.modules
+
+
+def test_what_is_not_prepared_says_how_to_prepare_it(data_config, tmp_path):
+    with pytest.raises(UserError, match="tfds build mnist --file_format=array_record") as caught:
+        open_dataset(data_config(tmp_path, name="mnist"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"), [({"name": "mnst"}, "mnist"), ({"source": "tfds"}, "data.name=mnist")]
+)
+def test_a_wrong_name_is_named(data_config, fields, words):
+    with pytest.raises(UserError, match=words):
+        open_dataset(data_config("", **fields))

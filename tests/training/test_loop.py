@@ -1,0 +1,97 @@
+"""The loop on a toy: what happens when, and what a bad value or a signal does."""
+
+import itertools
+import json
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from microgen_jax.training import loop
+from microgen_jax.training.checkpoint import Checkpoints
+from microgen_jax.training.progress import Progress
+from microgen_jax.training.state import TrainState
+from microgen_jax.training.writer import Writer, cut_back
+
+STEPS = loop.Steps(total=6, log_every=2, sample_every=3, eval_every=4, checkpoint_every=2)
+
+
+def start() -> TrainState:
+    return TrainState(jnp.int32(0), {"w": jnp.zeros(())}, {"w": jnp.zeros(())}, ())
+
+
+def step(state, batch, key):
+    w = state.params["w"] + batch
+    loss = jnp.where(batch > 100, jnp.nan, w)
+    new = TrainState(state.step + 1, {"w": w}, {"w": w}, ())
+    return new, {"loss": loss, "grad_norm": loss}
+
+
+def run(workdir, batches, heldout=lambda state: {"heldout_loss": 1.0}):
+    drawn = []
+
+    def draw(state):
+        drawn.append(int(state.step))
+        return np.zeros((4, 8, 8, 3), np.uint8)
+
+    checkpoints, writer = Checkpoints(workdir, keep=9), Writer(workdir, 0)
+    try:
+        loop.train(
+            loop.Functions(step, heldout, draw),
+            start(),
+            map(jnp.float32, batches),
+            jax.random.key(0),
+            STEPS,
+            8,
+            checkpoints,
+            writer,
+            Progress(0, STEPS.total),
+        )
+    finally:
+        checkpoints.wait()
+        writer.close()
+        steps = checkpoints.steps()
+        checkpoints.close()
+    return steps, drawn
+
+
+def lines(workdir) -> list[dict]:
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_everything_is_done_when_it_is_due(tmp_path):
+    steps, drawn = run(tmp_path, itertools.repeat(1.0))
+    assert steps == [2, 4, 6]
+    assert drawn == [3, 6]
+    assert [line["step"] for line in lines(tmp_path) if "loss" in line] == [1, 2, 4, 6]
+    assert [line["step"] for line in lines(tmp_path) if "heldout_loss" in line] == [2, 4, 6]
+    assert "first_step_seconds" in lines(tmp_path)[0]
+
+
+def test_a_bad_value_names_its_step_and_leaves_the_last_good_checkpoint(tmp_path):
+    with pytest.raises(loop.Diverged, match=r"step 4: loss and grad_norm not finite"):
+        run(tmp_path, [1.0, 1.0, 1.0, 1000.0, 1.0, 1.0])
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdecimal()) == ["2"]
+
+
+def test_a_signal_saves_the_step(tmp_path):
+    def batches():
+        yield from [1.0, 1.0]
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield from itertools.repeat(1.0)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(loop.Interrupted, match="checkpoints/3"):
+        run(tmp_path, batches())
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert (tmp_path / "checkpoints" / "3").is_dir()
+
+
+def test_log_is_cut_back_to_the_checkpoint(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}\n{"step": 3, "loss": 1}\n{"step": 4, "lo')
+    cut_back(path, 2)
+    assert path.read_text() == '{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}\n'
