@@ -20,7 +20,6 @@ _MAY_CHANGE = (
     "train.eval_every",
     "train.checkpoint_every",
     "train.keep",
-    "data.root",
     "data.workers",
 )
 _MAY_CHANGE_WHOLE = ("sample.", "mesh.")
@@ -119,22 +118,28 @@ def check_resumable(workdir: Path, config: ConfigDict, resolved: Resolved) -> No
     """Refuses to go on with another configuration or other data than the run was started with.
 
     Raises:
-      UserError: naming the first field that differs, the run's value and the new one.
+      UserError: naming every field that differs, the run's value and the new one.
     """
     before = read(workdir)
-    for name in _names(before.config):
-        old, new = settings.value(before.config, name), settings.value(config, name)
-        if (name in _MAY_GROW and new >= old) or name in _MAY_CHANGE or name.startswith(_MAY_CHANGE_WHOLE):
-            continue
-        if old != new:
-            raise UserError(
-                f"--workdir={workdir} holds a run with {name}={old!r}, now it is {new!r}; "
-                "give the old value back or choose another workdir"
-            )
+    differing = [
+        f"{name}={old!r} (now {new!r})"
+        for name in _names(before.config)
+        if (old := settings.value(before.config, name)) != (new := settings.value(config, name))
+        and not _may_change(name, old, new)
+    ]
+    if differing:
+        raise UserError(
+            f"--workdir={workdir} holds a run with {', '.join(differing)}; "
+            "give the old values back or choose another workdir"
+        )
     for name, old in asdict(before.resolved).items():
         new = getattr(resolved, name)
         if old != new:
             raise UserError(_changed_data(workdir, name, old, new))
+
+
+def _may_change(name: str, old: Any, new: Any) -> bool:
+    return (name in _MAY_GROW and new >= old) or name in _MAY_CHANGE or name.startswith(_MAY_CHANGE_WHOLE)
 
 
 def _changed_data(workdir: Path, name: str, old: Any, new: Any) -> str:

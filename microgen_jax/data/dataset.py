@@ -198,7 +198,7 @@ def _split(data: ConfigDict, listing: Listing) -> Dataset:
         kind=listing.kind,
         dtype="+".join(sorted({header.dtype for header in listing.headers})),
         refused=listing.refused,
-        notes=(*listing.notes, *notes),
+        notes=(*listing.notes, *notes, *_padded(data, listing)),
         fingerprint=_fingerprint(
             [
                 listing.kind,
@@ -208,6 +208,14 @@ def _split(data: ConfigDict, listing: Listing) -> Dataset:
             ]
         ),
     )
+
+
+def _padded(data: ConfigDict, listing: Listing) -> tuple[str, ...]:
+    size = tuple(data.size)
+    small = sum(geometry.too_small(header[:2], size, data.resample) for header in listing.headers)
+    if not small:
+        return ()
+    return (f"{small} of {len(listing.headers)} pictures are smaller than data.size: padded ({data.pad})",)
 
 
 def _preparation(

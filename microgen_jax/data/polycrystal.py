@@ -14,6 +14,7 @@ from microgen_jax.data.images import Header
 from microgen_jax.types import Record, UserError
 
 PROBED = 256  # pictures whose descriptors give the conditions' mean and standard deviation
+KEPT_BYTES = 2**28  # pictures that take no more than this together are drawn once and kept
 LONGEST_AXIS_IS_X = "elongated"  # so that this class is orthotropic, whatever data.symmetry says
 
 
@@ -36,6 +37,7 @@ class Polycrystals:
         self._conditions = [choice(name, known, "data.conditions") for name in conditions]
         self.labels = (start + np.arange(count)) % len(CLASSES)
         self.failed: dict[str, str] = {}
+        self._kept: dict[int, Record] = {}
 
     def _draw(self, index: int):
         number = self._start + index
@@ -47,9 +49,14 @@ class Polycrystals:
     def __getitem__(self, index: int) -> Record:
         if not 0 <= index < self._count:
             raise IndexError(index)
+        if index in self._kept:
+            return self._kept[index]
         drawn = self._draw(index)
         condition = np.float32([drawn.descriptors[name] for name in self._conditions])
-        return Record(drawn.image, int(self.labels[index]), condition, self.name(index))
+        record = Record(drawn.image, int(self.labels[index]), condition, self.name(index))
+        if self._count * drawn.image.nbytes <= KEPT_BYTES:
+            self._kept[index] = record
+        return record
 
     def name(self, index: int) -> str:
         """Seed and number of the picture."""

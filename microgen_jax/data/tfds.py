@@ -20,6 +20,8 @@ SPLITS = ("train", "test")  # where there is a test part, it is held out
 def open_tfds(name: str, *, data_dir: str = "") -> Listing:
     """Lists the pictures of a prepared data set; class names and the test part are the data set's own.
 
+    Every example is decoded once to learn its class (10 s for 70,000 digits).
+
     Args:
       name: as in 'mnist', 'cifar10' or 'builder/config'.
       data_dir: where it was prepared; '' = ~/tensorflow_datasets.
@@ -42,9 +44,7 @@ def open_tfds(name: str, *, data_dir: str = "") -> Listing:
     labels = [name] * len(where)
     if label_key:
         names = features[label_key].names
-        skip = {key: tfds.decode.SkipDecoding() for key in pictures}
-        plain = {part: _source(builder, part, name, skip) for part in parts}
-        labels = [names[int(plain[part][i][label_key])] for part, i in where]
+        labels = [names[int(sources[part][i][label_key])] for part, i in where]
 
     def read(index: int) -> np.ndarray:
         part, i = where[index]
@@ -104,10 +104,10 @@ def _nearest(tfds: ModuleType, name: str) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-def _source(builder: Any, part: str, name: str, skip: dict[str, Any] | None = None) -> Sequence:
+def _source(builder: Any, part: str, name: str) -> Sequence:
     try:
         with _quiet():
-            return builder.as_data_source(part, decoders=skip)
+            return builder.as_data_source(part)
     except (NotImplementedError, AssertionError, KeyError, ValueError, OSError) as error:
         mend = f"tfds build {name} --file_format=array_record"
         if importlib.util.find_spec("tensorflow") is None:

@@ -173,6 +173,15 @@ def test_a_bad_file_is_named_or_skipped_and_listed(tmp_path, save, data_config, 
     assert len(dataset.train) + len(dataset.holdout) == 3
 
 
+def test_padding_is_said(tmp_path, save, data_config):
+    save(tmp_path / "a/0.png")
+    save(tmp_path / "a/1.png", (8, 40, 3))
+    assert (
+        "1 of 2 pictures are smaller than data.size: padded (reflect)"
+        in open_dataset(data_config(tmp_path)).notes
+    )
+
+
 def test_a_linked_folder_is_not_entered(tmp_path, save, data_config):
     save(tmp_path / "a/0.png")
     (tmp_path / "a/again").symlink_to(tmp_path, target_is_directory=True)

@@ -13,7 +13,9 @@ tfds = pytest.importorskip("tensorflow_datasets")
 
 
 @pytest.mark.parametrize(("name", "shape"), [("mnist", (28, 28, 1)), ("cifar10", (32, 32, 3))])
-def test_prepared_data_sets_are_read_with_their_own_classes_and_test_part(data_config, name, shape, monkeypatch):
+def test_prepared_data_sets_are_read_with_their_own_classes_and_test_part(
+    data_config, name, shape, monkeypatch
+):
     monkeypatch.setattr(tfds.core.DatasetInfo, "splits", {"train": None, "test": None, "extra": None})
     data = data_config("", name=name, channels=shape[-1], pad="background")
     data.size = (32, 32)

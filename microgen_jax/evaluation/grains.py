@@ -1,0 +1,245 @@
+"""Grain statistics of label maps, and the faults that no grain can have: boundaries that end, pieces that float.
+
+Labels are int [N, H, W], one number a grain and window (`crystal.segment` makes them), -1 where a pixel belongs to
+none. A *region* is a label of a window; a *grain* is a region of at least LEAST_AREA px. Lengths are in px unless a
+step is given.
+
+  (1) Equivalent diameter D = sqrt(4 area / pi); its area-weighted mean is sum(area D) / sum(area). Grains that touch
+      the window's edge are left out of sizes and shapes, as in ASTM E2627.
+  (2) Log-normal fit: mu and sigma are the mean and the standard deviation of ln D.
+  (3) ASTM E112-13, table 4: G = -6.6439 log10(l) - 3.288, l the mean lineal intercept in mm: the length of the test
+      lines over the boundaries that they cross. Here every row and column is a test line.
+  (4) ASTM E2627-13: G = -3.3223 log10(A) - 2.955, A the mean grain area in mm^2.
+  (5) Shape: the moments of a grain's pixels (each a unit square, so that 1/12 is added to the variances) have
+      eigenvalues a >= b; aspect ratio sqrt(a / b), direction that of a, from x towards y (down), in [0, 180).
+  (6) Neighbours of a grain: the other grains that share a pixel edge with it.
+  (7) Boundary fraction: share of the pixel edges between labelled pixels that part two labels.
+  (8) Triple junctions: pixel corners where three or more labels meet, per px^2.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Integer, UInt8
+from scipy import ndimage
+
+LEAST_AREA = 5  # px of a grain; smaller regions are specks
+LINE_REACH = 3.0  # px from the middle of a drawn boundary within which its pixels lie
+
+
+class Grains(NamedTuple):
+    """The grains of a stack of windows, [G] each, in the windows' order.
+
+    Attributes:
+      window: int, the window that a grain lies in.
+      area: int, px.
+      diameter: float64, px, eq. 1.
+      whole: bool, whether the grain keeps off the window's edge.
+      aspect_ratio: float64, at least 1, eq. 5.
+      direction: float64, degrees, eq. 5.
+      elongation: float64 [G, 2], (a - b) / (a + b) times (cos, sin) of twice the direction.
+      neighbours: int, eq. 6.
+    """
+
+    window: np.ndarray
+    area: np.ndarray
+    diameter: np.ndarray
+    whole: np.ndarray
+    aspect_ratio: np.ndarray
+    direction: np.ndarray
+    elongation: np.ndarray
+    neighbours: np.ndarray
+
+
+class Crossings(NamedTuple):
+    """Of each window: how many pixel edges lie between labelled pixels, and how many of them part two labels."""
+
+    edges: Int[np.ndarray, "N"]
+    boundaries: Int[np.ndarray, "N"]
+
+
+def measure(labels: Integer[np.ndarray, "N H W"], *, least_area: int = LEAST_AREA) -> Grains:
+    """Measures every grain of every window, eqs. 1, 5 and 6."""
+    regions, window = _regions(labels)
+    total = len(window)
+    inside = regions >= 0
+    place = regions[inside]
+    area = np.bincount(place, minlength=total)
+    _, y, x = np.nonzero(inside)
+    mean_y, mean_x = (np.bincount(place, axis, total) / np.maximum(area, 1) for axis in (y, x))
+    y, x = y - mean_y[place], x - mean_x[place]
+    yy, xx, xy = (np.bincount(place, p, total) / np.maximum(area, 1) for p in (y * y, x * x, x * y))
+    yy, xx = yy + 1 / 12, xx + 1 / 12
+    half_trace, half_gap = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    whole = np.ones(total, bool)
+    for side in (regions[:, 0], regions[:, -1], regions[:, :, 0], regions[:, :, -1]):
+        whole[side[side >= 0]] = False
+    grain = area >= least_area
+    double_angle = np.arctan2(2 * xy, xx - yy)
+    turn = np.stack([np.cos(double_angle), np.sin(double_angle)], axis=1)
+    measured = Grains(
+        window,
+        area,
+        np.sqrt(4 / np.pi * area),
+        whole,
+        np.sqrt((half_trace + half_gap) / (half_trace - half_gap)),
+        np.degrees(double_angle / 2) % 180,
+        (half_gap / half_trace)[:, None] * turn,
+        _neighbour_counts(regions, grain),
+    )
+    return Grains(*(values[grain] for values in measured))
+
+
+def neighbours(
+    labels: Integer[np.ndarray, "N H W"], *, periodic: bool = False, least_area: int = 1
+) -> Int[np.ndarray, "G"]:
+    """Number of neighbours of each grain, eq. 6, of windows that may wrap."""
+    regions, window = _regions(labels)
+    area = np.bincount(regions[regions >= 0], minlength=len(window))
+    grain = area >= least_area
+    return _neighbour_counts(regions, grain, periodic=periodic)[grain]
+
+
+def crossings(labels: Integer[np.ndarray, "N H W"]) -> Crossings:
+    """Counts for the boundary fraction (eq. 7) and the mean intercept (eq. 3): edges / boundaries, in px."""
+    edges = np.zeros(len(labels), int)
+    boundaries = np.zeros(len(labels), int)
+    for a, b in _pixel_pairs(labels):
+        counted = (a >= 0) & (b >= 0)
+        edges += counted.sum(axis=(1, 2))
+        boundaries += (counted & (a != b)).sum(axis=(1, 2))
+    return Crossings(edges, boundaries)
+
+
+def triple_junctions(labels: Integer[np.ndarray, "N H W"]) -> Int[np.ndarray, "N"]:
+    """How many pixel corners of each window touch three labels or more, eq. 8."""
+    corners = np.stack([labels[:, :-1, :-1], labels[:, :-1, 1:], labels[:, 1:, :-1], labels[:, 1:, 1:]])
+    corners = np.sort(corners, axis=0)
+    kinds = 1 + (np.diff(corners, axis=0) != 0).sum(axis=0)
+    return ((kinds >= 3) & (corners[0] >= 0)).sum(axis=(1, 2))
+
+
+def lognormal(diameter: Float[np.ndarray, "G"]) -> tuple[float, float]:
+    """mu and sigma of eq. 2."""
+    logarithm = np.log(diameter)
+    return float(logarithm.mean()), float(logarithm.std())
+
+
+def area_weighted_mean(grains: Grains) -> float:
+    """Area-weighted mean diameter of the whole grains in px, eq. 1."""
+    area = grains.area[grains.whole]
+    return float(np.sum(area * grains.diameter[grains.whole]) / np.sum(area))
+
+
+def astm_intercept(intercept: Float[np.ndarray, "*n"], step: float) -> Float[np.ndarray, "*n"]:
+    """ASTM grain size number of a mean lineal intercept in px, eq. 3; `step` is that of a pixel, in micrometres."""
+    return -6.6439 * np.log10(intercept * step * 1e-3) - 3.288
+
+
+def astm_area(area: Float[np.ndarray, "*n"], step: float) -> Float[np.ndarray, "*n"]:
+    """ASTM grain size number of a mean grain area in px, eq. 4; `step` is that of a pixel, in micrometres."""
+    return -3.3223 * np.log10(area * (step * 1e-3) ** 2) - 2.955
+
+
+def colour_steps(
+    images: UInt8[np.ndarray, "N H W C"], labels: Integer[np.ndarray, "N H W"]
+) -> Int[np.ndarray, "N 256"]:
+    """How often neighbouring pixels of one grain differ by 0..255 levels, in the channel that differs most."""
+    counts = np.zeros(len(images) * 256, np.int64)
+    signed = images.astype(np.int16)
+    for axis in (1, 2):
+        step = np.abs(np.diff(signed, axis=axis)).max(axis=-1)
+        a, b = _pair(labels, axis)
+        n, y, x = np.nonzero((a == b) & (a >= 0))
+        counts += np.bincount(n * 256 + step[n, y, x], minlength=len(counts))
+    return counts.reshape(len(images), 256)
+
+
+def dead_ends(images: UInt8[np.ndarray, "N H W C"], tolerance: int) -> Int[np.ndarray, "N"]:
+    """Boundaries of colour maps that end inside a window, per window.
+
+    A boundary runs along the pixel edges across which a channel changes by more than `tolerance` levels. It ends
+    where just one such edge meets a pixel corner: there the two sides are one grain.
+    """
+    signed = images.astype(np.int16)
+    across = (np.abs(np.diff(signed, axis=2)).max(axis=-1) > tolerance).astype(np.int8)
+    down = (np.abs(np.diff(signed, axis=1)).max(axis=-1) > tolerance).astype(np.int8)
+    meeting = across[:, :-1] + across[:, 1:] + down[:, :, :-1] + down[:, :, 1:]
+    return (meeting == 1).sum(axis=(1, 2))
+
+
+def specks(labels: Integer[np.ndarray, "N H W"], *, least_area: int = LEAST_AREA) -> Int[np.ndarray, "N"]:
+    """Regions too small to be grains that float inside a window, off its edge, per window."""
+    found = measure(labels, least_area=1)
+    small = (found.area < least_area) & found.whole
+    return np.bincount(found.window[small], minlength=len(labels))
+
+
+def grains_between_boundaries(boundary: Bool[np.ndarray, "H W"]) -> Integer[np.ndarray, "H W"]:
+    """Grains of a picture of boundaries: 4-connected parts of the rest; boundary pixels go to the nearest grain.
+
+    A picture that is all boundary is one region.
+    """
+    labels, count = ndimage.label(~boundary)
+    if count == 0:
+        return np.zeros(boundary.shape, np.int32)
+    nearest = ndimage.distance_transform_edt(boundary, return_distances=False, return_indices=True)
+    return labels[tuple(nearest)].astype(np.int32) - 1
+
+
+def drawn_dead_ends(boundary: Bool[np.ndarray, "H W"], reach: float = LINE_REACH) -> int:
+    """Dead-ended boundaries in a picture of boundaries.
+
+    The boundaries that part two grains are where `grains_between_boundaries` changes label. What is drawn farther
+    than `reach` px from them, and off the window's edge by as much, parts nothing: each 8-connected piece of it
+    counts once.
+    """
+    labels = grains_between_boundaries(boundary)
+    parting = np.zeros(boundary.shape, bool)
+    parting[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    parting[1:] |= labels[1:] != labels[:-1]
+    near = ndimage.distance_transform_edt(~parting) <= reach if parting.any() else np.zeros_like(boundary)
+    rim = np.ones(boundary.shape, bool)
+    margin = int(np.ceil(reach))
+    rim[margin:-margin, margin:-margin] = False
+    return int(ndimage.label(boundary & ~near & ~rim, np.ones((3, 3)))[1])
+
+
+def drawn_floating_pieces(boundary: Bool[np.ndarray, "H W"]) -> int:
+    """8-connected pieces of a picture of boundaries that do not reach the window's edge.
+
+    A closed ring round an island grain counts as well; real pictures tell how many there should be.
+    """
+    pieces, count = ndimage.label(boundary, np.ones((3, 3)))
+    edge = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
+    return int(count - np.count_nonzero(edge))
+
+
+def _pair(labels: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    return (labels[:, :-1], labels[:, 1:]) if axis == 1 else (labels[:, :, :-1], labels[:, :, 1:])
+
+
+def _pixel_pairs(labels: np.ndarray, *, periodic: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
+    if periodic:
+        return [(labels, np.roll(labels, -1, axis)) for axis in (1, 2)]
+    return [_pair(labels, axis) for axis in (1, 2)]
+
+
+def _regions(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers that differ from window to window, [N, H, W], and the window of each number."""
+    counts = labels.max(axis=(1, 2)) + 1
+    start = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    regions = np.where(labels >= 0, labels + start[:, None, None], -1)
+    return regions, np.repeat(np.arange(len(labels)), counts)
+
+
+def _neighbour_counts(regions: np.ndarray, grain: np.ndarray, *, periodic: bool = False) -> np.ndarray:
+    total = len(grain)
+    codes = []
+    for a, b in _pixel_pairs(regions, periodic=periodic):
+        meet = (a != b) & (a >= 0) & (b >= 0)
+        low, high = np.minimum(a[meet], b[meet]), np.maximum(a[meet], b[meet])
+        codes.append(low.astype(np.int64) * total + high)
+    low, high = np.divmod(np.unique(np.concatenate(codes)), max(total, 1))
+    both = grain[low] & grain[high]
+    return np.bincount(np.concatenate([low[both], high[both]]), minlength=total)
