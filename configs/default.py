@@ -14,20 +14,26 @@ def get_config() -> ConfigDict:
     config.method = "ddpm"  # ddpm
 
     config.data = data = ConfigDict()
-    data.source = "auto"  # auto | polycrystal | folder
-    data.root = ""  # folder of class folders; '' = the built-in polycrystals
+    data.source = "auto"  # auto | polycrystal | folder | list | hdf5 | npz | tfds
+    data.root = ""  # folder, .zip, list, .npz, .h5; of tfds where it was prepared; '' = the polycrystals
+    data.name = ""  # tfds: the data set, as in 'mnist' or 'builder/config'
+    data.key = ""  # hdf5, npz: which array holds the pictures; '' = the first one that can
+    data.layout = "auto"  # hdf5, npz: HW | NHW | HWK | HWC | NHWC, N and K count pictures, C channels
+    data.value_range = "auto"  # hdf5, npz: 'black,white' as in '0,255' | ids = grain ids, drawn as boundaries
     data.size = (64, 64)  # height, width in px that the model sees
     data.channels = 3  # 3 = RGB, 1 = grey
+    data.to_grey = False  # with channels=1: colour pictures become their luminance instead of being refused
     data.resample = "crop"  # crop at native step | nearest | area = fit the short side, then crop | stretch
-    data.pad = "reflect"  # pictures smaller than size: reflect | refuse
+    data.pad = "reflect"  # pictures smaller than size: reflect | background = median of the border | refuse
     data.augment = True  # flips and quarter turns that keep the pictures true (see symmetry)
     data.symmetry = (
         "all"  # of the process: all | orthotropic | monoclinic | none, or 'Shear=none,Tension=all'
     )
     data.ipf_direction = "Z"  # direction that the IPF colours show: X | Y | Z | '' = not an IPF map
     data.filename_pattern = ""  # regex; its named groups become conditions or the split group
-    data.conditions = ()  # names of the continuous conditions, from filename_pattern or the polycrystals
-    data.split_by = ""  # name of the pattern's group that a split keeps together; '' = every file for itself
+    data.label_by = ""  # column (list, metadata.csv, filename_pattern) that names the class; '' = the folder
+    data.conditions = ()  # names of the continuous conditions, columns as for label_by
+    data.split_by = ""  # column, as for label_by, that a split keeps together; '' = every picture for itself
     data.holdout = 0.1  # share of the groups kept out of training; at least one, never all of a class
     data.on_bad_file = "raise"  # raise | skip (counted and listed by --mode=inspect)
     data.count = 10000  # polycrystal: how many different pictures there are

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 Params = Any  # a tree of arrays
 Metrics = dict[str, Array]
@@ -70,7 +70,7 @@ class Denoiser(Protocol):
     """A network as a plain function; whether it gives eps, x0 or v is the caller's to know."""
 
     def __call__(
-        self, xt: Float[Array, "B H W C"], t: Int[Array, "B"], cond: Condition
+        self, xt: Float[Array, "B H W C"], t: Num[Array, "B"], cond: Condition
     ) -> Float[Array, "B H W C"]: ...
 
 

@@ -68,7 +68,7 @@ def open_dataset(data: ConfigDict, seed: int = 0) -> Dataset:
       UserError: everything that is wrong with the data or with how they are asked for, in one line.
     """
     _check(data)
-    kind = recognise(data.source, data.root, data.get("name", ""))
+    kind = recognise(data.source, data.root, data.name)
     if kind == "polycrystal":
         return _polycrystals(data, seed)
     return _split(data, _filter(data, _open(data, kind)))
@@ -88,7 +88,7 @@ def _check(data: ConfigDict) -> None:
 
 def _open(data: ConfigDict, kind: str) -> Listing:
     if kind == "tfds":
-        return open_tfds(data.get("name", ""), data_dir=data.root)
+        return open_tfds(data.name, data_dir=data.root)
     path, on_bad_file = Path(data.root), data.on_bad_file
     if kind == "list":
         folder = path if path.is_dir() or path.suffix.lower() == ".zip" else path.parent
@@ -101,9 +101,9 @@ def _open(data: ConfigDict, kind: str) -> Listing:
     return {"hdf5": open_hdf5, "npz": open_npz}[kind](
         tree,
         root=data.root,
-        key=data.get("key", ""),
-        layout=data.get("layout", "auto"),
-        value_range=data.get("value_range", "auto"),
+        key=data.key,
+        layout=data.layout,
+        value_range=data.value_range,
         on_bad_file=on_bad_file,
     )
 
@@ -139,7 +139,7 @@ def _polycrystals(data: ConfigDict, seed: int) -> Dataset:
 
 def _filter(data: ConfigDict, listing: Listing) -> Listing:
     """Refuses pictures that do not fit what the configuration asks for."""
-    size, to_grey = tuple(data.size), data.get("to_grey", False)
+    size, to_grey = tuple(data.size), data.to_grey
     faults = [_misfit(header, size, data, to_grey) for header in listing.headers]
     bad = [(name, fault) for name, fault in zip(listing.names, faults) if fault]
     if not bad:
@@ -170,7 +170,7 @@ def _split(data: ConfigDict, listing: Listing) -> Dataset:
     if data.filename_pattern:
         columns |= conditions.pattern_columns(listing.names, data.filename_pattern)
     labels, groups = listing.labels, listing.names
-    if label_by := data.get("label_by", ""):
+    if label_by := data.label_by:
         labels = columns[conditions.known_column(label_by, columns, "data.label_by")]
     if data.split_by:
         groups = columns[conditions.known_column(data.split_by, columns, "data.split_by")]
@@ -231,7 +231,7 @@ def _preparation(
         transforms=transforms if data.augment else (),
         mean=mean,
         std=std,
-        to_grey=data.get("to_grey", False),
+        to_grey=data.to_grey,
         ipf_xyz=direction == "XYZ",
     )
 

@@ -1,18 +1,18 @@
 """Grain statistics of label maps, and the faults that no grain can have: boundaries that end, pieces that float.
 
 Labels are int [N, H, W], one number a grain and window (`crystal.segment` makes them), -1 where a pixel belongs to
-none. A *region* is a label of a window; a *grain* is a region of at least LEAST_AREA px. Lengths are in px unless a
-step is given.
+none. A *region* is a label of a window; a *grain* is a region of at least LEAST_AREA px, a smaller one a *speck*, which
+`absorb_specks` gives to the nearest grain. Lengths are in px unless a step is given.
 
-  (1) Equivalent diameter D = sqrt(4 area / pi); its area-weighted mean is sum(area D) / sum(area). Grains that touch
-      the window's edge are left out of sizes and shapes, as in ASTM E2627.
+  (1) Equivalent diameter D = sqrt(4 area / pi), of grains that keep off the window's edge (`whole`; ASTM E2627 leaves
+      the others out); the area-weighted mean sum(area D) / sum(area) is over all grains.
   (2) Log-normal fit: mu and sigma are the mean and the standard deviation of ln D.
   (3) ASTM E112-13, table 4: G = -6.6439 log10(l) - 3.288, l the mean lineal intercept in mm: the length of the test
       lines over the boundaries that they cross. Here every row and column is a test line.
   (4) ASTM E2627-13: G = -3.3223 log10(A) - 2.955, A the mean grain area in mm^2.
   (5) Shape: the moments of a grain's pixels (each a unit square, so that 1/12 is added to the variances) have
       eigenvalues a >= b; aspect ratio sqrt(a / b), direction that of a, from x towards y (down), in [0, 180).
-  (6) Neighbours of a grain: the other grains that share a pixel edge with it.
+  (6) Neighbours of a grain: the other grains that share a pixel edge with it; counted for whole grains.
   (7) Boundary fraction: share of the pixel edges between labelled pixels that part two labels.
   (8) Triple junctions: pixel corners where three or more labels meet, per px^2.
 """
@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, UInt8
 from scipy import ndimage
 
-LEAST_AREA = 5  # px of a grain; smaller regions are specks
+LEAST_AREA = 5  # px of a grain
 LINE_REACH = 3.0  # px from the middle of a drawn boundary within which its pixels lie
 
 
@@ -126,9 +126,8 @@ def lognormal(diameter: Float[np.ndarray, "G"]) -> tuple[float, float]:
 
 
 def area_weighted_mean(grains: Grains) -> float:
-    """Area-weighted mean diameter of the whole grains in px, eq. 1."""
-    area = grains.area[grains.whole]
-    return float(np.sum(area * grains.diameter[grains.whole]) / np.sum(area))
+    """Area-weighted mean diameter of all grains in px, eq. 1."""
+    return float(np.sum(grains.area * grains.diameter) / np.sum(grains.area))
 
 
 def astm_intercept(intercept: Float[np.ndarray, "*n"], step: float) -> Float[np.ndarray, "*n"]:
@@ -166,6 +165,21 @@ def dead_ends(images: UInt8[np.ndarray, "N H W C"], tolerance: int) -> Int[np.nd
     down = (np.abs(np.diff(signed, axis=1)).max(axis=-1) > tolerance).astype(np.int8)
     meeting = across[:, :-1] + across[:, 1:] + down[:, :, :-1] + down[:, :, 1:]
     return (meeting == 1).sum(axis=(1, 2))
+
+
+def absorb_specks(
+    labels: Integer[np.ndarray, "N H W"], *, least_area: int = LEAST_AREA
+) -> Integer[np.ndarray, "N H W"]:
+    """Gives the pixels of regions too small to be grains to the nearest grain of their window, if there is one."""
+    regions, window = _regions(labels)
+    area = np.bincount(regions[regions >= 0], minlength=len(window))
+    kept = (regions >= 0) & (np.append(area, 0)[regions] >= least_area)
+    absorbed = labels.copy()
+    lost = (regions >= 0) & ~kept
+    for n in np.flatnonzero(lost.any(axis=(1, 2)) & kept.any(axis=(1, 2))):
+        nearest = ndimage.distance_transform_edt(~kept[n], return_distances=False, return_indices=True)
+        absorbed[n][lost[n]] = labels[n][tuple(nearest)][lost[n]]
+    return absorbed
 
 
 def specks(labels: Integer[np.ndarray, "N H W"], *, least_area: int = LEAST_AREA) -> Int[np.ndarray, "N"]:

@@ -8,7 +8,7 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Num
 
 EPS = 1e-5  # of every norm, as in diffusers
 
@@ -60,7 +60,7 @@ class Embedding(nn.Module):
         return nn.Dense(self.features, dtype=x.dtype, name="linear_2")(nn.silu(x))
 
 
-def sinusoids(t: Int[Array, "B"], dim: int) -> Float[Array, "B dim"]:
+def sinusoids(t: Num[Array, "B"], dim: int) -> Float[Array, "B dim"]:
     """Cosines, then sines, of t at dim/2 frequencies, 1 to 1/10000, float32 (Vaswani et al. 2017)."""
     half = dim // 2
     frequencies = jnp.exp(-math.log(10_000) * jnp.arange(half, dtype=jnp.float32) / half)

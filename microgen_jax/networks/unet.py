@@ -9,7 +9,7 @@ Modules bear diffusers' names with `_` for its `.` before a number (`bridge.py`)
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from microgen_jax.networks.attention import Attention
 from microgen_jax.networks.layers import Conv, Embedding, GroupNorm, sinusoids, upsample, zeros
@@ -136,12 +136,12 @@ class UNet(nn.Module):
     def __call__(
         self,
         x: Float[Array, "B H W C"],
-        t: Int[Array, "B"],
+        t: Num[Array, "B"],
         label: Int[Array, "B"],
         condition: Float[Array, "B K"],
         train: bool = False,
     ) -> Float[Array, "B H W C"]:
-        """float32 [B, H, W, C] for float32 x, int32 t and label, float32 condition (NaN = not given)."""
+        """float32 [B, H, W, C] for float32 x, int32 or float32 t, int32 label, float32 condition (NaN = not given)."""
         emb = self._embed(t, label, condition)
         shared = {"head_dim": self.head_dim, "norm_groups": self.norm_groups, "dropout": self.dropout}
         last = len(self.channels) - 1

@@ -1,0 +1,276 @@
+"""How far generated pictures are from real ones, measured against how far real ones are from each other.
+
+A statistic is kept as sums over tiles, so that any set of tiles, each taken w times, is pooled by
+
+  (1) pooled = sum_i w_i numerator_i / sum_i w_i denominator_i
+
+Two sets are compared at the same size of n tiles. K times the real tiles are split at random into disjoint halves A
+and B, groups kept together, and n tiles are drawn from either and, as G, from the generated ones:
+
+  (2) value = mean d(A, G),   floor = mean d(A, B),   ratio = value / floor
+
+so that the ratio is about 1 where the generated tiles are drawn from what the real ones are drawn from. The distance d
+is the Wasserstein-1 distance of distributions (the integral of |F - G|, in the statistic's unit) and the root mean
+square difference of curves and of single numbers.
+
+  (3) Interval of the ratio: tiles (of real data: groups) are drawn with replacement, and value* and floor* taken over
+      the same splits of them. A resample adds noise of its own and lies farther off, so that only its deviations
+      from the median resample are used (bias and spread: Efron and Tibshirani 1993, chapters 10 and 13):
+      deviation = (value* - median value*) / floor - ratio (floor* / median floor* - 1).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+from scipy.sparse import csr_array
+
+SPLITS = 24  # K of eq. 2
+RESAMPLES = 120  # of eq. 3
+RESAMPLED_SPLITS = 6  # of the K, that each resample is taken over
+LEVEL = 0.95
+LEAST_TILES = 4  # real; below it no two halves can be compared
+MOST_NODES = 4096  # of a distribution's values; beyond it values are shared out to evenly spaced nodes
+
+
+class Statistic(NamedTuple):
+    """A statistic of many tiles.
+
+    Attributes:
+      numerator: [N, L], dense or sparse rows, one a tile.
+      denominator: float64 [N, 1] or [N, L].
+      grid: float64 [L], where the curve's points or the distribution's masses lie, ascending.
+      distribution: whether the pooled values are a distribution's masses; if not they are a curve's points.
+      unit: of the distance.
+      axis: what the grid shows, with its unit.
+      transform: of pooled values [B, L], before curves are compared.
+    """
+
+    numerator: np.ndarray | csr_array
+    denominator: np.ndarray
+    grid: np.ndarray
+    distribution: bool
+    unit: str
+    axis: str
+    transform: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+class Plan(NamedTuple):
+    """Which tiles are compared, the same for all statistics.
+
+    Attributes:
+      real, other, generated: A, B and G of eq. 2, float32 [K, N], 1 for the tiles of each split.
+      times: float32 [resamples, N], how often each resample of eq. 3 has each tile.
+      size: n, tiles a side.
+      groups: how many the real tiles come from.
+    """
+
+    real: np.ndarray
+    other: np.ndarray
+    generated: np.ndarray
+    times: np.ndarray
+    size: int
+    groups: int
+
+
+class Comparison(NamedTuple):
+    """What came out; curves are [3, L]: low, middle and high at LEVEL.
+
+    Attributes:
+      value, floor, ratio: of eq. 2.
+      interval: of the ratio, eq. 3.
+      real, generated: the pooled statistic, cumulated where it is a distribution.
+    """
+
+    value: float
+    floor: float
+    ratio: float
+    interval: tuple[float, float]
+    real: np.ndarray
+    generated: np.ndarray
+
+
+def curve(
+    rows: Shaped[np.ndarray, "N L"],
+    grid: Shaped[np.ndarray, "L"],
+    unit: str,
+    axis: str,
+    *,
+    denominator: Shaped[np.ndarray, "N _"] | None = None,
+    transform: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Statistic:
+    """A curve that is the mean of the tiles' curves, or the ratio of their sums."""
+    below = np.ones((len(rows), 1)) if denominator is None else np.asarray(denominator, np.float64)
+    rows, grid = np.asarray(rows, np.float64), np.asarray(grid, np.float64)
+    return Statistic(rows, below, grid, False, unit, axis, transform)
+
+
+def scalar(
+    numerator: Shaped[np.ndarray, "N"],
+    unit: str,
+    *,
+    denominator: Shaped[np.ndarray, "N"] | None = None,
+    transform: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Statistic:
+    """A single number: a curve of one point."""
+    below = None if denominator is None else denominator[:, None]
+    return curve(numerator[:, None], np.zeros(1), unit, unit, denominator=below, transform=transform)
+
+
+def distribution(
+    values: Shaped[np.ndarray, "M"],
+    tile: Int[np.ndarray, "M"],
+    tiles: int,
+    unit: str,
+    axis: str,
+    *,
+    weights: Shaped[np.ndarray, "M"] | None = None,
+) -> Statistic:
+    """A distribution pooled over tiles.
+
+    Args:
+      values: of all tiles; exact up to MOST_NODES different ones, then shared out between the two nearest of
+        that many evenly spaced nodes, which keeps the mean.
+      tile: that each value comes from.
+      tiles: N.
+      weights: of the values; None counts each once.
+    """
+    values = np.asarray(values, np.float64)
+    weights = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
+    grid, place = np.unique(values, return_inverse=True)
+    if len(grid) > MOST_NODES:
+        grid = np.linspace(grid[0], grid[-1], MOST_NODES)
+        position = (values - grid[0]) / (grid[1] - grid[0])
+        place = np.minimum(position.astype(int), MOST_NODES - 2)
+        upper = position - place
+        weights = np.concatenate([weights * (1 - upper), weights * upper])
+        place, tile = np.concatenate([place, place + 1]), np.concatenate([tile, tile])
+    masses = csr_array((weights, (tile, place)), shape=(tiles, len(grid)))
+    return Statistic(masses, np.asarray(masses.sum(axis=1))[:, None], grid, True, unit, axis)
+
+
+def histogram(
+    counts: Shaped[np.ndarray, "N L"], grid: Shaped[np.ndarray, "L"], unit: str, axis: str
+) -> Statistic:
+    """A distribution whose masses were counted already."""
+    counts = np.asarray(counts, np.float64)
+    return Statistic(
+        counts, counts.sum(axis=1, keepdims=True), np.asarray(grid, np.float64), True, unit, axis
+    )
+
+
+def plan(
+    groups: Shaped[np.ndarray, "R"],
+    generated: int,
+    *,
+    seed: int = 0,
+    splits: int = SPLITS,
+    resamples: int = RESAMPLES,
+) -> Plan:
+    """Draws the splits and resamples.
+
+    Args:
+      groups: of the real tiles, which come first in every statistic; where all are the same, each tile counts
+        as a group of its own.
+      generated: how many tiles follow.
+      seed: of the draws.
+
+    Raises:
+      ValueError: fewer than LEAST_TILES real tiles, or fewer than two generated ones.
+    """
+    number = len(groups)
+    if number < LEAST_TILES or generated < 2:
+        raise ValueError(f"{number} real and {generated} generated tiles: {LEAST_TILES} and 2 are the least")
+    names, group = np.unique(groups, return_inverse=True)
+    if len(names) == 1:
+        group = np.arange(number)
+    count = len(np.unique(group))
+    rng = np.random.default_rng(seed)
+    halves = [_halves(rng, group, count) for _ in range(splits)]
+    size = min(generated, *(len(half) for pair in halves for half in pair))
+    chosen = np.zeros((3, splits, number + generated), np.float32)
+    for k, (a, b) in enumerate(halves):
+        chosen[0, k, rng.permutation(a)[:size]] = 1
+        chosen[1, k, rng.permutation(b)[:size]] = 1
+        chosen[2, k, number + rng.permutation(generated)[:size]] = 1
+    times = np.concatenate(
+        [
+            rng.multinomial(count, np.full(count, 1 / count), resamples)[:, group],
+            rng.multinomial(generated, np.full(generated, 1 / generated), resamples),
+        ],
+        axis=1,
+    )
+    return Plan(*chosen, times.astype(np.float32), size, count)
+
+
+def compare(statistic: Statistic, plan: Plan) -> Comparison | None:
+    """Compares the tiles of a plan; None where the statistic does not exist for one side of it.
+
+    The floor is 0 where all real tiles agree exactly; the ratio is then 1 if the generated ones agree as well,
+    and infinite if not.
+    """
+    a, b, g = (pool(statistic, chosen) for chosen in (plan.real, plan.other, plan.generated))
+    if not all(np.isfinite(part).all() for part in (a, b, g)):
+        return None
+    value, floor = float(distance(statistic, a, g).mean()), float(distance(statistic, a, b).mean())
+    values, floors, real, generated = _resampled(statistic, plan)
+    bands = _band(statistic, a, real), _band(statistic, g, generated)
+    if floor <= 1e-12 * max(1.0, float(np.abs(statistic.grid).max())):
+        ratio = 1.0 if value <= floor else float("inf")
+        return Comparison(value, floor, ratio, (ratio, ratio), *bands)
+    ratio = value / floor
+    deviation = (values - np.median(values)) / floor - ratio * (floors / np.median(floors) - 1)
+    low, high = np.quantile(deviation, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    interval = max(0.0, ratio + min(0.0, float(low))), ratio + max(0.0, float(high))
+    return Comparison(value, floor, ratio, interval, *bands)
+
+
+def pool(statistic: Statistic, weights: Float[np.ndarray, "B N"]) -> Float[np.ndarray, "B L"]:
+    """Eq. 1, transformed; NaN where nothing was counted."""
+    weights = np.asarray(weights, np.float64)
+    above = np.asarray((statistic.numerator.T @ weights.T).T)
+    below = weights @ statistic.denominator
+    pooled = above / np.where(below > 0, below, np.nan)
+    return pooled if statistic.transform is None else statistic.transform(pooled)
+
+
+def distance(
+    statistic: Statistic, a: Float[np.ndarray, "B L"], b: Float[np.ndarray, "B L"]
+) -> Float[np.ndarray, "B"]:
+    """d of eq. 2 between pooled values, row by row, in the statistic's unit."""
+    if statistic.distribution:
+        return np.abs(np.cumsum(a - b, axis=1)[:, :-1]) @ np.diff(statistic.grid)
+    return np.sqrt(np.mean((a - b) ** 2, axis=1))
+
+
+def _halves(rng: np.random.Generator, group: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tiles of two disjoint sets of groups, as even in tiles as groups in a random order allow."""
+    order = rng.permutation(count)
+    sizes = np.bincount(group, minlength=count)
+    filled = np.cumsum(sizes[order])
+    cut = 1 + int(np.argmin(np.abs(filled[:-1] - len(group) / 2)))
+    first = np.isin(group, order[:cut])
+    return np.flatnonzero(first), np.flatnonzero(~first)
+
+
+def _resampled(statistic: Statistic, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """value* and floor* of eq. 3, and the pooled real and generated tiles of every resample that has them all."""
+    k = min(RESAMPLED_SPLITS, len(plan.real))
+    chosen = np.concatenate([plan.real[:k], plan.other[:k], plan.generated[:k]])
+    rows = []
+    for times in plan.times:
+        a, b, g = pool(statistic, chosen * times).reshape(3, k, -1)
+        rows.append(
+            (distance(statistic, a, g).mean(), distance(statistic, a, b).mean(), a.mean(0), g.mean(0))
+        )
+    usable = [row for row in rows if np.isfinite(row[0]) and np.isfinite(row[1])]
+    return tuple(np.array(column) for column in zip(*(usable or rows)))
+
+
+def _band(statistic: Statistic, pooled: np.ndarray, resampled: np.ndarray) -> np.ndarray:
+    if statistic.distribution:
+        pooled, resampled = np.cumsum(pooled, axis=1), np.cumsum(resampled, axis=1)
+    middle = pooled.mean(axis=0)
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return np.stack([np.minimum(low, middle), middle, np.maximum(high, middle)])
