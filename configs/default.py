@@ -14,8 +14,8 @@ def get_config() -> ConfigDict:
     config.method = "ddpm"  # ddpm
 
     config.data = data = ConfigDict()
-    data.source = "auto"  # auto | polycrystal | folder | list | hdf5 | npz | tfds
-    data.root = ""  # folder, .zip, list, .npz, .h5; of tfds where it was prepared; '' = the polycrystals
+    data.source = "auto"  # auto | polycrystal | folder | list | hdf5 | npz | tfds | ebsd
+    data.root = ""  # folder, .zip, list, .npz, .h5, scan; where tfds prepared; '' = the polycrystals
     data.name = ""  # tfds: the data set, as in 'mnist' or 'builder/config'
     data.key = ""  # hdf5, npz: which array holds the pictures; '' = the first one that can
     data.layout = "auto"  # hdf5, npz: HW | NHW | HWK | HWC | NHWC, N and K count pictures, C channels
@@ -29,10 +29,15 @@ def get_config() -> ConfigDict:
     data.symmetry = (
         "all"  # of the process: all | orthotropic | monoclinic | none, or 'Shear=none,Tension=all'
     )
-    data.ipf_direction = "Z"  # direction that the IPF colours show: X | Y | Z | '' = not an IPF map
+    data.ipf_direction = "Z"  # of the colours: X | Y | Z | 'x,y,z' | XYZ = nine channels | '' = no IPF map
+    data.colour_key = "tsl"  # ebsd: tsl | edax
+    data.laue_group = ""  # ebsd: of phases for which the file names none, as in 'm-3m'
+    data.tile_overlap = 0.5  # ebsd: share of its side that a tile has in common with the next one
+    data.min_indexed = 0.9  # ebsd: least share of indexed points in a tile
+    data.fill = "nearest"  # ebsd: points that are not indexed: nearest indexed one | black
     data.filename_pattern = ""  # regex; its named groups become conditions or the split group
     data.label_by = ""  # column (list, metadata.csv, filename_pattern) that names the class; '' = the folder
-    data.conditions = ()  # names of the continuous conditions, columns as for label_by
+    data.conditions = ()  # continuous ones: columns as for label_by, or descriptors of the polycrystals
     data.split_by = ""  # column, as for label_by, that a split keeps together; '' = every picture for itself
     data.holdout = 0.1  # share of the groups kept out of training; at least one, never all of a class
     data.on_bad_file = "raise"  # raise | skip (counted and listed by --mode=inspect)
@@ -52,12 +57,14 @@ def get_config() -> ConfigDict:
 
     config.diffusion = diffusion = ConfigDict()
     diffusion.timesteps = 1000
-    diffusion.schedule = "linear"  # linear | cosine
-    diffusion.beta_start = 1e-4  # linear only
-    diffusion.beta_end = 0.02  # linear only
+    diffusion.schedule = "linear"  # linear | cosine | sigmoid
+    diffusion.beta_start = 1e-4  # linear and sigmoid
+    diffusion.beta_end = 0.02  # linear and sigmoid
+    diffusion.zero_terminal_snr = False  # leave nothing of the picture at the last time; not with eps
     diffusion.prediction = "eps"  # eps | x0 | v
-    diffusion.loss = "mse"
-    diffusion.weighting = "uniform"
+    diffusion.loss = "mse"  # mse | huber | l1 | bce (binary images, prediction x0)
+    diffusion.weighting = "uniform"  # uniform | min_snr | p2 | vlb
+    diffusion.time_sampling = "uniform"  # uniform | stratified over the batch
     diffusion.condition_dropout = 0.1  # share of the labels, and of each condition, hidden in training
 
     config.train = train = ConfigDict()
@@ -80,11 +87,14 @@ def get_config() -> ConfigDict:
     train.keep = 3  # newest checkpoints kept, beside the best
 
     config.sample = sample = ConfigDict()
-    sample.sampler = "ancestral"  # ancestral | ddim
+    sample.sampler = "ancestral"  # ancestral | ancestral_large | ddim | euler | heun | dpmpp2m | dpmpp2m_sde
     sample.steps = 1000  # of the sampler, diffusion.timesteps at most
     sample.eta = 0.0  # ddim: 0 = deterministic, 1 = ancestral
+    sample.spacing = "auto"  # of the steps: trailing | linspace | leading | karras; auto suits the sampler
     sample.clip = True  # clip the predicted x0 to [-1, 1]
+    sample.clip_percentile = 0.0  # of |x0|, for dynamic thresholding; 0 = plain clipping
     sample.guidance = 1.0  # classifier-free guidance; 1 = off
+    sample.guidance_rescale = 0.0  # share of the standard deviation that guidance gives back
     sample.num = 16
     sample.batch_size = 16  # per device
     sample.seed = 0

@@ -14,6 +14,7 @@ from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.generator import Generator, choose_labels, open_run, standardise
 from microgen_jax.crystal.segment import flat_share
 from microgen_jax.evaluation import figures
+from microgen_jax.methods import SAMPLING
 from microgen_jax.training import files
 from microgen_jax.types import UserError
 
@@ -85,7 +86,7 @@ def _manifest(generator: Generator, condition: Mapping[str, float]) -> dict:
     return {
         "checkpoint": generator.step,
         "seed": sampling["seed"],
-        "sampler": {name: sampling[name] for name in ("sampler", "steps", "eta", "clip", "guidance")},
+        "sampler": {name: sampling[name] for name in SAMPLING},
         "num": sampling["num"],
         "label": sampling["label"],
         "condition": dict(condition),

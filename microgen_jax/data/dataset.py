@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from microgen_jax.crystal.colour import KEYS
 from microgen_jax.crystal.polycrystal import CLASSES
 from microgen_jax.data import augment, conditions, geometry, polycrystal, splits
 from microgen_jax.data.augment import choice
+from microgen_jax.data.ebsd import FILL, Rendering, Tiling, open_ebsd
 from microgen_jax.data.folder import open_folder
 from microgen_jax.data.hdf5 import open_hdf5
 from microgen_jax.data.images import Header
@@ -36,7 +38,7 @@ class Dataset:
       conditions: names of the continuous conditions, K of them.
       preparation: how records become batches: size, channels, the conditions' mean and std (of the training
         part), and the transforms allowed for each class.
-      kind: the source found: polycrystal | folder | list | hdf5 | npz | tfds.
+      kind: the source found: polycrystal | folder | list | hdf5 | npz | tfds | ebsd.
       dtype: of the pictures as stored: uint8 | uint16 | float32.
       refused: (file, reason) of everything left out under `on_bad_file='skip'`.
       notes: what a person must be told, a line each ("class X has one group: it stays in training").
@@ -78,12 +80,18 @@ def _check(data: ConfigDict) -> None:
     choice(data.resample, geometry.RESAMPLE, "data.resample")
     choice(data.pad, geometry.PAD, "data.pad")
     choice(data.on_bad_file, ("raise", "skip"), "data.on_bad_file")
+    choice(data.fill, FILL, "data.fill")
+    choice(data.colour_key, KEYS, "data.colour_key")
     if len(data.size) != 2 or min(data.size) < 1:
         raise UserError(f"data.size={tuple(data.size)} is no (height, width)")
     if data.channels < 1:
         raise UserError(f"data.channels={data.channels}: at least 1")
     if not 0 <= data.holdout < 1:
         raise UserError(f"data.holdout={data.holdout} is no share: 0 or more, below 1")
+    if not 0 <= data.tile_overlap < 1:
+        raise UserError(f"data.tile_overlap={data.tile_overlap} is no share: 0 or more, below 1")
+    if not 0 <= data.min_indexed <= 1:
+        raise UserError(f"data.min_indexed={data.min_indexed} is no share: 0 to 1")
 
 
 def _open(data: ConfigDict, kind: str) -> Listing:
@@ -98,6 +106,15 @@ def _open(data: ConfigDict, kind: str) -> Listing:
     tree = open_tree(path)
     if kind == "folder":
         return open_folder(tree, root=data.root, on_bad_file=on_bad_file)
+    if kind == "ebsd":
+        return open_ebsd(
+            tree,
+            root=data.root,
+            rendering=Rendering(data.ipf_direction, data.colour_key, data.laue_group, data.fill),
+            tiling=Tiling(tuple(data.size), data.tile_overlap, data.min_indexed),
+            holdout=data.holdout,
+            on_bad_file=on_bad_file,
+        )
     return {"hdf5": open_hdf5, "npz": open_npz}[kind](
         tree,
         root=data.root,
@@ -169,7 +186,7 @@ def _split(data: ConfigDict, listing: Listing) -> Dataset:
     columns, names = dict(listing.columns), tuple(data.conditions)
     if data.filename_pattern:
         columns |= conditions.pattern_columns(listing.names, data.filename_pattern)
-    labels, groups = listing.labels, listing.names
+    labels, groups = listing.labels, listing.groups or listing.names
     if label_by := data.label_by:
         labels = columns[conditions.known_column(label_by, columns, "data.label_by")]
     if data.split_by:
@@ -177,7 +194,7 @@ def _split(data: ConfigDict, listing: Listing) -> Dataset:
     table = conditions.values(columns, names, len(listing.names))
     classes = tuple(sorted(set(labels)))
     if listing.held_out is not None and not data.split_by and data.holdout:
-        held, notes = listing.held_out, ("the data set's own test part is held out",)
+        held, notes = listing.held_out, listing.held_out_notes
     else:
         held, notes = splits.holdout_mask(groups, labels, data.holdout)
     index = {name: number for number, name in enumerate(classes)}

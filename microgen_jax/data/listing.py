@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ class Listing(NamedTuple):
     """All pictures of a source, column by column.
 
     Attributes:
-      kind: folder | list | hdf5 | npz | tfds.
+      kind: folder | list | hdf5 | npz | tfds | ebsd.
       root: as a person would name it in a message.
       names: of each picture, relative to the root; unique and stable, as splits hash them.
       labels: class name of each picture.
@@ -27,7 +28,9 @@ class Listing(NamedTuple):
       columns: further text columns: of a list, of metadata.csv, or the pattern's groups.
       refused: (file, reason) of what was left out.
       notes: what was found out and must be said.
+      groups: what a split keeps together, of each picture; None = every picture for itself.
       held_out: which pictures the source itself keeps for testing; None = the split decides.
+      held_out_notes: what must be said where `held_out` is followed.
     """
 
     kind: str
@@ -40,7 +43,9 @@ class Listing(NamedTuple):
     columns: dict[str, Sequence[str]]
     refused: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    groups: Sequence[str] | None = None
     held_out: np.ndarray | None = None
+    held_out_notes: tuple[str, ...] = ()
 
     def keep(self, indices: Sequence[int], refused: Sequence[tuple[str, str]]) -> "Listing":
         """The listing without the pictures that are not in `indices`, which `refused` tells of."""
@@ -56,13 +61,15 @@ class Listing(NamedTuple):
             read=lambda index: self.read(indices[index]),
             columns={name: pick(column) for name, column in self.columns.items()},
             refused=(*self.refused, *refused),
+            groups=None if self.groups is None else pick(self.groups),
             held_out=None if self.held_out is None else self.held_out[list(indices)],
         )
 
 
 def fault_text(root: str, name: str, reason: str) -> str:
     """The one line that a bad file gives."""
-    return f"{root}/{name}: {reason}. Mend or remove it, or set data.on_bad_file=skip"
+    place = root if PurePath(root).name == name else f"{root}/{name}"
+    return f"{place}: {reason}. Mend or remove it, or set data.on_bad_file=skip"
 
 
 def check_all(names: Sequence[str], check: Callable[[str], object]) -> tuple[list, list[tuple[str, str]]]:

@@ -10,10 +10,11 @@ from microgen_jax.data.tree import Tree, open_tree
 from microgen_jax.types import UserError
 
 SOURCES = ("polycrystal", "folder", "list", "hdf5", "npz", "tfds", "ebsd")
-READABLE = ("polycrystal", "folder", "list", "hdf5", "npz", "tfds")
 LISTS = (".csv", ".tsv", ".txt")
 HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
-EBSD = (".ang", ".ctf", ".cpr", ".crc", ".h5oina", ".dream3d", ".osc")
+EBSD = (".ang", ".ctf", ".cpr", ".crc", ".h5oina", ".dream3d")
+# What lies at the top of orix' and DREAM.3D's files; of EDAX's and Oxford's, EBSD lies one step below.
+SCANS = {"crystal_map", "DataContainers", "DataStructure"}
 
 
 def recognise(source: str, root: str, name: str) -> str:
@@ -30,10 +31,6 @@ def recognise(source: str, root: str, name: str) -> str:
     kind = choice(source, ("auto", *SOURCES), "data.source")
     if kind == "auto":
         kind = _find(root, name)
-    if kind not in READABLE:
-        raise UserError(
-            f"data.source={kind} cannot be read yet: it is {root!r}. Sources: {', '.join(READABLE)}"
-        )
     if kind not in ("polycrystal", "tfds") and not Path(root).exists():
         raise UserError(f"data.root: no such file or folder: {root or '(empty)'}")
     return kind
@@ -53,7 +50,7 @@ def _find(root: str, name: str) -> str:
     if suffix in LISTS:
         return "list"
     if suffix in HDF5:
-        return "ebsd" if _holds_ebsd(path) else "hdf5"
+        return "ebsd" if _holds_scan(open_tree(path), path.name) else "hdf5"
     if suffix == ".npz":
         return "npz"
     if suffix in EBSD:
@@ -70,8 +67,8 @@ def _find_in(tree: Tree, root: str) -> str:
     suffixes = {Path(name).suffix.lower() for name in tree.files}
     if suffixes & set(EBSD):
         return "ebsd"
-    if suffixes & set(HDF5):
-        return "hdf5"
+    if stacks := [name for name in tree.files if Path(name).suffix.lower() in HDF5]:
+        return "ebsd" if _holds_scan(tree, stacks[0]) else "hdf5"
     if ".npz" in suffixes:
         return "npz"
     if any(name.rpartition("/")[2] == "dataset_info.json" for name in tree.files):
@@ -81,11 +78,11 @@ def _find_in(tree: Tree, root: str) -> str:
     raise UserError(f"data.root: {root} holds no pictures and nothing else that can be read")
 
 
-def _holds_ebsd(path: Path) -> bool:
+def _holds_scan(tree: Tree, name: str) -> bool:
     try:
-        with h5py.File(path, "r") as file:
-            return any("EBSD" in group for key in file for group in [key, *_children(file, key)])
-    except OSError:
+        with tree.open(name) as stream, h5py.File(stream, "r") as file:
+            return any(key in SCANS or "EBSD" in _children(file, key) for key in file)
+    except (OSError, RuntimeError, ValueError, KeyError):
         return False
 
 

@@ -65,6 +65,7 @@ def open_tfds(name: str, *, data_dir: str = "") -> Listing:
         columns={"part": [part for part, _ in where]},
         notes=(f"pictures are {pictures[0]!r}, classes are {label_key or 'the data set'!r}",),
         held_out=np.array([part == "test" for part, _ in where]) if len(parts) == 2 else None,
+        held_out_notes=("the data set's own test part is held out",),
     )
 
 

@@ -85,7 +85,7 @@ def kernel_distance(
     subset_size: int = 500,
     seed: int = 0,
 ) -> Kernel:
-    """Eq. 2 over all pairs of both sets.
+    """Eq. 2 over all pairs of both sets; holds (N + M)^2 numbers, so give some thousands of vectors at most.
 
     Args:
       permutations: of the test that both sets are drawn from one distribution; 0 leaves it out (p_value is NaN).

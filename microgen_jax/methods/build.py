@@ -5,7 +5,10 @@ from ml_collections import ConfigDict
 from microgen_jax import diffusion, networks
 from microgen_jax.methods.ddpm import DDPM
 from microgen_jax.training import optimizer
-from microgen_jax.types import Method
+from microgen_jax.types import Method, UserError
+
+TIME_SAMPLING = ("uniform", "stratified")
+SAMPLING = ("sampler", "steps", "eta", "spacing", "clip", "clip_percentile", "guidance", "guidance_rescale")
 
 
 def build(config: ConfigDict, *, channels: int, num_classes: int, num_conditions: int) -> Method:
@@ -32,6 +35,7 @@ def build(config: ConfigDict, *, channels: int, num_classes: int, num_conditions
         config.diffusion.timesteps,
         config.diffusion.beta_start,
         config.diffusion.beta_end,
+        config.diffusion.zero_terminal_snr,
     )
     diffusion.require_loss(
         schedule,
@@ -39,7 +43,12 @@ def build(config: ConfigDict, *, channels: int, num_classes: int, num_conditions
         loss=config.diffusion.loss,
         weighting=config.diffusion.weighting,
     )
-    sampling = {name: config.sample[name] for name in ("sampler", "steps", "eta", "clip", "guidance")}
+    if config.diffusion.time_sampling not in TIME_SAMPLING:
+        known = " or ".join(TIME_SAMPLING)
+        raise UserError(
+            f"diffusion.time_sampling={config.diffusion.time_sampling!r} is not known: use {known}"
+        )
+    sampling = {name: config.sample[name] for name in SAMPLING}
     diffusion.require_sampling(schedule, config.diffusion.prediction, **sampling)
     train = config.train
     learning_rate = optimizer.learning_rate_schedule(
@@ -55,6 +64,7 @@ def build(config: ConfigDict, *, channels: int, num_classes: int, num_conditions
         prediction=config.diffusion.prediction,
         loss=config.diffusion.loss,
         weighting=config.diffusion.weighting,
+        time_sampling=config.diffusion.time_sampling,
         condition_dropout=config.diffusion.condition_dropout,
         ema_decay=train.ema_decay,
         accumulate=train.accumulate,

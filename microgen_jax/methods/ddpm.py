@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from microgen_jax.diffusion import Schedule, diffusion_loss, hide_conditions, sample
+from microgen_jax.diffusion import Schedule, diffusion_loss, from_logits, hide_conditions, sample
 from microgen_jax.networks import UNet
 from microgen_jax.training import state as states
 from microgen_jax.training.state import TrainState
@@ -30,6 +30,7 @@ class DDPM:
       prediction: what the network gives: eps, x0 or v.
       loss: name in `diffusion.losses`.
       weighting: name in `diffusion.weighting`.
+      time_sampling: 'uniform' or 'stratified'.
       condition_dropout: share of the labels, and of each condition, hidden in training.
       ema_decay: of the averaged parameters.
       accumulate: micro-batches to an update.
@@ -45,6 +46,7 @@ class DDPM:
     prediction: str
     loss: str
     weighting: str
+    time_sampling: str
     condition_dropout: float
     ema_decay: float
     accumulate: int
@@ -67,12 +69,15 @@ class DDPM:
 
         return denoise
 
-    def _loss(self, params: Params, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Metrics]:
+    def loss_of(
+        self, params: Params, batch: Batch, rows: Int[Array, "B"], key: Key[Array, ""]
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """The training loss of (a part of) a batch; each picture's draws depend on its row in the whole batch."""
         hide, draw, drop = jax.random.split(key, 3)
         cond = Condition(batch.label, batch.condition)
-        cond = hide_conditions(hide, cond, self.unet.num_classes, self.condition_dropout)
+        cond = hide_conditions(hide, cond, self.unet.num_classes, self.condition_dropout, rows)
         value, _ = diffusion_loss(
-            self.denoiser(params, drop),
+            self.denoiser(params, jax.random.fold_in(drop, rows[0])),
             self.schedule,
             batch.image,
             cond,
@@ -80,12 +85,15 @@ class DDPM:
             prediction=self.prediction,
             loss=self.loss,
             weighting=self.weighting,
+            time_sampling=self.time_sampling,
+            rows=rows,
+            total=batch.image.shape[0] * self.accumulate,
         )
         return value, {"loss": value}
 
     def train_step(self, state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, Metrics]:
         """One update. The metrics are the loss, the gradient's norm before clipping, and the learning rate."""
-        metrics, grads = states.accumulated_gradients(self._loss, state.params, batch, key, self.accumulate)
+        metrics, grads = states.accumulated_gradients(self.loss_of, state.params, batch, key, self.accumulate)
         metrics |= {"grad_norm": optax.tree.norm(grads), "learning_rate": self.learning_rate(state.step)}
         return states.apply_gradients(state, grads, self.optimizer, self.ema_decay), metrics
 
@@ -119,8 +127,9 @@ class DDPM:
 
     def generate(self, params: Params, keys: Key[Array, "B"], cond: Condition) -> Float[Array, "B H W C"]:
         """Pictures in [-1, 1]; picture i is a function of `keys[i]` and its condition."""
+        denoise = self.denoiser(params)
         return sample(
-            self.denoiser(params),
+            from_logits(denoise) if self.loss == "bce" else denoise,
             self.schedule,
             keys,
             cond,

@@ -58,7 +58,7 @@ def apply_gradients(
 
 
 def accumulated_gradients(
-    loss: Callable[[Params, Batch, jax.Array], tuple[Array, Metrics]],
+    loss: Callable[[Params, Batch, Array, jax.Array], tuple[Array, Metrics]],
     params: Params,
     batch: Batch,
     key: jax.Array,
@@ -67,27 +67,29 @@ def accumulated_gradients(
     """Means of a loss's metrics and gradients over `count` micro-batches, taken one after the other to save memory.
 
     Args:
-      loss: `(params, batch, key) -> (scalar, metrics)`.
+      loss: `(params, batch, rows, key) -> (scalar, metrics)`; what it draws for a picture should depend on the
+        picture's row in the whole batch, so that the cut does not matter.
       params: what to differentiate by.
       batch: [B, ...]; micro-batch i takes the rows i, i + count, ... so that every device keeps its own rows.
-      key: each micro-batch draws from `fold_in(key, i)`; with `count=1` from `key` itself.
+      key: handed to every micro-batch.
       count: divides B.
     """
     value_and_grad = jax.value_and_grad(loss, has_aux=True)
+    rows = jnp.arange(batch.label.shape[0])
     if count == 1:
-        (_, metrics), grads = value_and_grad(params, batch, key)
+        (_, metrics), grads = value_and_grad(params, batch, rows, key)
         return metrics, grads
 
     def split(x):
         return jnp.moveaxis(x.reshape(x.shape[0] // count, count, *x.shape[1:]), 1, 0)
 
     def add(total, part):
-        index, rows = part
-        (_, metrics), grads = value_and_grad(params, rows, jax.random.fold_in(key, index))
+        (_, metrics), grads = value_and_grad(params, *part, key)
         return jax.tree.map(jnp.add, total, (metrics, grads)), None
 
-    parts = jnp.arange(count), jax.tree.map(split, batch)
-    shapes = jax.eval_shape(lambda: value_and_grad(params, jax.tree.map(lambda x: x[0], parts[1]), key))
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0][1], shapes[1]))
+    parts = jax.tree.map(split, (batch, rows))
+    first = jax.tree.map(lambda x: x[0], parts)
+    (_, metrics), grads = jax.eval_shape(value_and_grad, params, *first, key)
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (metrics, grads))
     total, _ = jax.lax.scan(add, zeros, parts)
     return jax.tree.map(lambda x: x / count, total)

@@ -1,5 +1,7 @@
 """Gradients, averages and layouts do not depend on how the work is cut."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,9 +35,11 @@ CONFIG = ConfigDict(
             "schedule": "linear",
             "beta_start": 1e-4,
             "beta_end": 0.02,
+            "zero_terminal_snr": False,
             "prediction": "eps",
             "loss": "mse",
             "weighting": "uniform",
+            "time_sampling": "uniform",
             "condition_dropout": 0.2,
         },
         "train": {
@@ -49,7 +53,16 @@ CONFIG = ConfigDict(
             "ema_decay": 0.99,
             "accumulate": 1,
         },
-        "sample": {"sampler": "ddim", "steps": 2, "eta": 0.0, "clip": True, "guidance": 1.0},
+        "sample": {
+            "sampler": "ddim",
+            "steps": 2,
+            "eta": 0.0,
+            "spacing": "auto",
+            "clip": True,
+            "clip_percentile": 0.0,
+            "guidance": 1.0,
+            "guidance_rescale": 0.0,
+        },
     }
 )
 
@@ -86,7 +99,7 @@ def loss_and_gradients(method, mesh, params, batch):
     shardings = meshes.parameter_shardings(params, mesh, smallest=256)
     placed = jax.device_put(params, shardings)
     compute = jax.jit(
-        lambda p, b, k: state.accumulated_gradients(method._loss, p, b, k, method.accumulate),
+        lambda p, b, k: state.accumulated_gradients(method.loss_of, p, b, k, method.accumulate),
         in_shardings=(shardings, meshes.by_rows(mesh), meshes.replicated(mesh)),
         out_shardings=meshes.replicated(mesh),
     )
@@ -111,7 +124,7 @@ def test_fsdp_cuts_what_it_can():
 
 
 def test_accumulation_is_the_mean_of_the_parts():
-    def loss(params, batch, key):
+    def loss(params, batch, rows, key):
         value = jnp.mean((batch.image.mean(axis=(1, 2, 3)) - params["a"]) ** 2)
         return value, {"loss": value}
 
@@ -119,6 +132,17 @@ def test_accumulation_is_the_mean_of_the_parts():
     whole = state.accumulated_gradients(loss, params, batch_of(), jax.random.key(0), 1)
     parts = state.accumulated_gradients(loss, params, batch_of(), jax.random.key(0), 4)
     assert distance(whole, parts) < 1e-6
+
+
+def test_accumulation_draws_what_the_whole_batch_draws():
+    """Noise, times and hidden conditions go by row: four micro-batches give the gradient of one batch."""
+    results = []
+    for accumulate in (1, 4):
+        method = method_of(accumulate=accumulate)
+        method = dataclasses.replace(method, unet=method.unet.clone(dropout=0.0))
+        params = randomised(jax.eval_shape(method.init, jax.random.key(0)).params)
+        results.append(loss_and_gradients(method, meshes.make_mesh(1, 1), params, batch_of(8)))
+    assert distance(*results) < 1e-5
 
 
 def test_checkpoint_of_eight_devices_is_restored_on_one_and_two(tmp_path):
