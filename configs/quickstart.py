@@ -11,6 +11,7 @@ from configs import default
 def get_config():
     config = default.get_config()
     config.data.size = (32, 32)
+    config.data.count = 5000
     config.model.channels = (32, 64, 96)
     config.model.blocks_per_level = 1
     config.model.attention_levels = (False, False, True)
@@ -19,15 +20,15 @@ def get_config():
     config.model.norm_groups = 8
     config.diffusion.schedule = "cosine"
     config.diffusion.prediction = "v"
-    config.train.steps = 2000
+    config.train.steps = 1400
     config.train.batch_size = 32
-    config.train.learning_rate = 1e-3
+    config.train.learning_rate = 1.5e-3
     config.train.warmup_steps = 100
     config.train.ema_decay = 0.995
     config.train.sample_every = 500
     config.train.eval_every = 500
     config.train.eval_num = 256
     config.train.checkpoint_every = 500
-    config.sample.sampler = "ddim"
-    config.sample.steps = 50
+    config.sample.sampler = "ancestral"
+    config.sample.steps = 100
     return config
