@@ -42,6 +42,7 @@ def get_config() -> ConfigDict:
     data.holdout = 0.1  # share of the groups kept out of training; at least one, never all of a class
     data.on_bad_file = "raise"  # raise | skip (counted and listed by --mode=inspect)
     data.count = 10000  # polycrystal: how many different pictures there are
+    data.cache = ""  # folder for decoded pictures, written once and then mapped into memory; '' = off
     data.workers = 4  # threads that decode and augment
 
     config.model = model = ConfigDict()
@@ -102,6 +103,18 @@ def get_config() -> ConfigDict:
     sample.condition = ""  # JSON text: '{"grain_diameter": 12}'
     sample.checkpoint = "newest"  # newest | best (by held-out loss) | a step
     sample.name = "default"  # of the folder under samples/
+
+    config.evaluate = evaluate = ConfigDict()
+    evaluate.real = ""  # folder, npz, ...: pictures to compare with; '' = the run's held-out ones
+    evaluate.generated = (
+        ""  # folder, npz, ..., or a name under the run's samples/; '' = drawn from the run for this
+    )
+    evaluate.num = 1000  # pictures of either side, at most
+    evaluate.metrics = ()  # names of those wanted; () = all that the pictures allow
+    evaluate.audit_num = 10_000  # training pictures searched for copies; 0 = all
+    evaluate.step = 1.0  # micrometres of a pixel, for ASTM grain size numbers
+    evaluate.laue_group = "m-3m"  # of the sector in which IPF colours are compared
+    evaluate.seed = 0  # of the pictures drawn, the splits and the resamples
 
     config.mesh = mesh = ConfigDict()
     mesh.data = -1  # devices along the batch; -1 = all that fsdp leaves

@@ -3,11 +3,17 @@
 from collections.abc import Callable
 
 from microgen_jax.commands.command_line import Request
+from microgen_jax.commands.evaluate import evaluate
 from microgen_jax.commands.inspect import inspect
 from microgen_jax.commands.sample import sample
 from microgen_jax.commands.train import train
 
-MODES: dict[str, Callable[[Request], None]] = {"train": train, "sample": sample, "inspect": inspect}
+MODES: dict[str, Callable[[Request], None]] = {
+    "train": train,
+    "sample": sample,
+    "evaluate": evaluate,
+    "inspect": inspect,
+}
 
 
 def run(mode: str, request: Request) -> None:

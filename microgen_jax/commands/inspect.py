@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
@@ -12,14 +13,15 @@ from microgen_jax import data
 from microgen_jax.commands import settings
 from microgen_jax.commands.command_line import Request
 from microgen_jax.crystal.colour import off_key_share
-from microgen_jax.crystal.segment import flat_share
+from microgen_jax.crystal.segment import flat_share, grains_from_colour
 from microgen_jax.data import Dataset, audit
-from microgen_jax.evaluation import figures
+from microgen_jax.evaluation import figures, grains
 from microgen_jax.training import files
 from microgen_jax.types import Source
 
 _LOOKED_AT = 2000
 _SHOWN = 36
+_DEPTHS = {"uint8": "8 bit", "uint16": "16 bit", "float32": "float"}
 
 
 def inspect(request: Request) -> None:
@@ -35,7 +37,7 @@ def inspect(request: Request) -> None:
     dataset = data.open_dataset(config.data, config.seed)
     seen = audit.look(dataset.train, _LOOKED_AT), audit.look(dataset.holdout, _LOOKED_AT)
     tiles = _tiles(dataset.train, dataset)
-    summary = _summary(dataset, *seen, tiles, colours=bool(config.data.ipf_direction))
+    summary = _summary(dataset, *seen, tiles, config.data)
     _print(summary)
     if workdir is None:
         print("nothing written: name a --workdir to keep summary.json and grid.png")
@@ -57,9 +59,14 @@ def _tiles(source: Source, dataset: Dataset, count: int = 256) -> np.ndarray:
 
 
 def _summary(
-    dataset: Dataset, train: list[audit.Look], holdout: list[audit.Look], tiles: np.ndarray, colours: bool
+    dataset: Dataset,
+    train: list[audit.Look],
+    holdout: list[audit.Look],
+    tiles: np.ndarray,
+    asked: ConfigDict,
 ) -> dict[str, Any]:
     seen = train + holdout
+    grey = all(look.channels == 1 or look.copies for look in seen)
     labels = Counter(dataset.classes[look.label] for look in seen)
     summary = {
         "source": dataset.kind,
@@ -69,12 +76,16 @@ def _summary(
         "sizes": dict(Counter(f"{look.height}x{look.width}" for look in seen).most_common()),
         "channels": dataset.preparation.channels,
         "channels_are_copies": all(look.copies for look in seen),
+        "copied_channels": sum(look.copies for look in seen),
         "dtype": dataset.dtype,
+        "modes": dict(Counter(_mode(look) for look in seen).most_common()),
+        "values": [min(look.low for look in seen), max(look.high for look in seen)],
         "split": {"train": len(dataset.train), "holdout": len(dataset.holdout)},
         "conditions": dict(zip(dataset.conditions, zip(dataset.preparation.mean, dataset.preparation.std))),
         "augmentation": dict(zip(dataset.classes, dataset.preparation.transforms)),
+        "augmentation_why": _why(asked, grey=grey),
         "flat_share": float(np.mean([flat_share(image) for image in figures.to_uint8(tiles)])),
-        "refused": [{"file": file, "reason": reason} for file, reason in dataset.refused],
+        "refused": [{"file": file, "reason": reason} for file, reason in _refused(dataset)],
         "leaks": [
             {"a": leak.a, "b": leak.b, "correlation": leak.correlation}
             for leak in audit.leaks(train, holdout)
@@ -82,12 +93,42 @@ def _summary(
         "notes": list(dataset.notes),
         "fingerprint": dataset.fingerprint,
     }
-    if colours and dataset.preparation.channels == 3:
+    if asked.ipf_direction and not grey and dataset.preparation.channels == 3:
         summary["off_key"] = {
             "source": float(np.mean([look.off_key for look in seen])),
             "resampled": float(np.mean([off_key_share(image) for image in figures.to_uint8(tiles)])),
         }
+        summary["grains"] = _grains(figures.to_uint8(tiles))
     return summary
+
+
+def _mode(look: audit.Look) -> str:
+    return f"{look.channels} channel{'s' if look.channels > 1 else ''}, {_DEPTHS.get(look.dtype, look.dtype)}"
+
+
+def _refused(dataset: Dataset) -> list[tuple[str, str]]:
+    """What was left out when the data were opened, and what failed when it was decoded now."""
+    return [*dataset.refused, *dataset.train.failed.items(), *dataset.holdout.failed.items()]
+
+
+def _why(asked: ConfigDict, *, grey: bool) -> str:
+    if not asked.augment:
+        return "off: data.augment=False"
+    process = f"what leaves a process of symmetry {asked.symmetry!r} as it is (data.symmetry)"
+    if grey or not asked.ipf_direction:
+        return f"{process}; no IPF colours to keep"
+    return f"{process} and keeps IPF-{asked.ipf_direction} colours true (data.ipf_direction)"
+
+
+def _grains(tiles: np.ndarray) -> dict[str, Any]:
+    """Grains of colour tiles: how many a tile, and the mean diameter of those that no edge cuts, in px."""
+    found = grains.measure(np.stack([grains_from_colour(tile) for tile in tiles]))
+    whole = found.diameter[found.whole]
+    return {
+        "per_tile": len(found.diameter) / len(tiles),
+        "whole": len(whole),
+        "mean_diameter": float(whole.mean()) if len(whole) else None,
+    }
 
 
 def _print(summary: dict[str, Any]) -> None:
@@ -98,15 +139,26 @@ def _print(summary: dict[str, Any]) -> None:
     table.add_row("pictures", f"{summary['count']} ({summary['looked_at']} looked at)")
     table.add_row("classes", ", ".join(f"{name} {n}" for name, n in summary["classes"].items()))
     table.add_row("sizes", ", ".join(f"{size} ({n})" for size, n in sizes[:6]) + more)
+    table.add_row("modes", ", ".join(f"{mode} ({n})" for mode, n in summary["modes"].items()))
+    table.add_row("values", "{:g} to {:g}".format(*summary["values"]))
+    if summary["copied_channels"]:
+        table.add_row(
+            "copied channels", f"in {summary['copied_channels']} pictures: data.channels=1 is enough"
+        )
     table.add_row("split", f"{summary['split']['train']} train, {summary['split']['holdout']} held out")
     for name, elements in summary["augmentation"].items():
         table.add_row(f"augmentation, {name}", ", ".join(elements))
+    table.add_row("augmentation", summary["augmentation_why"])
     table.add_row(
         "flat neighbours", f"{summary['flat_share']:.1%} of pixel pairs differ by 24 of 255 at most"
     )
     if "off_key" in summary:
         shares = summary["off_key"]
         table.add_row("off the colour key", f"{shares['source']:.2%}, as trained {shares['resampled']:.2%}")
+    if "grains" in summary:
+        found = summary["grains"]
+        size = f"mean diameter {found['mean_diameter']:.1f} px" if found["whole"] else "all cut by an edge"
+        table.add_row("grains", f"{found['per_tile']:.1f} a tile, {found['whole']} whole in all, {size}")
     for entry in summary["refused"]:
         table.add_row("refused", f"{entry['file']}: {entry['reason']}")
     for note in summary["notes"]:

@@ -17,8 +17,10 @@ class Look(NamedTuple):
     Attributes:
       name: of its file, or its number.
       label: class index.
-      height, width: in px.
-      copies: all channels are the same.
+      height, width, channels: of the picture as stored, in px.
+      dtype: uint8 | uint16 | float32.
+      low, high: its smallest and largest value, in the units of its dtype.
+      copies: it has several channels, and all are the same.
       off_key: share of coloured pixels that are no IPF colour; 0 for grey pictures.
       thumbnail: float32 [256], the grey picture on 16 x 16, zero mean and unit norm.
     """
@@ -27,6 +29,10 @@ class Look(NamedTuple):
     label: int
     height: int
     width: int
+    channels: int
+    dtype: str
+    low: float
+    high: float
     copies: bool
     off_key: float
     thumbnail: np.ndarray
@@ -68,11 +74,23 @@ def _look(source: Source, index: int) -> Look:
     record = source[index]
     image = record.image
     height, width, channels = image.shape
-    copies = channels == 1 or all(np.array_equal(image[..., 0], image[..., c]) for c in range(1, channels))
+    copies = channels > 1 and bool((image == image[..., :1]).all())
     coloured = channels == 3 and not copies and image.dtype == np.uint8
     name = source.name(index) if hasattr(source, "name") else f"picture {index}"
     off_key = float(off_key_share(image)) if coloured else 0.0
-    return Look(name, record.label, height, width, copies, off_key, _thumbnail(image))
+    return Look(
+        name=name,
+        label=record.label,
+        height=height,
+        width=width,
+        channels=channels,
+        dtype=image.dtype.name,
+        low=float(image.min()),
+        high=float(image.max()),
+        copies=copies,
+        off_key=off_key,
+        thumbnail=_thumbnail(image),
+    )
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray:

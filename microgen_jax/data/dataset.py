@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from microgen_jax.crystal.colour import KEYS
 from microgen_jax.crystal.polycrystal import CLASSES
-from microgen_jax.data import augment, conditions, geometry, polycrystal, splits
+from microgen_jax.data import augment, cache, conditions, geometry, polycrystal, splits
 from microgen_jax.data.augment import choice
 from microgen_jax.data.ebsd import FILL, Rendering, Tiling, open_ebsd
 from microgen_jax.data.folder import open_folder
@@ -23,7 +23,7 @@ from microgen_jax.data.lists import find_table, open_list
 from microgen_jax.data.npz import open_npz
 from microgen_jax.data.pipeline import Preparation
 from microgen_jax.data.recognise import recognise
-from microgen_jax.data.tfds import open_tfds
+from microgen_jax.data.tfds import open_tfds, prepared_in
 from microgen_jax.data.tree import open_tree
 from microgen_jax.types import Source, UserError
 
@@ -73,7 +73,8 @@ def open_dataset(data: ConfigDict, seed: int = 0) -> Dataset:
     kind = recognise(data.source, data.root, data.name)
     if kind == "polycrystal":
         return _polycrystals(data, seed)
-    return _split(data, _filter(data, _open(data, kind)))
+    listing = _filter(data, _open(data, kind))
+    return _split(data, _cached(data, listing) if data.cache else listing)
 
 
 def _check(data: ConfigDict) -> None:
@@ -165,6 +166,27 @@ def _filter(data: ConfigDict, listing: Listing) -> Listing:
         more = f" ({len(bad)} of {len(faults)} pictures)" if len(bad) > 1 else ""
         raise UserError(f"{listing.root}/{bad[0][0]}: {bad[0][1]}{more}")
     return listing.keep([n for n, fault in enumerate(faults) if not fault], bad)
+
+
+# What the pixels of a kind of source depend on, beside its files.
+PIXELS_OBEY = {
+    "hdf5": ("key", "layout", "value_range"),
+    "npz": ("key", "layout", "value_range"),
+    "ebsd": ("ipf_direction", "colour_key", "laue_group", "fill"),
+}
+
+
+def _cached(data: ConfigDict, listing: Listing) -> Listing:
+    root = Path(data.root)
+    if listing.kind == "list" and root.is_file() and root.suffix.lower() != ".zip":
+        files = [root.parent / name for name in listing.names]
+    elif listing.kind == "tfds":
+        files = cache.files_of(prepared_in(data.name, data.root))
+    else:
+        files = cache.files_of(root)
+    settings = {name: data[name] for name in PIXELS_OBEY.get(listing.kind, ())}
+    skip = data.on_bad_file == "skip"
+    return cache.cached(listing, Path(data.cache), files=files, settings=settings, skip=skip)
 
 
 def _misfit(header: Header, size: tuple[int, int], data: ConfigDict, to_grey: bool) -> str:

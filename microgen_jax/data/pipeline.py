@@ -1,7 +1,9 @@
 """From records to batches: batch k is a pure function of (seed, k), whatever the workers or processes."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import grain
@@ -89,15 +91,36 @@ def batches(
         raise UserError("the training part of the data is empty: lower data.holdout")
     _parse_flags()
     elements = (
-        grain.MapDataset.source(source)
+        grain.MapDataset.source(_Epochs(source, seed))
         .seed(seed)
-        .shuffle()
-        .repeat()
         .random_map(lambda record, rng: prepare(record, preparation, rng))
     )
     local = range(batch_size)[rows]
     picked = grain.MapDataset.source(_Rows(elements, batch_size, local))
     return _read_ahead(picked[start * len(local) :], len(local), workers)
+
+
+class _Epochs:
+    """Every picture once an epoch, endlessly, in orders that are pure functions of (seed, epoch).
+
+    grain's own shuffle takes 0.55 ms an element for 33 pictures and 0.02 ms for 1,000: more than all else.
+    """
+
+    def __init__(self, source: Source, seed: int) -> None:
+        self._source, self._seed = source, seed
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, n: int) -> Record:
+        epoch, place = divmod(n, len(self._source))
+        return self._source[int(_order(self._seed, epoch, len(self._source))[place])]
+
+
+@lru_cache(maxsize=8)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    draws = np.random.Philox(np.random.SeedSequence((seed, epoch))).random_raw(count)
+    return np.argsort(draws, kind="stable")
 
 
 class _Rows:

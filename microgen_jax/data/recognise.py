@@ -23,7 +23,7 @@ def recognise(source: str, root: str, name: str) -> str:
     Args:
       source: data.source; 'auto' finds out.
       root: data.root, '' for the built-in polycrystals.
-      name: data.name, of a tfds data set.
+      name: data.name, of a tfds data set; under 'auto' a root that is a file stands above it.
 
     Raises:
       UserError: an unknown source, no such root, or one that holds nothing that can be read.
@@ -37,7 +37,7 @@ def recognise(source: str, root: str, name: str) -> str:
 
 
 def _find(root: str, name: str) -> str:
-    if name:
+    if name and not Path(root).is_file():
         return "tfds"
     if not root:
         return "polycrystal"

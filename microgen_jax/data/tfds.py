@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -67,6 +68,12 @@ def open_tfds(name: str, *, data_dir: str = "") -> Listing:
         held_out=np.array([part == "test" for part, _ in where]) if len(parts) == 2 else None,
         held_out_notes=("the data set's own test part is held out",),
     )
+
+
+def prepared_in(name: str, data_dir: str = "") -> Path:
+    """The folder of a prepared data set."""
+    with _quiet():
+        return Path(_builder(_library(), name, data_dir).data_path)
 
 
 def _library() -> ModuleType:

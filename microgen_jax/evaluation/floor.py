@@ -16,7 +16,7 @@ square difference of curves and of single numbers.
   (3) Interval of the ratio: tiles (of real data: groups) are drawn with replacement, and value* and floor* taken over
       the same splits of them. A resample adds noise of its own and lies farther off, so that only its deviations
       from the median resample are used (bias and spread: Efron and Tibshirani 1993, chapters 10 and 13):
-      deviation = (value* - median value*) / floor - ratio (floor* / median floor* - 1).
+      ratio* = (value + value* - median value*) / (floor floor* / median floor*).
 """
 
 from collections.abc import Callable
@@ -29,7 +29,8 @@ from scipy.sparse import csr_array
 SPLITS = 24  # K of eq. 2
 RESAMPLES = 120  # of eq. 3
 RESAMPLED_SPLITS = 6  # of the K, that each resample is taken over
-LEVEL = 0.95
+LEVEL = 0.98  # some twenty intervals are read side by side
+LEAST_FLOOR = 0.01  # of the floor; a resample in which real tiles agree by chance counts as this
 LEAST_TILES = 4  # real; below it no two halves can be compared
 MOST_NODES = 4096  # of a distribution's values; beyond it values are shared out to evenly spaced nodes
 
@@ -220,9 +221,10 @@ def compare(statistic: Statistic, plan: Plan) -> Comparison | None:
         ratio = 1.0 if value <= floor else float("inf")
         return Comparison(value, floor, ratio, (ratio, ratio), *bands)
     ratio = value / floor
-    deviation = (values - np.median(values)) / floor - ratio * (floors / np.median(floors) - 1)
-    low, high = np.quantile(deviation, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    interval = max(0.0, ratio + min(0.0, float(low))), ratio + max(0.0, float(high))
+    relative = np.maximum(floors / max(np.median(floors), LEAST_FLOOR * floor), LEAST_FLOOR)
+    ratios = (value + values - np.median(values)) / (floor * relative)
+    low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    interval = max(0.0, min(ratio, float(low))), max(ratio, float(high))
     return Comparison(value, floor, ratio, interval, *bands)
 
 
@@ -274,3 +276,8 @@ def _band(statistic: Statistic, pooled: np.ndarray, resampled: np.ndarray) -> np
     middle = pooled.mean(axis=0)
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return np.stack([np.minimum(low, middle), middle, np.maximum(high, middle)])
+
+
+def take(statistic: Statistic, rows: Int[np.ndarray, "n"]) -> Statistic:
+    """The statistic of some of the tiles."""
+    return statistic._replace(numerator=statistic.numerator[rows], denominator=statistic.denominator[rows])

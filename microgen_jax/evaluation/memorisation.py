@@ -12,7 +12,7 @@ then verified on all pixels, at every shift of up to half that stride. Block mea
 tiles are, so a tile that fills its training picture is ranked by a lower bound of (1).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,6 @@ from scipy import fft
 COPY = 0.3  # of eq. 1; below it a tile is a copy (correlation about 0.9)
 CANDIDATES = 8  # verified for each tile
 SIDE = 8  # of a thumbnail, px
-BLOCK = 512  # tiles compared at once
 
 
 class Nearest(NamedTuple):
@@ -58,27 +57,27 @@ class Windows(NamedTuple):
 
 
 def nearest(
-    variants: UInt8[np.ndarray, "T N H W C"],
+    blocks: Iterable[np.ndarray],
     pictures: Sequence[UInt8[np.ndarray, "_ _ C"]],
+    size: tuple[int, int],
     allowed: Bool[np.ndarray, "P T"] | None = None,
 ) -> Iterator[Nearest]:
-    """The nearest training window of tiles, BLOCK tiles at a time.
+    """The nearest training window of tiles, block by block.
 
     Args:
-      variants: the tiles under each transform.
+      blocks: tiles under each transform, uint8 [T, n, H, W, C]; some hundreds at a time.
       pictures: training pictures, no smaller than a tile.
+      size: (height, width) of a tile.
       allowed: which transforms keep each picture true; None allows all.
 
     Raises:
       ValueError: no pictures, or one that is smaller than a tile.
     """
-    height, width = variants.shape[2:4]
-    if not pictures or any(p.shape[0] < height or p.shape[1] < width for p in pictures):
-        raise ValueError(f"training pictures must be there and at least {height} x {width} px")
-    windows = cut(pictures, (height, width))
+    if not pictures or any(p.shape[0] < size[0] or p.shape[1] < size[1] for p in pictures):
+        raise ValueError(f"training pictures must be there and at least {size[0]} x {size[1]} px")
+    windows = cut(pictures, size)
     spread = pixel_spread(pictures)
-    for start in range(0, variants.shape[1], BLOCK):
-        block = variants[:, start : start + BLOCK]
+    for block in blocks:
         variant, window = _prescreen(block, windows, allowed)
         yield _verify(block, pictures, windows, variant, window, spread)
 

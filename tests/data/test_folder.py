@@ -217,7 +217,7 @@ def test_a_root_that_cannot_be_used_is_said_in_one_line(tmp_path, data_config, s
         ({"filename_pattern": r"(?P<step>\d\d)"}, "not found in 'a/0.png'"), ({"holdout": 1.0}, "holdout"),
         ({"filename_pattern": r"(?P<step>\d)", "split_by": "stp"}, "'step'"),
         ({"filename_pattern": r"(?P<c>\w)/", "conditions": ("c",)}, "no number"),
-        ({"size": (0, 4)}, "data.size"), ({"source": "ebsd"}, "Sources: polycrystal, folder"),
+        ({"size": (0, 4)}, "data.size"), ({"source": "ebsd"}, "no EBSD scan (.ang, .ctf"),
     ],
 )  # fmt: skip
 def test_settings_that_do_not_fit_are_named(tmp_path, save, data_config, fields, words):

@@ -46,3 +46,9 @@ def test_what_is_not_prepared_says_how_to_prepare_it(data_config, tmp_path):
 def test_a_wrong_name_is_named(data_config, fields, words):
     with pytest.raises(UserError, match=words):
         open_dataset(data_config("", **fields))
+
+
+def test_a_file_stands_above_the_name(data_config, tmp_path):
+    np.savez(tmp_path / "digits.npz", images=np.zeros((5, 16, 16), np.uint8), labels=np.arange(5) % 2)
+    dataset = open_dataset(data_config(tmp_path / "digits.npz", name="mnist", channels=1))
+    assert (dataset.kind, dataset.classes) == ("npz", ("0", "1"))

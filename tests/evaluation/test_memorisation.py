@@ -28,7 +28,7 @@ def training() -> list[np.ndarray]:
 def test_turned_copies_are_found_with_their_transform(training: list[np.ndarray]) -> None:
     copies = np.stack([training[3], training[7][::-1, ::-1], training[9][:, ::-1], training[11][::-1]])
     noisy = np.clip(copies.astype(int) + np.random.default_rng(0).integers(-6, 7, copies.shape), 0, 255)
-    found = one(memorisation.nearest(turns(noisy.astype(np.uint8)), training))
+    found = one(memorisation.nearest([turns(noisy.astype(np.uint8))], training, (32, 32)))
     assert found.picture.tolist() == [3, 7, 9, 11]
     assert found.variant.tolist() == [0, 1, 2, 3]
     assert (found.distance < 0.1).all()
@@ -38,18 +38,20 @@ def test_transforms_that_are_not_allowed_are_not_used(training: list[np.ndarray]
     copy = training[7][None, ::-1, ::-1]
     allowed = np.ones((40, 4), bool)
     allowed[7, 1:] = False
-    assert one(memorisation.nearest(turns(copy), training, allowed)).distance[0] > memorisation.COPY
+    assert (
+        one(memorisation.nearest([turns(copy)], training, (32, 32), allowed)).distance[0] > memorisation.COPY
+    )
 
 
 def test_strangers_are_no_copies(training: list[np.ndarray]) -> None:
-    found = one(memorisation.nearest(turns(tiles(100, 20)), training))
+    found = one(memorisation.nearest([turns(tiles(100, 20))], training, (32, 32)))
     assert (found.distance > memorisation.COPY).all()
     assert 0.5 < np.median(found.distance) < 1.1
 
 
 def test_prescreen_finds_what_comparing_everything_finds(training: list[np.ndarray]) -> None:
     new = turns(tiles(100, 20))
-    found = one(memorisation.nearest(new, training))
+    found = one(memorisation.nearest([new[:, :8], new[:, 8:]], training, (32, 32)))
     spread = memorisation.pixel_spread(training)
     every = np.array(
         [
@@ -66,7 +68,7 @@ def test_crops_of_larger_pictures_are_found_at_any_place() -> None:
     pictures = list(tiles(0, 3, 96))
     places = [(0, 13, 41), (1, 64, 0), (2, 5, 27)]
     crops = np.stack([pictures[p][y : y + 32, x : x + 32] for p, y, x in places])
-    found = one(memorisation.nearest(turns(crops), pictures))
+    found = one(memorisation.nearest([turns(crops)], pictures, (32, 32)))
     assert [(int(p), *map(int, c)) for p, c in zip(found.picture, found.corner)] == places
     np.testing.assert_allclose(found.distance, 0, atol=1e-6)
 
@@ -87,10 +89,10 @@ def test_best_shift_is_the_least_of_all_windows() -> None:
 
 def test_unrelated_noise_is_at_distance_one() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    found = one(memorisation.nearest(noise[None, :1], [noise[1]]))
+    found = one(memorisation.nearest([noise[None, :1]], [noise[1]], (32, 32)))
     assert found.distance[0] == pytest.approx(1, abs=0.03)
 
 
 def test_pictures_smaller_than_a_tile_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 8 x 8"):
-        next(memorisation.nearest(np.zeros((1, 1, 8, 8, 1), np.uint8), [np.zeros((8, 7, 1), np.uint8)]))
+        next(memorisation.nearest([], [np.zeros((8, 7, 1), np.uint8)], (8, 8)))

@@ -1,0 +1,35 @@
+"""CIFAR-10 at 32 px in colour, ten classes, with the network and the settings of Ho et al. 2020 (section B).
+
+    python main.py --config=configs/cifar10.py --workdir=runs/cifar10
+
+Reads the data set that `tfds build cifar10 --file_format=array_record` has prepared in ~/tensorflow_datasets;
+another place is `--config.data.root=DIR`, and an npz file with `images` and `labels` is read instead where
+`--config.data.root` names one. No flips: those of the paper (left to right alone) are none of data.symmetry's.
+One GPU of 16 GB or more: bfloat16, batch 128.
+Not run on a GPU yet: images per second and evaluation figures are to be measured there.
+"""
+
+from configs import default
+
+
+def get_config():
+    config = default.get_config()
+    config.data.name = "cifar10"
+    config.data.size = (32, 32)
+    config.data.pad = "background"
+    config.data.augment = False
+    config.data.ipf_direction = ""
+    config.model.channels = (128, 256, 256, 256)
+    config.model.attention_levels = (False, True, False, False)
+    config.model.head_dim = 256
+    config.model.dropout = 0.1
+    config.model.dtype = "bfloat16"
+    config.model.remat = (False, False, False, False)
+    config.train.steps = 800_000
+    config.train.batch_size = 128
+    config.train.learning_rate = 2e-4
+    config.train.lr_schedule = "constant"
+    config.train.warmup_steps = 5000
+    config.train.weight_decay = 0.0
+    config.train.ema_decay = 0.9999
+    return config

@@ -1,0 +1,166 @@
+"""Decoded pictures, written once to a file that is mapped into memory, so that no epoch decodes a PNG again.
+
+    <folder>/<key>/pixels.bin   every picture's bytes, one after the other, each starting at a multiple of 64
+    <folder>/<key>/index.npz    where each one starts, its shape and dtype, and why a bad one could not be read
+
+The key is a hash of everything that the pixels depend on: names, sizes and times of the files, and the settings
+that the kind of source obeys. What is stale therefore has another key, and is written anew. A cache is written
+in a folder beside its own and renamed when it is whole; of two that are written at once, one is dropped.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from microgen_jax.data.images import BadFile
+from microgen_jax.data.listing import THREADS, Listing, fault_text
+from microgen_jax.types import UserError
+
+FORMAT = 1
+ALIGNED = 64  # bytes
+CHUNK = 256  # pictures decoded before they are written
+DTYPES = ("uint8", "uint16", "float32")
+
+
+class _Index(NamedTuple):
+    start: np.ndarray  # int64 [N], -1 where the picture is bad
+    shape: np.ndarray  # int64 [N, 3]
+    dtype: np.ndarray  # int64 [N], of DTYPES
+    reason: np.ndarray  # text [N], of a bad picture
+    total: np.ndarray  # int64 [], bytes of pixels.bin
+
+
+def cached(
+    listing: Listing, folder: Path, *, files: Sequence[Path], settings: Mapping[str, Any], skip: bool
+) -> Listing:
+    """The listing with its pictures read from a cache under `folder`, which is written where it is missing.
+
+    Args:
+      files: all that the pictures are read from.
+      settings: all else that the pixels depend on.
+      skip: remember pictures that cannot be decoded, and go on.
+
+    Raises:
+      UserError: `folder` cannot be written, or (without `skip`) a picture cannot be decoded.
+    """
+    home = folder.expanduser() / _key(listing, files, settings)
+    try:
+        if not _whole(home, len(listing.names)):
+            _write(listing, home, skip)
+        index = _read_index(home)
+        pixels = _mapped(home / "pixels.bin")
+    except OSError as error:
+        raise UserError(
+            f"data.cache={folder} cannot be used: {error.strerror or error}; name another folder or set it to ''"
+        ) from error
+
+    def read(number: int) -> np.ndarray:
+        start = index.start[number]
+        if start < 0:
+            raise BadFile(str(index.reason[number]))
+        shape, dtype = index.shape[number], np.dtype(DTYPES[index.dtype[number]])
+        length = int(shape.prod()) * dtype.itemsize
+        return pixels[start : start + length].view(dtype).reshape(shape)
+
+    note = f"decoded pictures are read from {home} ({int(index.total) / 2**20:.0f} MiB)"
+    return listing._replace(read=read, notes=(*listing.notes, note))
+
+
+def files_of(root: Path) -> list[Path]:
+    """Every file under a folder; a file itself and those beside it that share its stem (.cpr and .crc)."""
+    if root.is_dir():
+        return [Path(base) / name for base, _, names in os.walk(root) for name in names]
+    return [path for path in root.parent.glob("*") if path.stem == root.stem]
+
+
+def _key(listing: Listing, files: Sequence[Path], settings: Mapping[str, Any]) -> str:
+    stamps = [
+        (os.path.abspath(path), found.st_size, found.st_mtime_ns)
+        for path in sorted(files)
+        if path.is_file()
+        for found in [path.stat()]
+    ]
+    contents = [
+        FORMAT,
+        listing.kind,
+        stamps,
+        list(listing.names),
+        [list(header) for header in listing.headers],
+        dict(settings),
+    ]
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _whole(home: Path, count: int) -> bool:
+    """Whether there is an undamaged cache of so many pictures."""
+    try:
+        index = _read_index(home)
+        return len(index.start) == count and (home / "pixels.bin").stat().st_size == int(index.total)
+    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile):
+        return False
+
+
+def _read_index(home: Path) -> _Index:
+    with (home / "index.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return _Index(**arrays)
+
+
+def _write(listing: Listing, home: Path, skip: bool) -> None:
+    home.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
+    try:
+        np.savez(beside / "index.npz", **_write_pixels(listing, beside / "pixels.bin", skip)._asdict())
+        try:
+            beside.rename(home)
+        except OSError:
+            if not _whole(home, len(listing.names)):
+                shutil.rmtree(home)
+                beside.rename(home)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _write_pixels(listing: Listing, path: Path, skip: bool) -> _Index:
+    starts, shapes, dtypes, reasons = [], [], [], []
+    with path.open("wb") as file:
+        for number, (picture, reason) in enumerate(_decoded(listing)):
+            if picture is None and not skip:
+                raise UserError(fault_text(listing.root, listing.names[number], reason))
+            reasons.append(reason)
+            starts.append(-1 if picture is None else file.tell())
+            shapes.append((0, 0, 0) if picture is None else picture.shape)
+            dtypes.append(0 if picture is None else DTYPES.index(picture.dtype.name))
+            if picture is not None:
+                file.write(np.ascontiguousarray(picture).data)
+                file.write(bytes(-file.tell() % ALIGNED))
+        total = file.tell()
+    return _Index(np.array(starts), np.array(shapes), np.array(dtypes), np.array(reasons), np.array(total))
+
+
+def _decoded(listing: Listing) -> Iterator[tuple[np.ndarray | None, str]]:
+    def decode(number: int) -> tuple[np.ndarray | None, str]:
+        try:
+            return listing.read(number), ""
+        except BadFile as error:
+            return None, str(error)
+
+    count = len(listing.names)
+    with ThreadPoolExecutor(THREADS) as pool:
+        for first in range(0, count, CHUNK):
+            yield from pool.map(decode, range(first, min(first + CHUNK, count)))
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """uint8 [bytes], read-only."""
+    if not path.stat().st_size:
+        return np.zeros(0, np.uint8)
+    return np.memmap(path, np.uint8, mode="r").view(np.ndarray)

@@ -1,0 +1,98 @@
+"""Charts as SVG text for the report; their ink is `currentColor`, so that they follow its light or dark page."""
+
+import io
+import re
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK = "#010203"  # replaced by currentColor
+REAL, GENERATED = "#2b7bba", "#d9730d"
+_STYLE = {
+    "font.size": 9,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "microgen",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+}
+
+
+def ratios(names: Sequence[str], ratio: Float[np.ndarray, "N"], interval: Float[np.ndarray, "N 2"]) -> str:
+    """Ratios to the floor with their intervals, a line each, on a logarithmic axis."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _blank(7.2, 0.6 + 0.24 * len(names))
+        low = max(0.1, min(0.5, float(ratio.min()) / 1.5))
+        place = np.arange(len(names))[::-1]
+        within = interval[:, 0] <= 1
+        for chosen, colour in ((within, REAL), (~within, GENERATED)):
+            middle, ends = np.maximum(ratio[chosen], low), np.maximum(interval[chosen], low)
+            axes.hlines(place[chosen], ends[:, 0], ends[:, 1], color=colour, linewidth=2)
+            axes.plot(middle, place[chosen], "o", color=colour, markersize=5)
+        axes.axvline(1, color=INK, linewidth=0.8, linestyle="--")
+        axes.set(
+            xscale="log", yticks=place, yticklabels=names, xlabel="distance over the real-against-real floor"
+        )
+        axes.set_xlim(low, None)
+        axes.margins(y=0.5 / max(len(names), 1))
+        return _svg(figure)
+
+
+def bands(
+    grid: Float[np.ndarray, "L"],
+    real: Float[np.ndarray, "3 L"],
+    generated: Float[np.ndarray, "3 L"],
+    axis: str,
+    *,
+    cumulated: bool,
+) -> str:
+    """Two pooled curves, or cumulated distributions, with the bands of their resamples."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _blank(3.5, 2.3)
+        for (low, middle, high), colour, name in ((real, REAL, "real"), (generated, GENERATED, "generated")):
+            step = {"step": "post"} if cumulated else {}
+            axes.fill_between(grid, low, high, color=colour, alpha=0.25, linewidth=0, **step)
+            drawn = {"drawstyle": "steps-post"} if cumulated else {}
+            axes.plot(grid, middle, color=colour, linewidth=1.3, label=name, **drawn)
+        axes.set(xlabel=axis, ylabel="share up to" if cumulated else "")
+        if cumulated:
+            seen = grid[(real[1] < 0.999) | (generated[1] < 0.999)]
+            axes.set_xlim(grid[0], seen[-1] if len(seen) > 1 else grid[-1])
+        axes.legend(frameon=False, fontsize=8)
+        return _svg(figure)
+
+
+def sectors(real: Float[np.ndarray, "Y X"], generated: Float[np.ndarray, "Y X"]) -> str:
+    """Two densities over a sector on one scale, in multiples of random."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.2, 2.2), layout="constrained")
+        both = figure.subplots(1, 2)
+        top = float(np.nanmax([real, generated]))
+        for axes, values, name in zip(both, (real, generated), ("real", "generated")):
+            shown = axes.imshow(values, origin="lower", vmin=0, vmax=top, cmap="viridis")
+            axes.set_title(name, fontsize=9)
+            axes.set_axis_off()
+        figure.colorbar(shown, ax=list(both), label="multiples of random")
+        return _svg(figure)
+
+
+def _blank(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _svg(figure: Figure) -> str:
+    figure.patch.set_alpha(0)
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+    buffer = io.StringIO()
+    figure.savefig(
+        buffer, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None}
+    )
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    return text.replace(INK, "currentColor")

@@ -1,0 +1,178 @@
+"""Judging a run and judging folders: metrics.json, a report that stands alone, and bad input in one line."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from microgen_jax.crystal.polycrystal import CLASSES, polycrystal
+from microgen_jax.evaluation import figures
+
+KEYS = {"value", "floor", "ratio", "interval", "n_real", "n_generated", "note"}
+
+
+def tiles(start: int, count: int, size: int = 16, **descriptors) -> np.ndarray:
+    return np.stack([polycrystal(9, start + i, size, **descriptors).image for i in range(count)])
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("sets")
+    np.savez(folder / "real.npz", images=tiles(0, 40))
+    np.savez(folder / "other.npz", images=tiles(1000, 24))
+    np.savez(folder / "large.npz", images=tiles(0, 6, 24))
+    np.savez(folder / "grey.npz", images=tiles(0, 6)[..., :1])
+    np.savez(folder / "flat.npz", images=np.full((6, 16, 16, 3), 255, np.uint8))
+    np.savez(folder / "few.npz", images=tiles(0, 3))
+    np.savez(folder / "nan.npz", images=np.full((6, 16, 16, 3), np.nan, np.float32))
+    escaped = folder / "<b>bold & <i>"
+    escaped.mkdir()
+    for n, image in enumerate(tiles(2000, 8)):
+        (escaped / f"{n}.png").write_bytes(figures.png(image))
+    return folder
+
+
+class Page(HTMLParser):
+    """Tags, and every address that a page would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list) -> None:
+        self.tags.append(tag)
+        self.addresses += [
+            value for name, value in attributes if name in ("src", "href", "xlink:href", "action")
+        ]
+
+
+def evaluate(run, sets: Path, real: str, generated: str, **flags):
+    paths = {"config__evaluate__real": sets / real, "config__evaluate__generated": sets / generated}
+    plain = {"config__data__size": None, "config__data__count": None}
+    return run(mode="evaluate", config=None, **(plain | paths | flags))
+
+
+def test_two_files_need_no_run(run, sets, tmp_path) -> None:
+    result = evaluate(run, sets, "real.npz", "other.npz", workdir=tmp_path / "w")
+    assert result.returncode == 0, result.stderr
+    written = tmp_path / "w" / "evaluation"
+    assert sorted(p.name for p in written.iterdir()) == ["metrics.json", "report.html"]
+    content = json.loads((written / "metrics.json").read_text())
+    assert set(content) == {"settings", "metrics"}
+    assert content["settings"]["compared"] == 20
+    for name, entry in content["metrics"].items():
+        assert set(entry) == KEYS, name
+        if entry["ratio"] is not None:
+            assert entry["ratio"] == pytest.approx(entry["value"] / entry["floor"] if entry["floor"] else 1)
+            assert entry["interval"][0] <= entry["ratio"] <= entry["interval"][1]
+            assert (entry["n_real"], entry["n_generated"]) == (40, 24)
+            assert "small" in entry["note"]
+    assert content["metrics"]["copies"]["value"] is None
+    assert "workdir" in content["metrics"]["copies"]["note"]
+
+
+def test_the_report_stands_alone_and_escapes(run, sets, tmp_path) -> None:
+    result = evaluate(run, sets, "real.npz", "<b>bold & <i>", workdir=tmp_path / "<script>w")
+    assert result.returncode == 0, result.stderr
+    text = (tmp_path / "<script>w" / "evaluation" / "report.html").read_text()
+    page = Page(text)
+    assert not {"script", "link", "b", "i", "iframe"} & set(page.tags)
+    assert all(address.startswith(("data:image/png;base64,", "#")) for address in page.addresses)
+    assert not re.findall(r"@import|url\(\s*['\"]?(?!#)", text)
+    assert page.tags.count("svg") > 5
+    assert "currentColor" in text
+    assert "prefers-color-scheme: dark" in text
+    assert text.index("Summary") < text.index("<svg")
+
+
+def test_nothing_is_written_without_a_workdir(run, sets, tmp_path) -> None:
+    result = evaluate(
+        run, sets, "real.npz", "other.npz", workdir=None, config__evaluate__metrics="('two_point_x',)"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "two_point_x" in result.stdout
+    assert "grain_diameter" not in result.stdout
+    assert "--workdir" in result.stdout
+
+
+def test_a_run_is_judged_against_its_held_out_pictures(run, trained) -> None:
+    result = run(
+        mode="evaluate",
+        workdir=trained,
+        config=None,
+        config__evaluate__num=12,
+        config__evaluate__audit_num=20,
+    )
+    assert result.returncode == 0, result.stderr
+    content = json.loads((trained / "evaluation" / "metrics.json").read_text())
+    metrics, settings = content["metrics"], content["settings"]
+    assert settings["checkpoint"] == 4
+    assert settings["training_pictures_searched"] == 20
+    assert metrics["copies"]["value"] == 0
+    assert metrics["copies"]["n_generated"] == 12
+    assert metrics["training_distance"]["value"] > 0
+    assert metrics["intensity"]["interval"][0] > 1  # four steps of training make noise
+    assert metrics["intensity/equiaxed"]["value"] is None
+    assert "too few" in metrics["intensity/equiaxed"]["note"]
+    assert "Nearest training pictures" in (trained / "evaluation" / "report.html").read_text()
+
+
+def test_samples_by_name_are_judged_and_copies_are_counted(run, trained, tmp_path) -> None:
+    config = json.loads((trained / "config.json").read_text())["config"]
+    seen = [polycrystal(config["seed"], i, 16, kind=CLASSES[i % 4]).image for i in range(6)]
+    folder = trained / "samples" / "stolen"
+    folder.mkdir(parents=True)
+    np.savez(folder / "samples.npz", images=np.stack(seen), labels=np.zeros(6, int))
+    result = run(
+        mode="evaluate",
+        workdir=trained,
+        config=None,
+        config__evaluate__generated="stolen",
+        config__evaluate__audit_num=0,
+    )
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((trained / "evaluation" / "metrics.json").read_text())["metrics"]
+    assert metrics["copies"]["value"] == 1
+    assert "copy a training picture" in result.stdout
+
+
+def test_flat_pictures_are_said_and_do_not_stop(run, sets, tmp_path) -> None:
+    result = evaluate(run, sets, "real.npz", "flat.npz", workdir=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "one flat colour" in result.stdout
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["metrics"]
+    assert metrics["grain_diameter"]["value"] is None
+    assert "does not occur" in metrics["grain_diameter"]["note"]
+
+
+@pytest.mark.parametrize(
+    ("real", "generated", "flags", "said"),
+    [
+        ("real.npz", "large.npz", {}, "config.data.size='(16,16)'"),
+        ("real.npz", "grey.npz", {}, "channels"),
+        ("few.npz", "real.npz", {}, "4 are the least"),
+        ("nan.npz", "real.npz", {}, "evaluate.real"),
+        ("none.npz", "real.npz", {}, "evaluate.real"),
+        (
+            "real.npz",
+            "real.npz",
+            {"config__evaluate__metrics": "('two_pont_x',)"},
+            "did you mean two_point_x",
+        ),
+        ("real.npz", "real.npz", {"config__evaluate__num": "1"}, "evaluate.num=1"),
+        ("real.npz", "real.npz", {"config__evaluate__step": "-1.0"}, "evaluate.step"),
+        ("real.npz", "real.npz", {"config__evaluate__laue_group": "m-4m"}, "m-4m"),
+        ("real.npz", "", {"config__evaluate__generated": ""}, "holds no run"),
+    ],
+)
+def test_bad_input_is_one_line(run, sets, tmp_path, real, generated, flags, said) -> None:
+    result = evaluate(run, sets, real, generated, workdir=tmp_path / "w", **flags)
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "w").exists()

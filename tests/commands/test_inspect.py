@@ -1,0 +1,113 @@
+"""--mode=inspect, called as a function: what it finds in pictures of known content, and in the real ones."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs.default import get_config
+from microgen_jax.commands.command_line import Request
+from microgen_jax.commands.inspect import inspect
+
+COPPER = r"(?:(?P<series>Cu\dQ\d)_)?(?P<step>\d+)\.png$"
+
+
+@pytest.fixture
+def inspected(tmp_path):
+    """`inspected(root, size=...)`: the summary of the defaults with some data fields changed."""
+
+    def summary(root: Path, **fields) -> dict:
+        config = get_config()
+        config.data.update(root=str(root), **fields)
+        inspect(Request(config, {}, False, tmp_path / "work"))
+        return json.loads((tmp_path / "work/inspect/summary.json").read_text())
+
+    return summary
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def squares(side: int, seed: int) -> np.ndarray:
+    """32 x 32 px of squares, each of a colour of its own that is far from its neighbours' and on the key."""
+    rng = np.random.default_rng(seed)
+    count = 32 // side
+    colours = rng.integers(0, 100, (count, count, 3), dtype=np.uint8)
+    y, x = np.indices((count, count))
+    colours[y, x, (y + x) % 3] = 255
+    return colours.repeat(side, axis=0).repeat(side, axis=1)
+
+
+def test_grains_are_counted_and_measured(tmp_path, inspected):
+    for n in range(4):
+        save(tmp_path / f"maps/{n}.png", squares(8, n))
+    found = inspected(tmp_path / "maps", size=(32, 32))
+    train = found["split"]["train"]
+    assert found["grains"]["per_tile"] == 16
+    assert found["grains"]["whole"] == 4 * train
+    assert found["grains"]["mean_diameter"] == pytest.approx(np.sqrt(4 * 64 / np.pi))
+    assert found["off_key"] == {"source": 0, "resampled": 0}
+    assert found["modes"] == {"3 channels, 8 bit": 4}
+    assert found["copied_channels"] == 0
+    assert "IPF-Z" in found["augmentation_why"]
+
+
+def test_copies_depths_and_values_are_told(tmp_path, inspected, capsys):
+    rng = np.random.default_rng(0)
+    for n in range(3):
+        grey = rng.integers(10, 200, (20, 20), dtype=np.uint8)
+        save(tmp_path / f"maps/copy{n}.png", np.dstack([grey] * 3))
+        save(tmp_path / f"maps/deep{n}.png", grey.astype(np.uint16) * 256)
+    found = inspected(tmp_path / "maps", size=(16, 16), channels=1)
+    assert found["copied_channels"] == 3
+    assert found["modes"] == {"3 channels, 8 bit": 3, "1 channel, 16 bit": 3}
+    assert found["values"][0] < 256 < found["values"][1] <= 199 * 256
+    assert not {"grains", "off_key"} & set(found)
+    assert "no IPF colours to keep" in found["augmentation_why"]
+    assert "copied channels" in capsys.readouterr().out
+
+
+def test_refused_files_stand_with_their_reasons(tmp_path, inspected):
+    for n in range(3):
+        save(tmp_path / f"maps/{n}.png", squares(8, n))
+    (tmp_path / "maps/notes.png").write_text("no picture")
+    found = inspected(tmp_path / "maps", size=(32, 32), on_bad_file="skip", augment=False)
+    assert [entry["file"] for entry in found["refused"]] == ["notes.png"]
+    assert "not a PNG" in found["refused"][0]["reason"]
+    assert found["augmentation_why"] == "off: data.augment=False"
+
+
+def test_a_random_split_of_copper_warns_and_a_split_by_series_does_not(shared, inspected, capsys):
+    root = shared / "copper_strain"
+    random = inspected(root, pad="reflect", filename_pattern=COPPER)
+    assert random["leaks"]
+    worst = random["leaks"][0]
+    assert worst["correlation"] > 0.9
+    assert (root / worst["a"]).exists() or (root / "Class" / worst["a"]).exists()
+    printed = capsys.readouterr().out
+    assert "near copies" in printed
+    assert worst["a"] in printed
+    by_series = inspected(root, filename_pattern=COPPER, split_by="series")
+    assert by_series["leaks"] == []
+    assert by_series["split"]["holdout"] > 0
+    assert "near copies" not in capsys.readouterr().out
+
+
+def test_nearest_sampling_keeps_copper_on_its_key_and_averaging_does_not(shared, inspected):
+    root = shared / "copper_strain"
+    nearest = inspected(root, size=(64, 64), resample="nearest")["off_key"]
+    area = inspected(root, size=(64, 64), resample="area")["off_key"]
+    assert abs(nearest["resampled"] - nearest["source"]) < 0.02
+    assert area["resampled"] > nearest["resampled"] + 0.05
+
+
+def test_layouts_and_ranges_of_stacks_are_in_the_notes(shared, inspected):
+    found = inspected(shared / "voronoi_h5", channels=1)
+    assert found["count"] == 720
+    assert any("layout HWK" in note for note in found["notes"])
+    assert any("[0, 255]" in note for note in found["notes"])
+    assert any("[0, 1]" in note for note in found["notes"])
