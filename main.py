@@ -4,7 +4,8 @@
     python main.py --mode=sample --workdir=runs/quickstart --config.sample.num=64
     python main.py --mode=inspect --config=configs/ipf128.py --config.data.root=my_maps
 
-Any field of the config is set like `--config.train.steps=100` or `--config.data.size='(64,96)'`.
+Any field of the config is set like `--config.train.steps=100` or `--config.data.size='(64,96)'`;
+configs/default.py lists them all with what they do.
 """
 
 from pathlib import Path

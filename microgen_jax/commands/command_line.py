@@ -100,6 +100,28 @@ def request(argv: list[str], config: flags.FlagHolder, workdir: str, default: Pa
     return Request(config.value, overrides, has_config, Path(workdir).expanduser() if workdir else None)
 
 
+def for_run(request: Request, config: ConfigDict) -> ConfigDict:
+    """A run's own configuration with `sample`, `evaluate` and `mesh` as the request has them.
+
+    Where no config file was named, `sample` keeps the run's values but for the overrides. The mesh is never the
+    run's: it may have been trained on other devices.
+    """
+    config = config.copy_and_resolve_references()
+    config.mesh, config.evaluate = request.config.mesh, request.config.evaluate
+    if request.has_config:
+        config.sample = request.config.sample
+    ignored = []
+    for name, value in request.overrides.items():
+        part, _, field = name.partition(".")
+        if part in ("sample", "evaluate", "mesh"):
+            config[part][field] = value
+        else:
+            ignored.append(name)
+    if ignored:
+        print(f"note: {', '.join(ignored)} stay as the run was trained", flush=True)
+    return config
+
+
 def _joined(argv: list[str]) -> list[str]:
     """`--config x` as `--config=x`."""
     joined: list[str] = []
@@ -152,8 +174,12 @@ def _check_config(name: str, fields: list[str]) -> None:
 
 
 def _check_overrides(argv: list[str], fields: list[str]) -> None:
+    seen = set()
     for arg in argv[1:]:
         match = _OVERRIDE.match(arg)
+        if match and match[1] in seen:
+            raise UserError(f"--config.{match[1]} is given twice; keep one of them")
+        seen.add(match[1] if match else "")
         if match and match[1] not in fields:
             sections = sorted({field.split(".")[0] for field in fields})
             raise UserError(

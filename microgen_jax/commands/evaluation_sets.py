@@ -9,15 +9,13 @@ from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
 
 from microgen_jax import data
-from microgen_jax.commands import record
-from microgen_jax.commands.command_line import Request
-from microgen_jax.commands.generator import Generator, open_run, standardise
+from microgen_jax.commands import drawing, record
+from microgen_jax.commands.command_line import Request, for_run
+from microgen_jax.commands.generator import Generator, open_run
 from microgen_jax.data import Dataset, augment, geometry
 from microgen_jax.data.pipeline import prepare
 from microgen_jax.evaluation import figures
 from microgen_jax.types import Source, UserError
-
-_FROM_FLAGS = ("sample", "mesh")
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,7 @@ def open_trained(request: Request, *, draws: bool, needs_real: bool) -> Run:
             "--config.evaluate.real and --config.evaluate.generated"
         )
     run = record.read(workdir)
-    config = run.config
-    for part in _FROM_FLAGS:
-        if request.has_config:
-            config[part] = request.config[part]
-    for name, value in request.overrides.items():
-        part, _, field = name.partition(".")
-        if part in _FROM_FLAGS:
-            config[part][field] = value
+    config = for_run(request, run.config)
     dataset = data.open_dataset(config.data, config.seed)
     if needs_real and len(dataset.holdout) == 0:
         raise UserError("the run has no held-out pictures: name others with --config.evaluate.real=FOLDER")
@@ -95,8 +86,8 @@ def held_out(run: Run, num: int) -> Tiles:
 
 def drawn(run: Run, labels: np.ndarray, seed: int) -> Iterator[UInt8[np.ndarray, "B H W C"]]:
     """Pictures of the run's generator with these classes, batch by batch."""
-    row = standardise(run.generator.resolved, {})
-    return run.generator.batches(labels, row, seed)
+    value = drawing.not_given(len(labels), len(run.generator.conditions))
+    return run.generator.batches(labels, value, seed)
 
 
 def named(request: Request, field: str, num: int) -> Tiles:

@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from microgen_jax import methods
-from microgen_jax.commands import drawing, record
+from microgen_jax.commands import drawing, record, settings
 from microgen_jax.commands.command_line import nearest
 from microgen_jax.commands.record import Resolved
 from microgen_jax.training import checkpoint, compilation
@@ -64,17 +64,18 @@ class Generator:
         """
         if num < 1:
             raise UserError(f"sample.num={num} must be at least 1")
+        settings.check_seed("seed", seed)
         labels = choose_labels(self.resolved, num, label)
         row = standardise(self.resolved, condition or {})
-        return np.concatenate(list(self.batches(labels, row, seed)))
+        return np.concatenate(list(self.batches(labels, np.tile(row, (num, 1)), seed)))
 
-    def batches(self, labels: np.ndarray, row: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-        """As `sample`, a batch at a time, with the class of every picture and the standardised conditions of all."""
+    def batches(self, labels: np.ndarray, value: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+        """As `sample`, a batch at a time, with class [N] and standardised conditions [N, K] of every picture."""
         return drawing.draw(
             self._generate,
             self._params,
             labels,
-            np.tile(row, (len(labels), 1)),
+            value,
             seed=seed,
             batch_size=self.config.sample.batch_size * self._mesh.size,
         )
@@ -161,15 +162,21 @@ def load(workdir: str | Path, **sample: object) -> Generator:
 
     Args:
       workdir: the run's folder.
-      **sample: fields of `config.sample` to change, such as `sampler="ddim", steps=50`.
+      **sample: settings of the sampler, such as `sampler="ddim", steps=50`; `batch_size`; `checkpoint`.
 
     Raises:
       UserError: no run, no checkpoint, or a field that does not exist.
     """
-    workdir = Path(workdir)
+    workdir = Path(workdir).expanduser()
     run = record.read(workdir)
     for name, value in sample.items():
-        if name not in run.config.sample:
-            raise UserError(f"sample.{name} does not exist; there are: {', '.join(run.config.sample)}")
-        run.config.sample[name] = value
+        if name not in (*methods.SAMPLING, "batch_size", "checkpoint"):
+            known = ", ".join((*methods.SAMPLING, "batch_size", "checkpoint"))
+            raise UserError(f"sample.{name} cannot be set here; there are: {known}")
+        try:
+            run.config.sample[name] = value
+        except TypeError as fault:
+            raise UserError(f"sample.{name}={value!r} has the wrong type ({fault})") from fault
+    run.config.mesh.update(data=-1, fsdp=1)
+    settings.check(run.config)
     return open_run(run.config, run.resolved, workdir)

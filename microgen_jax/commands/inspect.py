@@ -42,7 +42,8 @@ def inspect(request: Request) -> None:
     if workdir is None:
         print("nothing written: name a --workdir to keep summary.json and grid.png")
         return
-    grid = figures.grid(figures.to_uint8(tiles[:_SHOWN]))
+    spread = np.linspace(0, len(tiles) - 1, min(_SHOWN, len(tiles))).astype(int)
+    grid = figures.grid(figures.to_uint8(tiles[spread]))
 
     def write(folder: Path) -> None:
         files.write_json(folder / "summary.json", summary)
@@ -67,7 +68,7 @@ def _summary(
 ) -> dict[str, Any]:
     seen = train + holdout
     grey = all(look.channels == 1 or look.copies for look in seen)
-    labels = Counter(dataset.classes[look.label] for look in seen)
+    labels = Counter(dataset.classes[n] for part in (dataset.train, dataset.holdout) for n in part.labels)
     summary = {
         "source": dataset.kind,
         "count": len(dataset.train) + len(dataset.holdout),

@@ -21,8 +21,9 @@ _MAY_CHANGE = (
     "train.checkpoint_every",
     "train.keep",
     "data.workers",
+    "data.cache",
 )
-_MAY_CHANGE_WHOLE = ("sample.", "mesh.")
+_MAY_CHANGE_WHOLE = ("mesh.", "evaluate.")
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,16 @@ def read(workdir: Path) -> Record:
     if not exists(workdir):
         raise UserError(f"--workdir={workdir} holds no run (no config.json); train one there first")
     content = files.read_json(workdir / "config.json")
-    if content.get("format") != FORMAT:
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
         raise UserError(
-            f"{workdir}/config.json has format {content.get('format')}, this version reads {FORMAT}; "
+            f"{workdir}/config.json has format {found}, this version reads {FORMAT}; "
             "use the version of microgen-jax that wrote it"
         )
-    return Record(ConfigDict(_tuples(content["config"])), Resolved(**_tuples(content["resolved"])))
+    try:
+        return Record(ConfigDict(_tuples(content["config"])), Resolved(**_tuples(content["resolved"])))
+    except (KeyError, TypeError, AttributeError) as fault:
+        raise UserError(f"{workdir}/config.json is damaged ({fault}); restore it from the run") from fault
 
 
 def _tuples(value: Any) -> Any:
@@ -123,7 +128,7 @@ def check_resumable(workdir: Path, config: ConfigDict, resolved: Resolved) -> No
     before = read(workdir)
     differing = [
         f"{name}={old!r} (now {new!r})"
-        for name in _names(before.config)
+        for name in settings.names(before.config)
         if (old := settings.value(before.config, name)) != (new := settings.value(config, name))
         and not _may_change(name, old, new)
     ]
@@ -149,11 +154,3 @@ def _changed_data(workdir: Path, name: str, old: Any, new: Any) -> str:
         f"--workdir={workdir} holds a run trained on other {what}{detail}; "
         "restore the data or choose another workdir"
     )
-
-
-def _names(config: ConfigDict, prefix: str = "") -> list[str]:
-    names = []
-    for name, value in config.items():
-        inner = isinstance(value, ConfigDict)
-        names += _names(value, f"{prefix}{name}.") if inner else [prefix + name]
-    return names

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from microgen_jax.commands import record, settings
-from microgen_jax.commands.command_line import Request
+from microgen_jax.commands.command_line import Request, for_run
 from microgen_jax.commands.generator import Generator, choose_labels, open_run, standardise
 from microgen_jax.crystal.segment import flat_share
 from microgen_jax.evaluation import figures
@@ -18,7 +17,6 @@ from microgen_jax.methods import SAMPLING
 from microgen_jax.training import files
 from microgen_jax.types import UserError
 
-_FROM_FLAGS = ("sample", "mesh")
 _LARGEST_GRID = 64
 
 
@@ -32,7 +30,7 @@ def sample(request: Request) -> None:
     if workdir is None:
         raise UserError("--workdir is missing: name the folder of a trained run, as in --workdir=runs/mine")
     run = record.read(workdir)
-    config = _with_flags(run.config, request)
+    config = for_run(request, run.config)
     settings.check(config)
     files.check_writable(workdir)
     labels = choose_labels(run.resolved, config.sample.num, config.sample.label)
@@ -40,7 +38,7 @@ def sample(request: Request) -> None:
     row = standardise(run.resolved, condition)
     generator = open_run(config, run.resolved, workdir)
     parts = []
-    for part in generator.batches(labels, row, config.sample.seed):
+    for part in generator.batches(labels, np.tile(row, (len(labels), 1)), config.sample.seed):
         parts.append(part)
         print(f"drawn {sum(map(len, parts))} of {len(labels)}", flush=True)
     if jax.process_index():
@@ -52,18 +50,6 @@ def sample(request: Request) -> None:
     files.write_folder(folder, lambda fresh: _write(fresh, images, labels, manifest))
     print(f"flat neighbours: {flat:.1%} of pixel pairs differ by 24 of 255 at most")
     print(f"written: {folder}")
-
-
-def _with_flags(config: ConfigDict, request: Request) -> ConfigDict:
-    """The run's own configuration, with the parts that sampling may choose taken from the flags."""
-    for part in _FROM_FLAGS:
-        if request.has_config:
-            config[part] = request.config[part]
-    for name, value in request.overrides.items():
-        part, _, field = name.partition(".")
-        if part in _FROM_FLAGS:
-            config[part][field] = value
-    return config
 
 
 def _condition(text: str) -> Mapping[str, float]:

@@ -1,5 +1,7 @@
 """Checks the values that no room checks by itself, before anything else happens."""
 
+import math
+
 from ml_collections import ConfigDict
 
 from microgen_jax.types import UserError
@@ -8,8 +10,8 @@ _CHOICES = {
     "method": ("ddpm",),
     "train.lr_schedule": ("cosine", "constant"),
 }
+_ENTRIES = {"model.channels": int, "model.attention_levels": bool, "model.remat": bool, "data.size": int}
 _AT_LEAST = {
-    "seed": 0,
     "train.steps": 1,
     "train.schedule_steps": 0,
     "train.batch_size": 1,
@@ -26,7 +28,6 @@ _AT_LEAST = {
     "train.keep": 1,
     "sample.num": 1,
     "sample.batch_size": 1,
-    "sample.seed": 0,
 }
 _BETWEEN = {
     "train.ema_decay": (0.0, 1.0),
@@ -42,12 +43,40 @@ def value(config: ConfigDict, name: str):
     return config
 
 
+def names(config: ConfigDict, prefix: str = "") -> list[str]:
+    """All fields, dotted."""
+    found = []
+    for name, inner in config.items():
+        found += names(inner, f"{prefix}{name}.") if isinstance(inner, ConfigDict) else [prefix + name]
+    return found
+
+
+def check_seed(name: str, seed: int) -> None:
+    """Refuses a seed that JAX would wrap round.
+
+    Raises:
+      UserError: it is below 0 or needs more than 32 bits.
+    """
+    if not 0 <= seed < 2**32:
+        raise UserError(f"{name}={seed} must be at least 0 and below 2**32")
+
+
 def check(config: ConfigDict) -> None:
     """Refuses values that cannot be.
 
     Raises:
       UserError: naming the field, its value, and what it may be.
     """
+    for name in names(config):
+        if isinstance(value(config, name), float) and not math.isfinite(value(config, name)):
+            raise UserError(f"{name}={value(config, name)} must be a finite number")
+    for name, kind in _ENTRIES.items():
+        if not all(type(entry) is kind for entry in value(config, name)):
+            raise UserError(
+                f"{name}={tuple(value(config, name))} must hold values of type {kind.__name__} only"
+            )
+    check_seed("seed", config.seed)
+    check_seed("sample.seed", config.sample.seed)
     for name, choices in _CHOICES.items():
         if value(config, name) not in choices:
             raise UserError(f"{name}={value(config, name)!r} is not known: use {' or '.join(choices)}")
@@ -65,5 +94,5 @@ def check(config: ConfigDict) -> None:
             f"data.size={tuple(size)} must be height and width, as in --config.data.size='(64,64)'"
         )
     name = config.sample.name
-    if not name or name != name.strip(". ") or set(name) & set('/\\:*?"<>|'):
+    if not name or len(name) > 100 or name != name.strip(". ") or set(name) & set('/\\:*?"<>|'):
         raise UserError(f"sample.name={name!r} must be a plain folder name")

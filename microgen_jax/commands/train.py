@@ -49,8 +49,11 @@ def train(request: Request) -> None:
     )
     if record.exists(workdir):
         record.check_resumable(workdir, config, resolved)
-    else:
-        record.write(workdir, config, resolved)
+    elif (workdir / "checkpoints").is_dir():
+        raise UserError(
+            f"--workdir={workdir} has checkpoints but no config.json; restore it or choose another"
+        )
+    record.write(workdir, config, resolved)
     compilation.use_compile_cache()
     _introduce(config, dataset, method, mesh)
     _run(config, workdir, dataset, method, mesh)
@@ -94,18 +97,25 @@ def _print_levels(rows: list[networks.Row]) -> None:
 
 
 def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, mesh: Mesh) -> None:
-    root = jax.random.key(config.seed)
+    init_key, train_key = jax.random.split(jax.random.key(config.seed))
     checkpoints = Checkpoints(workdir, config.train.keep)
-    state, shardings = _start(method, mesh, checkpoints, root)
+    state, shardings = _start(method, mesh, checkpoints, init_key)
     step = int(state.step)
+    first = jax.process_index() == 0
+    writer = Writer(workdir, step, first)
     if step >= config.train.steps:
+        writer.animation()
+        writer.close()
+        checkpoints.close()
         print(f"already trained for {step} steps; raise train.steps to go on")
         return
     if step:
         print(f"resuming from step {step}", flush=True)
+    if config.train.steps > config.train.schedule_steps and config.train.lr_schedule == "cosine":
+        print(
+            f"note: the learning rate is 0 from step {config.train.schedule_steps} on (train.schedule_steps)"
+        )
 
-    first = jax.process_index() == 0
-    writer = Writer(workdir, step, first)
     batches = data.batches(
         dataset.train,
         dataset.preparation,
@@ -120,7 +130,7 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, me
             _functions(config, dataset, method, mesh, shardings),
             state,
             data.prefetch_to_device(batches, lambda batch: meshes.put_batch(batch, mesh)),
-            jax.random.fold_in(root, 1),
+            train_key,
             _steps(config),
             config.train.batch_size,
             checkpoints,
@@ -137,14 +147,14 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, me
 
 
 def _start(
-    method: Method, mesh: Mesh, checkpoints: Checkpoints, root: jax.Array
+    method: Method, mesh: Mesh, checkpoints: Checkpoints, key: jax.Array
 ) -> tuple[TrainState, TrainState]:
     """The newest checkpoint's state, or a fresh one, laid over the mesh; and how it lies there."""
-    shapes = jax.eval_shape(method.init, root)
+    shapes = jax.eval_shape(method.init, key)
     shardings = meshes.parameter_shardings(shapes, mesh)
     newest = checkpoints.newest()
     if newest is None:
-        return jax.jit(method.init, out_shardings=shardings)(root), shardings
+        return jax.jit(method.init, out_shardings=shardings)(key), shardings
     return checkpoints.restore(newest, checkpoint.abstract(shapes, shardings)), shardings
 
 

@@ -39,7 +39,7 @@ class Look(NamedTuple):
 
 
 class Leak(NamedTuple):
-    """A held-out picture and the training picture of its class that it nearly repeats."""
+    """A held-out picture and the training picture that it nearly repeats."""
 
     a: str
     b: str
@@ -53,20 +53,18 @@ def look(source: Source, limit: int) -> list[Look]:
 
 
 def leaks(train: list[Look], holdout: list[Look], threshold: float = NEAR_COPY) -> list[Leak]:
-    """The held-out pictures whose thumbnail correlates above `threshold` with a training one of their class."""
-    found = []
-    for label in {look.label for look in holdout}:
-        ours = [look for look in train if look.label == label]
-        theirs = [look for look in holdout if look.label == label]
-        if not ours:
-            continue
-        correlation = np.stack([x.thumbnail for x in theirs]) @ np.stack([x.thumbnail for x in ours]).T
-        nearest = correlation.argmax(axis=1)
-        found += [
-            Leak(theirs[i].name, ours[j].name, float(correlation[i, j]))
-            for i, j in enumerate(nearest)
-            if correlation[i, j] > threshold
-        ]
+    """The held-out pictures whose thumbnail correlates above `threshold` with a training one, nearest pairs first.
+
+    Classes do not matter: the same specimen may appear in several.
+    """
+    if not train or not holdout:
+        return []
+    correlation = np.stack([x.thumbnail for x in holdout]) @ np.stack([x.thumbnail for x in train]).T
+    found = [
+        Leak(look.name, train[j].name, float(correlation[i, j]))
+        for i, (look, j) in enumerate(zip(holdout, correlation.argmax(axis=1)))
+        if correlation[i, j] > threshold
+    ]
     return sorted(found, key=lambda leak: -leak.correlation)
 
 

@@ -150,7 +150,7 @@ def _polycrystals(data: ConfigDict, seed: int) -> Dataset:
         kind="polycrystal",
         dtype="uint8",
         refused=(),
-        notes=(f"holdout: {fresh} fresh polycrystals", f"data.seed={seed} draws the polycrystals"),
+        notes=(f"holdout: {fresh} fresh polycrystals", f"seed={seed} draws the polycrystals"),
         fingerprint=_fingerprint(["polycrystal", seed, data.count, fresh, *size, *names]),
     )
 

@@ -31,7 +31,7 @@ def recognise(source: str, root: str, name: str) -> str:
     kind = choice(source, ("auto", *SOURCES), "data.source")
     if kind == "auto":
         kind = _find(root, name)
-    if kind not in ("polycrystal", "tfds") and not Path(root).exists():
+    if kind not in ("polycrystal", "tfds") and not (root and Path(root).exists()):
         raise UserError(f"data.root: no such file or folder: {root or '(empty)'}")
     return kind
 

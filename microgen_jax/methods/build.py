@@ -50,6 +50,10 @@ def build(config: ConfigDict, *, channels: int, num_classes: int, num_conditions
         )
     sampling = {name: config.sample[name] for name in SAMPLING}
     diffusion.require_sampling(schedule, config.diffusion.prediction, **sampling)
+    if config.sample.guidance != 1 and num_classes < 2 and not num_conditions:
+        raise UserError(
+            f"sample.guidance={config.sample.guidance:g}: one class and no conditions leave nothing to guide by; set 1"
+        )
     train = config.train
     learning_rate = optimizer.learning_rate_schedule(
         train.learning_rate, train.lr_schedule, train.warmup_steps, train.schedule_steps or train.steps

@@ -68,15 +68,9 @@ class Checkpoints:
           target: `jax.ShapeDtypeStruct`s with shardings; any device topology will do.
 
         Raises:
-          UserError: the checkpoint holds arrays of another architecture.
+          UserError: the checkpoint is damaged or holds arrays of another architecture.
         """
-        try:
-            return self._restore(step, target)
-        except (ValueError, KeyError) as fault:
-            raise UserError(
-                f"{self._workdir}/checkpoints/{step} does not fit the architecture in config.json "
-                f"({str(fault).splitlines()[0][:160]}); restore it with the config it was trained with"
-            ) from fault
+        return self._restore(step, target)
 
     def restore_ema(self, step: int, target: TrainState) -> Params:
         """The averaged parameters alone; the rest of the state is not read."""
@@ -85,7 +79,13 @@ class Checkpoints:
     def _restore(self, step: int, wanted):
         places = ocp.checkpoint_utils.construct_restore_args(wanted)
         item = ocp.args.PyTreeRestore(wanted, restore_args=places, partial_restore=True)
-        return self._manager.restore(step, args=ocp.args.Composite(state=item))["state"]
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(state=item))["state"]
+        except (ValueError, KeyError, TypeError, OSError) as fault:
+            raise UserError(
+                f"{self._workdir}/checkpoints/{step} is damaged or holds another architecture than config.json says "
+                f"({type(fault).__name__}); remove it to use the one before, or restore its config.json"
+            ) from fault
 
     def wait(self) -> None:
         """Returns when everything that was started is on disk."""

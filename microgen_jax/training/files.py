@@ -18,16 +18,20 @@ def _beside(path: Path) -> Path:
 def write_bytes(path: Path, content: bytes) -> None:
     """Puts `content` at `path`, replacing what was there in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(_beside(path), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(_beside(path), path)
+    try:
+        with open(_beside(path), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(_beside(path), path)
+    finally:
+        _beside(path).unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Puts `value` at `path` as indented JSON (NaN is refused)."""
-    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+    content = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    write_bytes(path, content.encode())
 
 
 def read_json(path: Path) -> Any:
@@ -48,13 +52,18 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Lets `fill` write into a fresh folder, then puts that folder at `path`, replacing what was there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh, old = _beside(path), path.with_name(f".{path.name}.{os.getpid()}.old")
-    shutil.rmtree(fresh, ignore_errors=True)
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
     fresh.mkdir()
     try:
         fill(fresh)
         if path.exists():
             os.replace(path, old)
-        os.replace(fresh, path)
+        try:
+            os.replace(fresh, path)
+        except OSError:
+            os.replace(old, path)
+            raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
@@ -66,7 +75,10 @@ def check_writable(folder: Path) -> None:
     Raises:
       UserError: it is a file, or permission is missing.
     """
-    existing = next(p for p in [folder, *folder.absolute().parents] if p.exists())
+    try:
+        existing = next(p for p in [folder, *folder.absolute().parents] if p.exists())
+    except OSError as fault:
+        raise UserError(f"--workdir={str(folder)[:60]}...: {fault.strerror}; choose a shorter one") from fault
     if not existing.is_dir():
         raise UserError(f"--workdir={folder}: {existing} is a file; choose a folder")
     try:

@@ -82,10 +82,16 @@ def _read(step: int, metrics: Metrics) -> dict[str, float]:
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     if bad:
         raise Diverged(
-            f"step {step}: {' and '.join(bad)} not finite; the last good checkpoint is intact. "
-            "Start again with a smaller train.learning_rate, or look at the data"
+            f"step {step}: {' and '.join(bad)} not finite; checkpoints of earlier steps are intact. "
+            "Look at the data, or train in another workdir with a smaller train.learning_rate"
         )
     return values
+
+
+def _quality(heldout: dict[str, float] | None) -> float | None:
+    """The held-out loss that ranks a checkpoint; None where there is none to rank by."""
+    loss = heldout["heldout_loss"] if heldout else math.nan
+    return loss if math.isfinite(loss) else None
 
 
 class _StopSignal:
@@ -164,7 +170,7 @@ def train(
 
             if due.save or stop.received:
                 _read(step, pending)
-                checkpoints.save(step, state, heldout and heldout["heldout_loss"])
+                checkpoints.save(step, state, _quality(heldout))
 
             if stop.received:
                 checkpoints.wait()

@@ -1,6 +1,7 @@
 """What a person does wrong: one line on standard error, status 2, and nothing written."""
 
 import os
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -107,6 +108,12 @@ class TestValues:
             ("mesh.fsdp", "3", ("mesh.fsdp",)),
             ("train.learning_rate", "fast", ("train.learning_rate", "fast")),
             ("data.augment", "maybe", ("data.augment", "maybe")),
+            ("train.learning_rate", "nan", ("train.learning_rate", "finite")),
+            ("train.weight_decay", "inf", ("train.weight_decay", "finite")),
+            ("model.channels", "('a',2)", ("model.channels", "int")),
+            ("seed", str(2**32), ("seed", "2**32")),
+            ("diffusion.time_sampling", "importance", ("importance", "stratified")),
+            ("data.source", "folder", ("data.root",)),
         ],
     )
     def test_is_refused(self, run, tmp_path, field, value, words):
@@ -134,6 +141,10 @@ class TestCommandLine:
         refused(run(workdir=tmp_path / "w", mode="trian"), "trian", "train")
         refused(run("stray", workdir=tmp_path / "w"), "stray")
 
+    def test_field_given_twice(self, run, tmp_path):
+        result = run("--config.model.channels=16", workdir=tmp_path / "w")
+        refused_untouched(result, tmp_path / "w", "model.channels", "twice")
+
     def test_no_workdir(self, run):
         refused(run(), "--workdir")
 
@@ -142,6 +153,15 @@ class TestWorkdir:
     def test_is_a_file(self, run, tmp_path):
         (tmp_path / "file").write_text("")
         refused(run(workdir=tmp_path / "file"), "file")
+
+    def test_name_is_too_long(self, run, tmp_path):
+        refused(run(workdir=tmp_path / ("w" * 300)), "--workdir")
+        assert not list(tmp_path.iterdir())
+
+    def test_has_lost_its_record(self, run, tmp_path):
+        (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+        refused(run(workdir=tmp_path), "config.json")
+        assert [p.name for p in tmp_path.iterdir()] == ["checkpoints"]
 
     def test_cannot_be_written(self, run):
         refused(run(workdir="/proc/microgen"), "/proc")
@@ -170,6 +190,16 @@ class TestWorkdir:
     def test_damaged_record(self, run, tmp_path):
         (tmp_path / "config.json").write_text("{")
         refused(run(mode="sample", workdir=tmp_path, config=None), "config.json")
+        (tmp_path / "config.json").write_text('{"format": 1}')
+        refused(run(mode="sample", workdir=tmp_path, config=None), "config.json", "damaged")
+
+    def test_damaged_checkpoint(self, run, trained, tmp_path):
+        shutil.copytree(trained, tmp_path / "w")
+        for file in (tmp_path / "w" / "checkpoints" / "4" / "state").rglob("*"):
+            if file.is_file() and file.stat().st_size > 2000:
+                file.write_bytes(file.read_bytes()[:1000])
+        result = run(mode="sample", workdir=tmp_path / "w", config=None)
+        refused(result, "checkpoints/4", "damaged")
 
 
 class TestSampling:
@@ -184,6 +214,8 @@ class TestSampling:
             ("condition", '{"grain_diameter": 12}', ("grain_diameter",)),
             ("checkpoint", "99", ("99", "newest", "4")),
             ("name", "../out", ("sample.name",)),
+            ("seed", str(2**33), ("sample.seed", "2**32")),
+            ("guidance", "-1", ("guidance",)),
         ],
     )
     def test_request_is_refused(self, run, trained, field, value, words):
