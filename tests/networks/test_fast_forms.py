@@ -1,0 +1,82 @@
+"""Every fast form against the plain one, forward and gradient: odd and even sizes, few and odd channels, batch 1."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from microgen_jax.networks import layers
+
+SHAPES = [(1, 5, 7, 6, 10), (2, 8, 8, 8, 4), (3, 16, 16, 12, 12), (2, 9, 4, 3, 32)]
+
+
+def arrays(*shapes, seed=0):
+    rng = np.random.default_rng(seed)
+    return [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
+
+
+def close(one, other, tolerance=1e-5) -> None:
+    scale = float(jnp.abs(other).max())
+    np.testing.assert_allclose(one, other, atol=tolerance * scale, rtol=0)
+
+
+@pytest.mark.parametrize(("b", "h", "w", "c", "k"), SHAPES)
+def test_kernel_gradient_is_that_of_the_convolution(b, h, w, c, k):
+    x, dy, kernel = arrays((b, h, w, c), (b, h, w, k), (3, 3, c, k))
+    _, plain = jax.vjp(layers._conv, x, kernel)
+    close(layers.kernel_gradient_by_products(x, dy), plain(dy)[1])
+
+
+@pytest.mark.parametrize("products", [True, False])
+def test_convolution_has_the_plain_derivative(products, monkeypatch):
+    monkeypatch.setattr(layers, "products_win", lambda x, kernel: products)
+    x, dy, kernel = arrays((2, 6, 10, 5), (2, 6, 10, 7), (3, 3, 5, 7), seed=1)
+    fast, plain = jax.vjp(layers.conv3x3, x, kernel), jax.vjp(layers._conv, x, kernel)
+    close(fast[0], plain[0])
+    for ours, theirs in zip(fast[1](dy), plain[1](dy)):
+        close(ours, theirs)
+
+
+def plain_group_norm(x, scale, bias, groups, silu):
+    grouped = x.reshape(*x.shape[:3], groups, -1)
+    mean = grouped.mean((1, 2, 4), keepdims=True)
+    var = jnp.square(grouped - mean).mean((1, 2, 4), keepdims=True)
+    y = ((grouped - mean) / jnp.sqrt(var + layers.EPS)).reshape(x.shape)
+    y = y * scale.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1)
+    return nn.silu(y) if silu else y
+
+
+@pytest.mark.parametrize("silu", [True, False])
+@pytest.mark.parametrize(("b", "h", "w", "c", "groups"), [(1, 5, 7, 6, 3), (2, 8, 8, 8, 8), (3, 1, 4, 12, 1)])
+def test_group_norm_and_its_gradient(b, h, w, c, groups, silu):
+    x, dy, scale, bias = arrays((b, h, w, c), (b, h, w, c), (c,), (c,), seed=2)
+    ours, backward = jax.vjp(lambda *a: layers.group_norm(*a, groups, silu), x, scale, bias)
+    theirs, plain = jax.vjp(lambda *a: plain_group_norm(*a, groups, silu), x, scale, bias)
+    close(ours, theirs, 2e-5)
+    for one, other in zip(backward(dy), plain(dy)):
+        close(one, other, 2e-5)
+
+
+def test_group_norm_of_a_large_mean_loses_nothing():
+    """Sums of squares about zero would leave no digit of a spread of 1 about 10,000."""
+    x, scale, bias = arrays((2, 16, 16, 8), (8,), (8,), seed=3)
+    ours = layers.group_norm(x + 1e4, scale, bias, 4, False)
+    exact = plain_group_norm(np.float64(np.float32(x + 1e4)), np.float64(scale), np.float64(bias), 4, False)
+    close(ours, np.float32(exact), 1e-3)
+
+
+def test_group_norm_of_a_constant_is_its_bias():
+    _, scale, bias = arrays((1,), (4,), (4,))
+    y = layers.group_norm(jnp.full((2, 4, 4, 4), 3.0), scale, bias, 2, False)
+    np.testing.assert_allclose(y, jnp.broadcast_to(bias, y.shape), atol=1e-6)
+
+
+def test_bfloat16_keeps_its_type():
+    x, scale, bias, kernel = arrays((2, 8, 8, 8), (8,), (8,), (3, 3, 8, 8))
+    half = x.astype(jnp.bfloat16)
+    assert layers.group_norm(half, scale, bias, 4, True).dtype == jnp.bfloat16
+    gradient = layers.kernel_gradient_by_products(half, half)
+    assert gradient.dtype == jnp.bfloat16
+    _, plain = jax.vjp(layers._conv, x, kernel)
+    close(gradient.astype(jnp.float32), plain(x)[1], 2e-2)
