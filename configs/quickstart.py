@@ -20,7 +20,7 @@ def get_config():
     config.model.norm_groups = 8
     config.diffusion.schedule = "cosine"
     config.diffusion.prediction = "v"
-    config.train.steps = 1400
+    config.train.steps = 1100
     config.train.batch_size = 32
     config.train.learning_rate = 1.5e-3
     config.train.warmup_steps = 100
@@ -30,5 +30,5 @@ def get_config():
     config.train.eval_num = 256
     config.train.checkpoint_every = 500
     config.sample.sampler = "ancestral"
-    config.sample.steps = 100
+    config.sample.steps = 50
     return config

@@ -30,6 +30,7 @@ def test_the_first_pictures_do_not_depend_on_how_many(generator):
     assert len({image.tobytes() for image in sixteen}) == 16
 
 
+@pytest.mark.slow
 def test_trained_on_shared_parameters_sampled_on_one_device(run, tmp_path):
     flags = {"config__train__steps": 1, "config__mesh__fsdp": 2, "config__train__checkpoint_every": 1}
     assert run(workdir=tmp_path, devices=2, **flags).returncode == 0
