@@ -2,7 +2,8 @@
 
     python main.py --config=configs/quickstart.py --workdir=runs/quickstart
 
-Measured on 2 CPU cores: see README.
+On 2 CPU cores: 9.5 minutes with nothing cached, 76 images a second, 75 % of neighbouring pixel pairs flat (training
+data: 88 %).
 """
 
 from configs import default
