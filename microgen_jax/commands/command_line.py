@@ -174,19 +174,15 @@ def _check_config(name: str, fields: list[str]) -> None:
 
 
 def _check_overrides(argv: list[str], fields: list[str]) -> None:
-    seen = set()
-    for arg in argv[1:]:
-        match = _OVERRIDE.match(arg)
-        if match and match[1] in seen:
-            raise UserError(f"--config.{match[1]} is given twice; keep one of them")
-        seen.add(match[1] if match else "")
-        if match and match[1] not in fields:
-            sections = sorted({field.split(".")[0] for field in fields})
-            raise UserError(
-                f"--config.{match[1]}: there is no such field{nearest(match[1], fields)}"
-                if match[1].split(".")[0] not in sections or "." in match[1]
-                else f"--config.{match[1]} is a group of fields; set one of them, as in --config.train.steps=100"
-            )
+    names = [match[1] for arg in argv[1:] if (match := _OVERRIDE.match(arg))]
+    groups = {field.split(".")[0] for field in fields if "." in field}
+    for name in names:
+        if name in groups:
+            raise UserError(f"--config.{name} is a group of fields; set one, as in --config.train.steps=100")
+        if name not in fields:
+            raise UserError(f"--config.{name}: there is no such field{nearest(name, fields)}")
+        if names.count(name) > 1:
+            raise UserError(f"--config.{name} is given twice; keep one of them")
 
 
 def _absl_message(fault: flags.Error) -> str:
