@@ -195,29 +195,6 @@ def _over_pixels(x: Array) -> Array:
     return x[:, None, None, :]
 
 
-def upsample_conv3x3(x: Array, kernel: Array) -> Array:
-    """`conv3x3` of x with every pixel made a square of 2×2, [B, H, W, C] -> [B, 2H, 2W, K], in 4/9 of the products.
-
-    Of the three rows of the kernel two fall on the same row of x: for an even row of the result the last two, for
-    an odd one the first two. Their sums make four 2×2 kernels, one for each pixel of the square.
-    """
-    batch, height, width, _ = x.shape
-    features = kernel.shape[-1]
-    rows = (jnp.stack([kernel[0], kernel[1] + kernel[2]]), jnp.stack([kernel[0] + kernel[1], kernel[2]]))
-    squares = [
-        (jnp.stack([r[:, 0], r[:, 1] + r[:, 2]], 1), jnp.stack([r[:, 0] + r[:, 1], r[:, 2]], 1)) for r in rows
-    ]
-    kernels = jnp.concatenate([k for pair in squares for k in pair], axis=-1)  # [2, 2, C, 4K]
-    y = jax.lax.conv_general_dilated(
-        x, kernels, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-    y = y.reshape(batch, height + 1, width + 1, 4, features)
-    even, odd = (
-        jnp.stack([y[:, i : i + height, j : j + width, 2 * i + j] for j in range(2)], axis=3) for i in range(2)
-    )
-    return jnp.stack([even, odd], axis=2).reshape(batch, 2 * height, 2 * width, features)
-
-
 def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
     """Every pixel becomes a square of 2×2 (nearest)."""
     batch, height, width, channels = x.shape

@@ -80,3 +80,23 @@ def test_bfloat16_keeps_its_type():
     assert gradient.dtype == jnp.bfloat16
     _, plain = jax.vjp(layers._conv, x, kernel)
     close(gradient.astype(jnp.float32), plain(x)[1], 2e-2)
+
+
+def test_fast_forms_are_right_over_a_sharded_batch():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    x, dy, scale, bias = arrays((8, 6, 5, 4), (8, 6, 5, 4), (4,), (4,), seed=4)
+
+    @jax.jit
+    def gradients(x, dy):
+        _, backward = jax.vjp(lambda *a: layers.group_norm(*a, 2, True), x, scale, bias)
+        return layers.kernel_gradient_by_products(x, dy), *backward(dy)
+
+    sharded = gradients(jax.device_put(x, rows), jax.device_put(dy, rows))
+    for ours, theirs in zip(sharded, gradients(x, dy)):
+        close(ours, theirs)
+
+
+def test_products_are_left_alone_over_several_devices():
+    assert jax.device_count() > 1
+    assert not layers.products_win((4, 128, 128, 128), (3, 3, 128, 128))
