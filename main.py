@@ -15,16 +15,23 @@ from ml_collections import config_flags
 
 from microgen_jax import commands
 from microgen_jax.commands import command_line
+from microgen_jax.training import hosts
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", help_string="Python file whose get_config() says what to do."
 )
 _WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run: checkpoints, metrics, samples.")
 _MODE = flags.DEFINE_enum("mode", "train", list(commands.MODES), "What to do.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", "", "host:port of process 0, where several are started by hand."
+)
+_PROCESSES = flags.DEFINE_integer("num_processes", 0, "How many processes there are, with --coordinator.")
+_PROCESS = flags.DEFINE_integer("process_id", -1, "Which of them this is, from 0, with --coordinator.")
 _DEFAULT = Path(__file__).resolve().parent / "configs" / "default.py"
 
 
 def main(argv: list[str]) -> None:
+    hosts.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     commands.run(_MODE.value, command_line.request(argv, _CONFIG, _WORKDIR.value, _DEFAULT))
 
 

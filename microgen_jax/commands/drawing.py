@@ -3,27 +3,32 @@
 from collections.abc import Callable, Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Int, Key, UInt8, UInt32
 
 from microgen_jax.evaluation import figures
 from microgen_jax.training import mesh as meshes
 from microgen_jax.types import Condition, Method, Params
 
-Generate = Callable[[Params, Array, Condition], Array]
+Generate = Callable[[Params, int, np.ndarray, Condition], Array]
 
 
-def image_keys(seed: int, indices: Int[np.ndarray, "B"]) -> Key[Array, "B"]:
+def image_keys(seed: UInt32[Array, ""], indices: Int[Array, "B"]) -> Key[Array, "B"]:
     """A key an image: a function of the seed and the image's index alone."""
-    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(seed), jnp.asarray(indices))
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(seed), indices)
 
 
 def compiled(method: Method, mesh: Mesh) -> Generate:
-    """`method.generate` with the batch over all devices of the mesh, and the pictures back on each of them."""
-    rows = meshes.by_rows(mesh)
-    return jax.jit(method.generate, in_shardings=(None, rows, rows), out_shardings=meshes.replicated(mesh))
+    """`(params, seed, indices, cond) -> pictures`, a batch over all devices of the mesh, back on each of them."""
+
+    def generate(params: Params, seed: Array, rows: tuple[Array, Condition]) -> Array:
+        indices, cond = rows
+        return method.generate(params, image_keys(seed, indices), cond)
+
+    by_rows, whole = meshes.by_rows(mesh), meshes.replicated(mesh)
+    program = jax.jit(generate, in_shardings=(None, None, by_rows), out_shardings=whole)
+    return lambda params, seed, *rows: program(params, np.uint32(seed), meshes.put_whole(rows, mesh))
 
 
 def draw(
@@ -49,7 +54,7 @@ def draw(
         indices = np.arange(start, start + batch_size)
         rows = np.minimum(indices, len(label) - 1)
         cond = Condition(label[rows].astype(np.int32), value[rows].astype(np.float32))
-        images = generate(params, image_keys(seed, indices), cond)
+        images = generate(params, seed, indices.astype(np.int32), cond)
         yield figures.to_uint8(jax.device_get(images))[: len(label) - start]
 
 

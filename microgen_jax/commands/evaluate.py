@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
@@ -19,7 +18,7 @@ from microgen_jax.commands.evaluation_words import AUDIT, DESCRIPTIONS, SMALL, s
 from microgen_jax.crystal.symmetry import laue_group
 from microgen_jax.evaluation import floor, memorisation, statistics
 from microgen_jax.evaluation.floor import Comparison, Plan, Statistic
-from microgen_jax.training import files
+from microgen_jax.training import files, hosts
 from microgen_jax.types import UserError
 
 PAIRS_SHOWN = 10
@@ -75,7 +74,7 @@ def evaluate(request: Request) -> None:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         if generated is None:
             generated = _draw(run, real, asked.num, asked.seed, progress)
-        if jax.process_index():
+        if not hosts.first():
             return
         pictures = _recognise(real, run, asked)
         wanted = _wanted(asked.metrics, pictures, audited=run is not None)

@@ -138,17 +138,18 @@ def open_run(config: ConfigDict, resolved: Resolved, workdir: Path) -> Generator
         step = _choose(checkpoints, config.sample.checkpoint, workdir)
         shapes = jax.eval_shape(method.init, jax.random.key(0))
         target = checkpoint.abstract(shapes, meshes.parameter_shardings(shapes, mesh))
-        params = checkpoints.restore_ema(step, target)
+        step, params = checkpoints.restore_ema(step, target)
     finally:
         checkpoints.close()
     return Generator(config, resolved, params, step, mesh, method)
 
 
-def _choose(checkpoints: Checkpoints, which: str, workdir: Path) -> int:
+def _choose(checkpoints: Checkpoints, which: str, workdir: Path) -> int | None:
+    """The step asked for; None stands for the newest that is whole."""
     steps = checkpoints.steps()
     if not steps:
         raise UserError(f"--workdir={workdir} holds no checkpoint yet; train it first")
-    named = {"newest": checkpoints.newest(), "best": checkpoints.best()}
+    named = {"newest": None, "best": checkpoints.best()}
     if which in named:
         return named[which]
     if which.isdecimal() and int(which) in steps:

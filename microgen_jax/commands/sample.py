@@ -14,7 +14,7 @@ from microgen_jax.commands.generator import Generator, choose_labels, open_run, 
 from microgen_jax.crystal.segment import flat_share
 from microgen_jax.evaluation import figures
 from microgen_jax.methods import SAMPLING
-from microgen_jax.training import files
+from microgen_jax.training import files, hosts
 from microgen_jax.types import UserError
 
 _LARGEST_GRID = 64
@@ -40,8 +40,8 @@ def sample(request: Request) -> None:
     parts = []
     for part in generator.batches(labels, np.tile(row, (len(labels), 1)), config.sample.seed):
         parts.append(part)
-        print(f"drawn {sum(map(len, parts))} of {len(labels)}", flush=True)
-    if jax.process_index():
+        hosts.say(f"drawn {sum(map(len, parts))} of {len(labels)}")
+    if not hosts.first():
         return
     folder = workdir / "samples" / config.sample.name
     images = np.concatenate(parts)

@@ -1,6 +1,9 @@
 """--mode=train: from a config to a trained run; starting again goes on from the newest checkpoint."""
 
+import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import asdict
 from pathlib import Path
 
 import jax
@@ -14,7 +17,7 @@ from microgen_jax import data, methods, networks
 from microgen_jax.commands import drawing, record, settings
 from microgen_jax.commands.command_line import Request
 from microgen_jax.data import Dataset
-from microgen_jax.training import checkpoint, compilation, files, loop
+from microgen_jax.training import checkpoint, compilation, files, hosts, lock, loop
 from microgen_jax.training import mesh as meshes
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.progress import Progress
@@ -32,9 +35,24 @@ def train(request: Request) -> None:
     workdir = request.workdir
     if workdir is None:
         raise UserError("--workdir is missing: name the folder for this run, as in --workdir=runs/mine")
-    settings.check(request.config)
+    with hosts.together():
+        config, dataset, method, mesh = _prepare(request.config, workdir)
+    with ExitStack() as stack:
+        with hosts.together():
+            stack.enter_context(lock.hold(workdir, hosts.first()))
+        if hosts.first():
+            record.write(workdir, config, record.resolve(dataset))
+        compilation.use_compile_cache()
+        if hosts.first():
+            _introduce(config, dataset, method, mesh)
+        _run(config, workdir, dataset, method, mesh)
+
+
+def _prepare(config: ConfigDict, workdir: Path) -> tuple[ConfigDict, Dataset, Method, Mesh]:
+    """Everything that can be refused, before the workdir is touched."""
+    settings.check(config)
     files.check_writable(workdir)
-    config = _with_schedule_end(request.config, workdir)
+    config = _with_schedule_end(config, workdir)
     mesh = meshes.make_mesh(config.mesh.data, config.mesh.fsdp)
     meshes.check_batch(config.train.batch_size, config.train.accumulate, mesh)
     networks.check_size(config.data.size, len(config.model.channels))
@@ -53,10 +71,15 @@ def train(request: Request) -> None:
         raise UserError(
             f"--workdir={workdir} has checkpoints but no config.json; restore it or choose another"
         )
-    record.write(workdir, config, resolved)
-    compilation.use_compile_cache()
-    _introduce(config, dataset, method, mesh)
-    _run(config, workdir, dataset, method, mesh)
+    hosts.agree(
+        {
+            "config": config.to_json_best_effort(sort_keys=True),
+            "data": json.dumps(asdict(resolved)),
+            "code": hosts.code_digest(),
+            "versions": json.dumps(record.versions()),
+        }
+    )
+    return config, dataset, method, mesh
 
 
 def _with_schedule_end(config: ConfigDict, workdir: Path) -> ConfigDict:
@@ -70,8 +93,6 @@ def _with_schedule_end(config: ConfigDict, workdir: Path) -> ConfigDict:
 
 def _introduce(config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh) -> None:
     """Says what is about to be trained, on what, and where."""
-    if jax.process_index():
-        return
     classes = ", ".join(dataset.classes)
     print(
         f"data: {dataset.kind}, {len(dataset.train)} for training, {len(dataset.holdout)} held out; {classes}"
@@ -98,64 +119,66 @@ def _print_levels(rows: list[networks.Row]) -> None:
 
 def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, mesh: Mesh) -> None:
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
-    checkpoints = Checkpoints(workdir, config.train.keep)
-    state, shardings = _start(method, mesh, checkpoints, init_key)
-    step = int(state.step)
-    first = jax.process_index() == 0
-    writer = Writer(workdir, step, first)
-    if step >= config.train.steps:
-        writer.animation()
-        writer.close()
-        checkpoints.close()
-        print(f"already trained for {step} steps; raise train.steps to go on")
-        return
-    if step:
-        print(f"resuming from step {step}", flush=True)
-    if config.train.steps > config.train.schedule_steps and config.train.lr_schedule == "cosine":
-        print(
-            f"note: the learning rate is 0 from step {config.train.schedule_steps} on (train.schedule_steps)"
-        )
+    with closing(Checkpoints(workdir, config.train.keep)) as checkpoints:
+        state, shardings = _start(method, mesh, checkpoints, init_key)
+        step = int(state.step)
+        with closing(Writer(workdir, step, hosts.first())) as writer:
+            if step >= config.train.steps:
+                writer.animation()
+                hosts.say(f"already trained for {step} steps; raise train.steps to go on")
+                return
+            _announce(config, step)
+            functions = _functions(config, dataset, method, mesh, shardings)
+            progress = Progress(step, config.train.steps, hosts.first())
+            try:
+                with closing(_batches(config, dataset, mesh, step)) as batches:
+                    loop.train(
+                        functions,
+                        state,
+                        data.prefetch_to_device(batches, lambda batch: meshes.put_batch(batch, mesh)),
+                        train_key,
+                        _steps(config),
+                        config.train.batch_size,
+                        checkpoints,
+                        writer,
+                        progress,
+                    )
+                writer.animation()
+                hosts.say(f"done: {workdir}/checkpoints/{checkpoints.newest()}")
+            except loop.Interrupted as stopped:
+                hosts.say(f"{stopped}; start the same command again to go on")
 
-    batches = data.batches(
+
+def _announce(config: ConfigDict, step: int) -> None:
+    if step:
+        hosts.say(f"resuming from step {step}")
+    end = config.train.schedule_steps
+    if config.train.steps > end and config.train.lr_schedule == "cosine":
+        hosts.say(f"note: the learning rate is 0 from step {end} on (train.schedule_steps)")
+
+
+def _batches(config: ConfigDict, dataset: Dataset, mesh: Mesh, start: int) -> Iterator[Batch]:
+    return data.batches(
         dataset.train,
         dataset.preparation,
         seed=config.seed,
         batch_size=config.train.batch_size,
-        start=step,
+        start=start,
         rows=meshes.process_rows(config.train.batch_size, mesh),
         workers=config.data.workers,
     )
-    try:
-        loop.train(
-            _functions(config, dataset, method, mesh, shardings),
-            state,
-            data.prefetch_to_device(batches, lambda batch: meshes.put_batch(batch, mesh)),
-            train_key,
-            _steps(config),
-            config.train.batch_size,
-            checkpoints,
-            writer,
-            Progress(step, config.train.steps, first),
-        )
-        writer.animation()
-        print(f"done: {workdir}/checkpoints/{checkpoints.newest()}")
-    except loop.Interrupted as stopped:
-        print(f"{stopped}; start the same command again to go on")
-    finally:
-        writer.close()
-        checkpoints.close()
 
 
 def _start(
     method: Method, mesh: Mesh, checkpoints: Checkpoints, key: jax.Array
 ) -> tuple[TrainState, TrainState]:
-    """The newest checkpoint's state, or a fresh one, laid over the mesh; and how it lies there."""
+    """The newest whole checkpoint's state, or a fresh one, laid over the mesh; and how it lies there."""
     shapes = jax.eval_shape(method.init, key)
     shardings = meshes.parameter_shardings(shapes, mesh)
-    newest = checkpoints.newest()
-    if newest is None:
-        return jax.jit(method.init, out_shardings=shardings)(key), shardings
-    return checkpoints.restore(newest, checkpoint.abstract(shapes, shardings)), shardings
+    state = checkpoints.resume(checkpoint.abstract(shapes, shardings))
+    if state is None:
+        state = jax.jit(method.init, out_shardings=shardings)(key)
+    return state, shardings
 
 
 def _steps(config: ConfigDict) -> loop.Steps:

@@ -2,7 +2,7 @@
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -71,7 +71,7 @@ def batches(
     seed: int,
     batch_size: int,
     start: int = 0,
-    rows: slice = slice(None),
+    rows: Sequence[int] | None = None,
     workers: int = 4,
 ) -> Iterator[Batch]:
     """Endless shuffled, cropped and augmented training batches, read ahead on `workers` threads.
@@ -79,7 +79,7 @@ def batches(
     Args:
       batch_size: of the global batch.
       start: number of the first batch given; a run resumed at step k starts with batch k.
-      rows: of the global batch that this process reads (contiguous); other rows are never decoded.
+      rows: of the global batch that this process reads; None = all. Other rows are never decoded.
 
     Yields:
       numpy batches: image float32 [b, H, W, C] in [-1, 1], label int32 [b], condition float32 [b, K].
@@ -95,7 +95,7 @@ def batches(
         .seed(seed)
         .random_map(lambda record, rng: prepare(record, preparation, rng))
     )
-    local = range(batch_size)[rows]
+    local = range(batch_size) if rows is None else rows
     picked = grain.MapDataset.source(_Rows(elements, batch_size, local))
     return _read_ahead(picked[start * len(local) :], len(local), workers)
 
@@ -126,7 +126,7 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
 class _Rows:
     """Element n of the rows `local` of all global batches, one batch after the other."""
 
-    def __init__(self, elements: grain.MapDataset, batch_size: int, local: range) -> None:
+    def __init__(self, elements: grain.MapDataset, batch_size: int, local: Sequence[int]) -> None:
         self._elements, self._batch_size, self._local = elements, batch_size, local
 
     def __len__(self) -> int:
@@ -158,7 +158,7 @@ def evaluation_batches(
     *,
     batch_size: int,
     limit: int = 0,
-    rows: slice = slice(None),
+    rows: Sequence[int] | None = None,
     workers: int = 4,
 ) -> Iterator[tuple[Batch, np.ndarray]]:
     """One pass in the source's order with centre crops and no augmentation; always the same pixels.
@@ -173,7 +173,7 @@ def evaluation_batches(
     """
     _parse_flags()
     total = min(limit, len(source)) if limit else len(source)
-    local = range(batch_size)[rows]
+    local = range(batch_size) if rows is None else rows
 
     def element(n: int) -> tuple[Batch, np.bool_]:
         batch, row = divmod(n, len(local))

@@ -1,11 +1,18 @@
 """`<workdir>/checkpoints/<step>/`, written in the background and whole or not at all; orbax's only room."""
 
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
+from microgen_jax.training import hosts
 from microgen_jax.training.state import TrainState
 from microgen_jax.types import Params, UserError
 
@@ -16,17 +23,23 @@ def _heldout_loss(metrics: dict[str, float]) -> float:
     return metrics[METRIC]
 
 
+class Damaged(UserError):
+    """A checkpoint that cannot be read, or that holds other numbers than were written."""
+
+
 class Checkpoints:
     """The checkpoints of one work directory: the newest few, and the best by held-out loss.
+
+    Beside the state lies a sum of every array's bits, which is compared when it is read.
 
     Args:
       workdir: the run's folder.
       keep: how many of the newest stay.
-      read_only: only `restore` will be asked for; the folder is left as it is.
+      read_only: nothing will be saved; the folder is left as it is.
     """
 
     def __init__(self, workdir: Path, keep: int = 3, read_only: bool = False):
-        self._workdir = workdir
+        self._workdir, self._read_only = workdir, read_only
         best = policies.BestN(
             get_metric_fn=_heldout_loss, reverse=True, n=1, keep_checkpoints_without_metrics=False
         )
@@ -38,11 +51,11 @@ class Checkpoints:
             cleanup_tmp_directories=not read_only,
         )
         self._manager = ocp.CheckpointManager(
-            (workdir / "checkpoints").absolute(), options=options, item_names=("state",)
+            (workdir / "checkpoints").absolute(), options=options, item_names=("state", "checksums")
         )
 
     def newest(self) -> int | None:
-        """The step of the newest whole checkpoint, or None."""
+        """The step of the newest checkpoint, or None."""
         return self._manager.latest_step()
 
     def best(self) -> int | None:
@@ -54,45 +67,148 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: TrainState, heldout_loss: float | None) -> None:
-        """Starts writing; the arrays may be donated as soon as this returns."""
+        """Starts writing; the arrays may be donated as soon as this returns.
+
+        Raises:
+          UserError: this one, or the one before it, cannot be written.
+        """
         metrics = None if heldout_loss is None else {METRIC: heldout_loss}
-        self._manager.save(
-            step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(state)), metrics=metrics, force=True
+        items = ocp.args.Composite(
+            state=ocp.args.PyTreeSave(state), checksums=ocp.args.JsonSave(checksums(state))
         )
+        with self._writing():
+            self._manager.save(step, args=items, metrics=metrics, force=True)
+
+    def resume(self, target: TrainState) -> TrainState | None:
+        """The newest state that is whole, or None where there is none at all.
+
+        Damaged checkpoints above it are moved to `<workdir>/damaged/`, with a line each.
+
+        Args:
+          target: `jax.ShapeDtypeStruct`s with shardings; any device topology will do.
+
+        Raises:
+          Damaged: there are checkpoints, and none of them is whole.
+        """
+        return self._newest_whole(lambda step: self._restore(step, target))[1]
 
     def restore(self, step: int, target: TrainState) -> TrainState:
         """The state of a step, laid out as `target` says.
 
-        Args:
-          step: one of `steps()`.
-          target: `jax.ShapeDtypeStruct`s with shardings; any device topology will do.
-
         Raises:
-          UserError: the checkpoint is damaged or holds arrays of another architecture.
+          Damaged: the checkpoint cannot be read, or not as this architecture's.
         """
         return self._restore(step, target)
 
-    def restore_ema(self, step: int, target: TrainState) -> Params:
-        """The averaged parameters alone; the rest of the state is not read."""
-        return self._restore(step, {"ema_params": target.ema_params})["ema_params"]
+    def restore_ema(self, step: int | None, target: TrainState) -> tuple[int, Params]:
+        """A step and its averaged parameters; the rest of the state is not read.
+
+        Args:
+          step: one of `steps()`; None takes the newest that is whole.
+          target: as for `resume`.
+
+        Raises:
+          Damaged: the checkpoint cannot be read, or not as this architecture's.
+        """
+
+        def read(step: int) -> Params:
+            return self._restore(step, {"ema_params": target.ema_params})["ema_params"]
+
+        return self._newest_whole(read) if step is None else (step, read(step))
+
+    def _newest_whole(self, read: Callable[[int], Any]) -> tuple[int | None, Any]:
+        damaged: dict[int, Damaged] = {}
+        for step in reversed(self.steps()):
+            try:
+                found = read(step)
+            except Damaged as fault:
+                damaged[step] = fault
+                continue
+            for bad, fault in damaged.items():
+                self._pass_over(bad, fault)
+            return step, found
+        if damaged:
+            raise next(iter(damaged.values()))
+        return None, None
+
+    def _pass_over(self, step: int, fault: Damaged) -> None:
+        if self._read_only:
+            hosts.say(f"warning: {fault}; using the one before")
+            return
+        if hosts.first():
+            place = self._workdir / "damaged" / str(step)
+            place.parent.mkdir(exist_ok=True)
+            shutil.rmtree(place, ignore_errors=True)
+            (self._workdir / "checkpoints" / str(step)).rename(place)
+        hosts.say(f"warning: {fault}; moved to {self._workdir}/damaged/{step}, going on from the one before")
+        hosts.meet(f"set {step} aside")
+        self._manager.reload()
 
     def _restore(self, step: int, wanted):
         places = ocp.checkpoint_utils.construct_restore_args(wanted)
-        item = ocp.args.PyTreeRestore(wanted, restore_args=places, partial_restore=True)
+        items = ocp.args.Composite(
+            state=ocp.args.PyTreeRestore(wanted, restore_args=places, partial_restore=True),
+            checksums=ocp.args.JsonRestore(),
+        )
+        where = f"{self._workdir}/checkpoints/{step}"
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(state=item))["state"]
-        except (ValueError, KeyError, TypeError, OSError) as fault:
-            raise UserError(
-                f"{self._workdir}/checkpoints/{step} is damaged or holds another architecture than config.json says "
+            found = self._manager.restore(step, args=items)
+        except Exception as fault:
+            raise Damaged(
+                f"{where} is damaged or holds another architecture than config.json says "
                 f"({type(fault).__name__}); remove it to use the one before, or restore its config.json"
+            ) from fault
+        written = found["checksums"]
+        wrong = [name for name, value in checksums(found["state"]).items() if written.get(name) != value]
+        if wrong:
+            raise Damaged(
+                f"{where} is damaged ({wrong[0]} is not what was written); remove it to use the one before"
+            )
+        return found["state"]
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as fault:
+            raise UserError(
+                f"cannot write to {self._workdir}/checkpoints ({_last_line(fault)}); the whole ones there are "
+                f"intact ({', '.join(map(str, self.steps())) or 'none yet'}): mend it and start again"
             ) from fault
 
     def wait(self) -> None:
-        """Returns when everything that was started is on disk."""
-        self._manager.wait_until_finished()
+        """Returns when everything that was started is on disk.
+
+        Raises:
+          UserError: it cannot be written.
+        """
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         self._manager.close()
+
+
+def checksums(tree: Params) -> dict[str, int]:
+    """The sum of every array's words, modulo 2^64, by its place in the tree; the same on any topology."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    sums = np.array([_sum_of_words(x) for _, x in leaves], np.uint64)
+    if jax.process_count() > 1:
+        halves = sums.view(np.uint32)
+        parts = multihost_utils.process_allgather(halves)
+        sums = np.ascontiguousarray(parts).view(np.uint64).sum(axis=0, dtype=np.uint64)
+    return dict(zip(names, map(int, sums)))
+
+
+def _sum_of_words(x: jax.Array) -> np.uint64:
+    parts = [np.asarray(shard.data) for shard in x.addressable_shards if shard.replica_id == 0]
+    words = [np.ascontiguousarray(part).reshape(-1).view(f"u{part.dtype.itemsize}") for part in parts]
+    return np.sum([np.sum(word, dtype=np.uint64) for word in words], dtype=np.uint64)
+
+
+def _last_line(fault: Exception) -> str:
+    return (str(fault).strip().splitlines() or [type(fault).__name__])[-1][:200]
 
 
 def abstract(state: TrainState, shardings: TrainState) -> TrainState:

@@ -10,7 +10,6 @@ A run that starts again from the checkpoint of a step therefore does what the un
 """
 
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from microgen_jax.training import hosts
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.progress import Progress
 from microgen_jax.training.state import TrainState
@@ -94,23 +94,6 @@ def _quality(heldout: dict[str, float] | None) -> float | None:
     return loss if math.isfinite(loss) else None
 
 
-class _StopSignal:
-    """Turns the first SIGTERM or SIGINT into a wish to stop; the second acts at once."""
-
-    def __enter__(self):
-        self.received = None
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def _note(self, number, frame):
-        self.received = signal.Signals(number).name
-        signal.signal(number, signal.SIG_DFL)
-
-    def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
 def train(
     functions: Functions,
     state: TrainState,
@@ -141,7 +124,7 @@ def train(
     """
     step = int(state.step)
     first, pending, stopwatch = step + 1, {}, _Stopwatch()
-    with _StopSignal() as stop, progress:
+    with hosts.StopSignal() as stop, progress:
         while step < steps.total:
             stopwatch.start()
             batch = next(batches)
@@ -149,8 +132,8 @@ def train(
             state, metrics = functions.train_step(state, batch, jax.random.fold_in(key, step))
             _read(step, pending)
             step, pending = step + 1, metrics
-            due = _due(step, first, steps)
-            values = _read(step, pending) if any(due) or stop.received else {}
+            due, stopped = _due(step, first, steps), stop.reached(step)
+            values = _read(step, pending) if any(due) or stopped else {}
             stopwatch.stop()
             progress.advance(step)
 
@@ -168,13 +151,13 @@ def train(
             if due.draw:
                 writer.images(step, functions.draw(state))
 
-            if due.save or stop.received:
+            if due.save or stopped:
                 _read(step, pending)
                 checkpoints.save(step, state, _quality(heldout))
 
-            if stop.received:
+            if stopped:
                 checkpoints.wait()
-                raise Interrupted(f"{stop.received}: stopped after step {step}, saved as checkpoints/{step}")
+                raise Interrupted(f"{stopped}: stopped after step {step}, saved as checkpoints/{step}")
         checkpoints.wait()
     return state
 

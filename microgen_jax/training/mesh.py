@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
 
 from microgen_jax.types import Batch, Params, UserError
 
@@ -84,13 +85,18 @@ def check_batch(batch_size: int, accumulate: int, mesh: Mesh) -> None:
         )
 
 
-def process_rows(batch_size: int, mesh: Mesh) -> slice:
-    """The rows of the global batch that this process's devices hold."""
+def process_rows(batch_size: int, mesh: Mesh) -> Int[np.ndarray, "b"]:
+    """The rows of the global batch that this process's devices hold, in order."""
     by_device = by_rows(mesh).addressable_devices_indices_map((batch_size,))
-    starts = [index[0].indices(batch_size) for index in by_device.values()]
-    return slice(min(s[0] for s in starts), max(s[1] for s in starts))
+    return np.sort(np.concatenate([np.arange(batch_size)[index] for index in by_device.values()]))
 
 
 def put_batch(batch: Batch, mesh: Mesh) -> Batch:
     """This process's rows as one global array over the mesh."""
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(by_rows(mesh), x), batch)
+
+
+def put_whole(tree: Params, mesh: Mesh) -> Params:
+    """Arrays of which every process holds all rows as global arrays over the mesh."""
+    rows = by_rows(mesh)
+    return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, rows, lambda i: x[i]), tree)

@@ -60,10 +60,11 @@ def run():
 def start():
     """Like `run`, but gives the running process, its output readable line by line."""
 
-    def started(**flags) -> subprocess.Popen:
+    def started(devices: int = 1, **flags) -> subprocess.Popen:
         merged = {**TINY, **{k.replace("__", "."): v for k, v in flags.items()}}
         line = command(**{k: str(v) for k, v in merged.items() if v is not None})
-        return subprocess.Popen(line, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+        environment = {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": str(devices)}
+        return subprocess.Popen(line, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
     return started
 

@@ -53,7 +53,7 @@ def test_a_run_that_starts_at_k_gets_batch_k(workers):
 
 def test_processes_read_the_rows_of_one_global_batch():
     whole = take(4)
-    for rows in (slice(0, 1), slice(1, 4), slice(2, 4)):
+    for rows in ([0], [1, 2, 3], [0, 3]):
         parts = take(4, rows=rows)
         assert all(same([leaf[rows] for leaf in a], b) for a, b in zip(whole, parts))
 
@@ -106,7 +106,7 @@ def test_evaluation_is_one_pass_with_the_middle_window_and_a_mask():
     images = np.concatenate([batch.image[mask] for batch, mask in found])
     expected = [prepare(source[i], PREPARATION).image for i in range(10)]
     np.testing.assert_array_equal(images, np.stack(expected))
-    local = [m for _, m in evaluation_batches(source, PREPARATION, batch_size=4, rows=slice(2, 4))]
+    local = [m for _, m in evaluation_batches(source, PREPARATION, batch_size=4, rows=range(2, 4))]
     assert [mask.tolist() for mask in local] == [[True] * 2, [True] * 2, [False] * 2]
 
 

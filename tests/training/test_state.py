@@ -160,7 +160,7 @@ def test_checkpoint_of_eight_devices_is_restored_on_one_and_two(tmp_path):
         for a, b in zip(jax.tree.leaves(saved), jax.tree.leaves(restored)):
             assert len(b.sharding.device_set) <= mesh.size
             np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
-        ema = checkpoints.restore_ema(7, target)
+        _, ema = checkpoints.restore_ema(7, target)
         assert distance(saved.ema_params, ema) == 0
     checkpoints.close()
 

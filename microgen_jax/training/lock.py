@@ -1,0 +1,60 @@
+"""One run at a time in a work directory."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+from microgen_jax.types import UserError
+
+
+@contextmanager
+def hold(workdir: Path, active: bool = True) -> Iterator[None]:
+    """Keeps every other run out of the folder while the context lasts.
+
+    The system lets go of the lock when its process ends, however it ends, so that none is ever stale. On file
+    systems without locks (some Lustre mounts) the run goes on unprotected, and says so.
+
+    Args:
+      workdir: the run's folder; made where there is none.
+      active: False for processes that are not the first of their run: they hold nothing.
+
+    Raises:
+      UserError: another run holds it; says where that one runs and since when.
+    """
+    if not active:
+        yield
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    with open(workdir / ".lock", "a+") as file:
+        _take(file, workdir)
+        yield
+
+
+def _take(file: TextIO, workdir: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as fault:
+        raise UserError(
+            f"--workdir={workdir} is in use by {_holder(file)}; wait for it, stop it, or choose another"
+        ) from fault
+    except OSError as fault:
+        print(f"note: {workdir} cannot be locked ({fault.strerror}); start no second run there", flush=True)
+    file.truncate(0)
+    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started": started}, file)
+    file.flush()
+
+
+def _holder(file: TextIO) -> str:
+    file.seek(0)
+    try:
+        holder = json.load(file)
+        return f"process {holder['pid']} on {holder['host']}, started {holder['started']}"
+    except (ValueError, KeyError):
+        return "a run that has just started"
