@@ -1,6 +1,7 @@
 """From the command line to a request; whatever a person mistyped ends in one line and status 2."""
 
 import difflib
+import errno
 import re
 import runpy
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -16,6 +17,16 @@ from ml_collections import ConfigDict, config_flags
 from microgen_jax.types import UserError
 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
+_OF_THE_DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ESTALE,
+    errno.EMFILE,
+)
 _CONFIG = re.compile(r"--?config(?:=(.*))?")
 
 
@@ -38,12 +49,20 @@ class Request:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Prints a `UserError` as one line on standard error and exits with 2."""
+    """Prints a `UserError`, or a disk's refusal, as one line on standard error and exits with 2."""
     try:
         yield
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
+    except OSError as fault:
+        if fault.errno not in _OF_THE_DISK:
+            raise
+        _refuse(f"{fault.filename or 'a file'}: {fault.strerror}; mend it and start the same command again")
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
@@ -80,7 +99,7 @@ def parse(argv: list[str], default: Path) -> list[str]:
     except (TypeError, ValueError) as fault:
         raise UserError(f"a --config override has the wrong type: {fault}") from fault
     if flags.FLAGS["verbosity"].using_default_value:
-        flags.FLAGS.verbosity = logging.ERROR
+        flags.FLAGS.verbosity = logging.FATAL
     return rest
 
 

@@ -172,7 +172,7 @@ class Checkpoints:
             yield
         except Exception as fault:
             raise UserError(
-                f"cannot write to {self._workdir}/checkpoints ({_last_line(fault)}); the whole ones there are "
+                f"cannot write to {self._workdir}/checkpoints ({_cause(fault)}); the whole ones there are "
                 f"intact ({', '.join(map(str, self.steps())) or 'none yet'}): mend it and start again"
             ) from fault
 
@@ -207,8 +207,9 @@ def _sum_of_words(x: jax.Array) -> np.uint64:
     return np.sum([np.sum(word, dtype=np.uint64) for word in words], dtype=np.uint64)
 
 
-def _last_line(fault: Exception) -> str:
-    return (str(fault).strip().splitlines() or [type(fault).__name__])[-1][:200]
+def _cause(fault: Exception) -> str:
+    """The end of a chain such as 'Error writing a: failed to write b: No space left on device'."""
+    return str(fault).strip().split(": ")[-1][:200] or type(fault).__name__
 
 
 def abstract(state: TrainState, shardings: TrainState) -> TrainState:

@@ -9,11 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from microgen_jax import methods
-from microgen_jax.commands import record
-from microgen_jax.training import checkpoint
-from microgen_jax.training import mesh as meshes
-from microgen_jax.training.checkpoint import Checkpoints
+from tests.commands.stored import state
 
 pytestmark = pytest.mark.slow
 STEPS = 20
@@ -56,16 +52,8 @@ def losses(workdir) -> np.ndarray:
 
 def first_gradient(workdir) -> np.ndarray:
     """Adam's first moment after one update: the clipped gradient times 1 - beta_1."""
-    run = record.read(workdir)
-    method = methods.build(run.config, channels=3, num_classes=4, num_conditions=0)
-    shapes = jax.eval_shape(method.init, jax.random.key(0))
-    shardings = meshes.parameter_shardings(shapes, meshes.make_mesh(-1, 1))
-    checkpoints = Checkpoints(workdir, read_only=True)
-    state = checkpoints.restore(1, checkpoint.abstract(shapes, shardings))
-    checkpoints.close()
-    moments = [
-        s.mu for s in jax.tree.leaves(state.opt_state, is_leaf=lambda s: hasattr(s, "mu")) if hasattr(s, "mu")
-    ]
+    stages = jax.tree.leaves(state(workdir, 1).opt_state, is_leaf=lambda s: hasattr(s, "mu"))
+    moments = [stage.mu for stage in stages if hasattr(stage, "mu")]
     return np.concatenate([np.ravel(x) for x in jax.tree.leaves(moments)])
 
 

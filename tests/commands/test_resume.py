@@ -4,42 +4,12 @@ import json
 import signal
 import time
 
-import jax
-import numpy as np
 import pytest
 
-from microgen_jax import methods
 from microgen_jax.commands import record
-from microgen_jax.training import checkpoint
-from microgen_jax.training import mesh as meshes
-from microgen_jax.training.checkpoint import Checkpoints
+from tests.commands.stored import same_bits, state
 
 STEPS = {"config__train__steps": 12, "config__train__checkpoint_every": 3, "config__model__dropout": 0.1}
-
-
-def state(workdir, step: int):
-    run = record.read(workdir)
-    resolved = run.resolved
-    method = methods.build(
-        run.config,
-        channels=resolved.channels,
-        num_classes=len(resolved.classes),
-        num_conditions=len(resolved.conditions),
-    )
-    shapes = jax.eval_shape(method.init, jax.random.key(0))
-    mesh = meshes.make_mesh(1, 1)
-    checkpoints = Checkpoints(workdir, read_only=True)
-    restored = checkpoints.restore(
-        step, checkpoint.abstract(shapes, meshes.parameter_shardings(shapes, mesh))
-    )
-    checkpoints.close()
-    return restored
-
-
-def assert_same_bits(one, other) -> None:
-    assert jax.tree.structure(one) == jax.tree.structure(other)
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other)):
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
 def finish(process) -> None:
@@ -72,7 +42,7 @@ def test_killed_after_step_five(run, start, undisturbed, tmp_path):
     result = run(workdir=tmp_path, **steps)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout.split("resuming from step ")[1].split()[0]) >= 3
-    assert_same_bits(state(tmp_path, 12), state(undisturbed, 12))
+    assert same_bits(state(tmp_path, 12), state(undisturbed, 12))
     assert metrics(tmp_path) == metrics(undisturbed)
 
 
@@ -87,7 +57,7 @@ def test_killed_while_a_checkpoint_is_written(run, start, undisturbed, tmp_path)
     assert writing, "no checkpoint was ever being written"
     result = run(workdir=tmp_path, **STEPS)
     assert result.returncode == 0, result.stderr
-    assert_same_bits(state(tmp_path, 12), state(undisturbed, 12))
+    assert same_bits(state(tmp_path, 12), state(undisturbed, 12))
     assert not list((tmp_path / "checkpoints").glob("*tmp*"))
 
 
@@ -101,7 +71,7 @@ def test_sigterm_saves_and_leaves_with_zero(run, start, undisturbed, tmp_path):
     assert process.returncode == 0
     assert "SIGTERM: stopped after step" in output
     assert run(workdir=tmp_path, **STEPS).returncode == 0
-    assert_same_bits(state(tmp_path, 12), state(undisturbed, 12))
+    assert same_bits(state(tmp_path, 12), state(undisturbed, 12))
 
 
 def test_goes_on_past_the_first_end(run, undisturbed):

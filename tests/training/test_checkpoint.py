@@ -1,0 +1,118 @@
+"""What becomes of a run whose checkpoints were harmed."""
+
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from microgen_jax.training import checkpoint
+from microgen_jax.training import mesh as meshes
+from microgen_jax.training.checkpoint import Checkpoints, Damaged, checksums
+from microgen_jax.training.state import TrainState
+
+
+def state(step: int) -> TrainState:
+    weights = {"w": jax.random.normal(jax.random.key(step), (64, 64)), "b": jnp.full(3, step, jnp.bfloat16)}
+    return TrainState(jnp.int32(step), weights, weights, (weights,))
+
+
+def target() -> TrainState:
+    shapes = jax.eval_shape(lambda: state(0))
+    return checkpoint.abstract(shapes, meshes.parameter_shardings(shapes, meshes.make_mesh(1, 1)))
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2, 3):
+        checkpoints.save(step, state(step), None)
+    checkpoints.wait()
+    checkpoints.close()
+    return tmp_path
+
+
+def largest_file(folder):
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def flip_a_bit(folder):
+    path = largest_file(folder)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    path.write_bytes(content)
+
+
+def cut_off(folder):
+    path = largest_file(folder)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def half_deleted(folder):
+    shutil.rmtree(folder / "state")
+
+
+def sums_deleted(folder):
+    shutil.rmtree(folder / "checksums")
+
+
+def other_numbers(folder):
+    shutil.rmtree(folder / "state")
+    shutil.copytree(folder.with_name("1") / "state", folder / "state")
+
+
+HARMS = [flip_a_bit, cut_off, half_deleted, sums_deleted, other_numbers]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_the_one_before_a_damaged_one_is_used(workdir, harm, capsys):
+    harm(workdir / "checkpoints" / "3")
+    checkpoints = Checkpoints(workdir)
+    found = checkpoints.resume(target())
+    assert int(found.step) == 2
+    np.testing.assert_array_equal(found.params["w"], state(2).params["w"])
+    assert checkpoints.steps() == [1, 2]
+    assert (workdir / "damaged" / "3").is_dir()
+    assert "checkpoints/3 is damaged" in capsys.readouterr().out
+    checkpoints.save(3, found, None)
+    checkpoints.wait()
+    checkpoints.close()
+
+
+def test_a_reader_moves_nothing(workdir):
+    half_deleted(workdir / "checkpoints" / "3")
+    checkpoints = Checkpoints(workdir, read_only=True)
+    step, params = checkpoints.restore_ema(None, target())
+    checkpoints.close()
+    assert step == 2
+    np.testing.assert_array_equal(params["w"], state(2).params["w"])
+    assert (workdir / "checkpoints" / "3").is_dir()
+
+
+def test_where_none_is_whole_nothing_is_moved(workdir):
+    for step in (1, 2, 3):
+        half_deleted(workdir / "checkpoints" / str(step))
+    checkpoints = Checkpoints(workdir)
+    with pytest.raises(Damaged, match="checkpoints/3 is damaged"):
+        checkpoints.resume(target())
+    checkpoints.close()
+    assert not (workdir / "damaged").exists()
+
+
+def test_the_sums_are_those_of_any_topology_and_of_any_single_bit():
+    mesh = meshes.make_mesh(4, 2)
+    whole = state(5)
+    cut = whole.replace(
+        params=jax.device_put(
+            whole.params, {"w": NamedSharding(mesh, PartitionSpec("fsdp")), "b": meshes.replicated(mesh)}
+        )
+    )
+    assert checksums(cut) == checksums(whole)
+    bits = np.asarray(whole.params["w"]).view(np.uint32).copy()
+    bits[3, 4] ^= 1 << 31
+    other = whole.replace(params=whole.params | {"w": jnp.asarray(bits.view(np.float32))})
+    assert [name for name in checksums(whole) if checksums(other)[name] != checksums(whole)[name]] == [
+        "params/w"
+    ]
