@@ -116,6 +116,19 @@ def get_config() -> ConfigDict:
     evaluate.laue_group = "m-3m"  # of the sector in which IPF colours are compared
     evaluate.seed = 0  # of the pictures drawn, the splits and the resamples
 
+    config.plan = plan = ConfigDict()
+    plan.devices = (
+        1,
+        8,
+        64,
+        256,
+    )  # numbers of devices to plan for, each with train.batch_size pictures a device
+    plan.chip = "h200"  # a100 | h100 | h200 | tpu_v4 | tpu_v5e | tpu_v5p | tpu_v6e
+    plan.utilisation = 0.4  # share of the chip's published peak that convolutions are taken to reach
+    plan.channels = 3  # of the pictures, as no data is opened
+    plan.classes = 5
+    plan.conditions = 0
+
     config.mesh = mesh = ConfigDict()
     mesh.data = -1  # devices along the batch; -1 = all that fsdp leaves
     mesh.fsdp = 1  # devices that share parameters, EMA and optimizer state

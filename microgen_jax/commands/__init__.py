@@ -5,6 +5,7 @@ from collections.abc import Callable
 from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.evaluate import evaluate
 from microgen_jax.commands.inspect import inspect
+from microgen_jax.commands.plan import plan
 from microgen_jax.commands.sample import sample
 from microgen_jax.commands.train import train
 
@@ -13,6 +14,7 @@ MODES: dict[str, Callable[[Request], None]] = {
     "sample": sample,
     "evaluate": evaluate,
     "inspect": inspect,
+    "plan": plan,
 }
 
 

@@ -23,7 +23,7 @@ _MAY_CHANGE = (
     "data.workers",
     "data.cache",
 )
-_MAY_CHANGE_WHOLE = ("mesh.", "evaluate.")
+_MAY_CHANGE_WHOLE = ("mesh.", "evaluate.", "plan.")
 
 
 @dataclass(frozen=True)

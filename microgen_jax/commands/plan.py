@@ -1,0 +1,203 @@
+"""--mode=plan: what a config would cost on machines that are not here, before anyone pays for them.
+
+The step is compiled for meshes of pretended CPU devices, without data. With F operations, A bytes accessed and M
+bytes sent by each device, peak P, memory bandwidth H, link L, and u = `plan.utilisation`,
+
+    step time = max(F / (u P), A / H) + M / L        nothing of the sending hidden: an upper bound
+    efficiency = step time of one device / step time, the batch growing with the devices
+
+A and the temporaries are those of XLA's CPU program (which keeps bfloat16 activations in float32 in places and fuses
+less), and so are bounds from above. P, H and L are the makers' published figures, dense, for bfloat16.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from microgen_jax import methods
+from microgen_jax.commands import settings
+from microgen_jax.commands.command_line import Request, nearest
+from microgen_jax.training import compilation, costs, files
+from microgen_jax.training import mesh as meshes
+from microgen_jax.types import Batch, Method, UserError
+
+
+class Chip(NamedTuple):
+    """Published figures of one device.
+
+    Attributes:
+      peak: bfloat16 operations a second.
+      memory: bytes.
+      bandwidth: of the memory, bytes a second.
+      link: to the devices of its host or slice, bytes a second one way.
+      network: to other hosts, bytes a second one way.
+      together: devices that the link joins.
+    """
+
+    peak: float
+    memory: float
+    bandwidth: float
+    link: float
+    network: float
+    together: int
+
+
+CHIPS = {
+    "a100": Chip(312e12, 80e9, 2.04e12, 300e9, 25e9, 8),
+    "h100": Chip(989e12, 80e9, 3.35e12, 450e9, 50e9, 8),
+    "h200": Chip(989e12, 141e9, 4.8e12, 450e9, 50e9, 8),
+    "tpu_v4": Chip(275e12, 32e9, 1.23e12, 150e9, 150e9, 4096),
+    "tpu_v5e": Chip(197e12, 16e9, 0.82e12, 100e9, 100e9, 256),
+    "tpu_v5p": Chip(459e12, 95e9, 2.77e12, 300e9, 300e9, 8960),
+    "tpu_v6e": Chip(918e12, 32e9, 1.64e12, 224e9, 224e9, 256),
+}
+
+
+class Plan(NamedTuple):
+    """What one mesh costs; bytes and operations of each device, seconds of a step."""
+
+    devices: int
+    batch: int
+    params: int
+    state: int
+    cost: costs.Cost
+    seconds: float
+
+
+def plan(request: Request) -> None:
+    """Prints what each number of devices in `plan.devices` would cost, and writes `plan.json` with --workdir.
+
+    Raises:
+      UserError: a chip or a mesh that cannot be.
+    """
+    config = request.config
+    settings.check(config)
+    _check(config)
+    _pretend(max(config.plan.devices))
+    compilation.use_compile_cache()
+    method = methods.build(
+        config,
+        channels=config.plan.channels,
+        num_classes=config.plan.classes,
+        num_conditions=config.plan.conditions,
+    )
+    plans = []
+    for found in _plans(config, method):
+        plans.append(found)
+        print(f"compiled for {found.devices} devices", flush=True)
+    _print(config, plans)
+    if request.workdir is not None:
+        files.write_json(request.workdir / "plan.json", [_entry(config, p, plans[0]) for p in plans])
+
+
+def _pretend(devices: int) -> None:
+    """Makes one CPU many devices; where JAX has started already (in a notebook, say) it stays as it is."""
+    with suppress(RuntimeError):
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", devices)
+
+
+def _check(config: ConfigDict) -> None:
+    chip, fsdp = config.plan.chip, config.mesh.fsdp
+    if chip not in CHIPS:
+        raise UserError(
+            f"plan.chip={chip!r} is not known{nearest(chip, list(CHIPS))}; there are: {', '.join(CHIPS)}"
+        )
+    if not config.plan.devices or min(config.plan.devices) < 1:
+        raise UserError(f"plan.devices={config.plan.devices} must name one number of devices or more")
+    if not 0 < config.plan.utilisation <= 1:
+        raise UserError(f"plan.utilisation={config.plan.utilisation} must be above 0 and at most 1")
+    for devices in config.plan.devices:
+        if devices > 1 and devices % fsdp:
+            raise UserError(f"mesh.fsdp={fsdp} does not divide plan.devices={devices}; choose a divisor")
+
+
+def _plans(config: ConfigDict, method: Method) -> Iterator[Plan]:
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    shapes = jax.eval_shape(method.init, key)
+    size, channels = config.data.size, config.plan.channels
+    for devices in config.plan.devices:
+        fsdp = min(config.mesh.fsdp, devices)
+        mesh = meshes.make_mesh(devices // fsdp, fsdp)
+        rows, whole = meshes.by_rows(mesh), meshes.replicated(mesh)
+        shardings = meshes.parameter_shardings(shapes, mesh)
+        count = config.train.batch_size * devices
+        batch = Batch(
+            jax.ShapeDtypeStruct((count, *size, channels), jnp.float32),
+            jax.ShapeDtypeStruct((count,), jnp.int32),
+            jax.ShapeDtypeStruct((count, config.plan.conditions), jnp.float32),
+        )
+        step = jax.jit(
+            method.train_step,
+            in_shardings=(shardings, rows, whole),
+            out_shardings=(shardings, whole),
+            donate_argnums=0,
+        )
+        cost = costs.step_cost(step.trace(shapes, batch, key), devices)
+        params = costs.bytes_on_device(shapes.params, shardings.params)
+        state = costs.bytes_on_device(shapes, shardings)
+        seconds = _seconds(cost, CHIPS[config.plan.chip], devices, config.plan.utilisation)
+        yield Plan(devices, count, params, state, cost, seconds)
+
+
+def _seconds(cost: costs.Cost, chip: Chip, devices: int, utilisation: float) -> float:
+    link = chip.link if devices <= chip.together else chip.network
+    work = max(cost.flops / (utilisation * chip.peak), cost.bytes_accessed / chip.bandwidth)
+    return work + sum(cost.messages.values()) / link
+
+
+def _entry(config: ConfigDict, found: Plan, first: Plan) -> dict:
+    """Stable names; bytes, operations and seconds of each device."""
+    chip, cost = CHIPS[config.plan.chip], found.cost
+    return {
+        "devices": found.devices,
+        "batch_size": found.batch,
+        "parameter_bytes": found.params,
+        "state_bytes": found.state,
+        "temporary_bytes": cost.temporaries,
+        "peak_bytes": found.state + cost.temporaries,
+        "fits": found.state + cost.temporaries <= chip.memory,
+        "flops": cost.flops,
+        "bytes_accessed": cost.bytes_accessed,
+        "intensity": cost.flops / cost.bytes_accessed,
+        "sent_bytes": cost.messages,
+        "step_seconds": found.seconds,
+        "images_per_second": found.batch / found.seconds,
+        "efficiency": (found.batch / found.seconds / found.devices)
+        / (first.batch / first.seconds / first.devices),
+    }
+
+
+def _print(config: ConfigDict, plans: list[Plan]) -> None:
+    mesh = f"fsdp {config.mesh.fsdp}, {config.train.batch_size} pictures a device, {config.plan.chip}"
+    table = Table(title=f"Of each device: {mesh}")
+    entries = [_entry(config, found, plans[0]) for found in plans]
+    table.add_column("")
+    for entry in entries:
+        table.add_column(f"{entry['devices']} devices", justify="right")
+
+    def row(name: str, text) -> None:
+        table.add_row(name, *(text(entry) for entry in entries))
+
+    row("parameters, MB", lambda e: f"{e['parameter_bytes'] / 1e6:.1f}")
+    row("parameters, EMA, optimizer, MB", lambda e: f"{e['state_bytes'] / 1e6:.1f}")
+    row("activations and other temporaries, MB", lambda e: f"{e['temporary_bytes'] / 1e6:,.0f}")
+    row("peak memory, MB", lambda e: f"{e['peak_bytes'] / 1e6:,.0f}" + ("" if e["fits"] else " TOO MUCH"))
+    row("operations, GFLOP", lambda e: f"{e['flops'] / 1e9:,.1f}")
+    row("operations a byte", lambda e: f"{e['intensity']:.1f}")
+    for kind in sorted({kind for entry in entries for kind in entry["sent_bytes"]}):
+        row(f"{kind} sent, MB", lambda e, kind=kind: f"{e['sent_bytes'].get(kind, 0) / 1e6:,.1f}")
+    row("step, ms, at most", lambda e: f"{1e3 * e['step_seconds']:.1f}")
+    row("images a second, at least", lambda e: f"{e['images_per_second']:,.0f}")
+    row("efficiency", lambda e: f"{e['efficiency']:.0%}")
+    Console(highlight=False).print(table)
+    print(
+        f"assumed: {config.plan.utilisation:.0%} of {CHIPS[config.plan.chip].peak / 1e12:g} TFLOP/s, sending not "
+        "hidden behind computing; memory and bytes are those of XLA's CPU program, bounds from above"
+    )

@@ -1,0 +1,147 @@
+"""What a compiled step costs a device: operations, bytes, memory and messages, without running it.
+
+Operations are those of the matrix products and convolutions in the traced program, a multiply-add counting two:
+
+    product      2 B M N K                    (batch, rows, columns, contracted)
+    convolution  2 |output| |kernel window| C / |input dilation|
+
+Messages are the collectives of the partitioned program. Of n bytes over k devices a ring sends from every device
+
+    all-reduce 2 n (k-1)/k     all-gather, reduce-scatter, all-to-all n (k-1)/k     permute n
+
+where n is the larger of operand and result (Thakur et al. 2005, section 4).
+"""
+
+import math
+import re
+from collections import Counter
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+
+from microgen_jax.types import Params
+
+_COLLECTIVE = re.compile(
+    r"= (?P<result>.*?) (?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+)
+_ARRAY = re.compile(r"(?P<kind>pred|[a-z]+)(?P<bits>\d*)\[(?P<shape>[\d,]*)\]")
+_MESH_AXIS = re.compile(r"'(\w+)'=(\d+)")
+_RING = {
+    "all-reduce": lambda n, k: 2 * n * (k - 1) / k,
+    "all-gather": lambda n, k: n * (k - 1) / k,
+    "reduce-scatter": lambda n, k: n * (k - 1),
+    "all-to-all": lambda n, k: n * (k - 1) / k,
+    "collective-permute": lambda n, k: n,
+}
+
+
+class Cost(NamedTuple):
+    """Of one step, for each device.
+
+    Attributes:
+      flops: of products and convolutions.
+      bytes_accessed: read and written by the compiled program's operations.
+      temporaries: bytes of what lives only within the step, activations above all.
+      messages: bytes sent, by kind of collective.
+    """
+
+    flops: float
+    bytes_accessed: float
+    temporaries: int
+    messages: dict[str, float]
+
+
+def step_cost(traced: Any, devices: int) -> Cost:
+    """Compiles a traced step for the platform here and counts.
+
+    Args:
+      traced: `jax.jit(step, ...).trace(...)`.
+      devices: that share the step.
+    """
+    compiled = traced.lower().compile()
+    return Cost(
+        flops(traced.jaxpr) / devices,
+        compiled.cost_analysis()["bytes accessed"],
+        compiled.memory_analysis().temp_size_in_bytes,
+        messages(compiled.as_text()),
+    )
+
+
+def bytes_on_device(tree: Params, shardings: Params) -> int:
+    """Bytes of a tree's arrays that lie on one device."""
+    sizes = jax.tree.map(
+        lambda x, s: math.prod(s.shard_shape(x.shape)) * np.dtype(x.dtype).itemsize, tree, shardings
+    )
+    return sum(jax.tree.leaves(sizes))
+
+
+def flops(jaxpr: ClosedJaxpr | Jaxpr) -> float:
+    """Operations of the products and convolutions of a program, loops counted as often as they run."""
+    inner = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
+    return sum((_of_equation(equation) for equation in inner.eqns), 0.0)
+
+
+def _of_equation(equation: JaxprEqn) -> float:
+    name, params = equation.primitive.name, equation.params
+    if name == "dot_general":
+        return _product(equation)
+    if name == "conv_general_dilated":
+        return _convolution(equation)
+    times = params["length"] if name == "scan" else 1
+    inner = [value for value in _flat(params.values()) if isinstance(value, ClosedJaxpr | Jaxpr)]
+    costs = [flops(value) for value in inner]
+    return times * (max(costs, default=0.0) if name == "cond" else sum(costs, 0.0))
+
+
+def _flat(values) -> list:
+    return [x for value in values for x in (value if isinstance(value, tuple | list) else [value])]
+
+
+def _product(equation: JaxprEqn) -> float:
+    (contracted, _), _ = equation.params["dimension_numbers"]
+    left = equation.invars[0].aval.shape
+    return 2.0 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
+
+
+def _convolution(equation: JaxprEqn) -> float:
+    kernel, places = equation.invars[1].aval.shape, equation.params["dimension_numbers"].rhs_spec
+    window = math.prod(kernel[axis] for axis in places[1:])
+    dilation = math.prod(equation.params["lhs_dilation"])
+    return 2.0 * math.prod(equation.outvars[0].aval.shape) * window / dilation
+
+
+def messages(program: str) -> dict[str, float]:
+    """Bytes that each device sends in one run of a partitioned program, by kind of collective.
+
+    Args:
+      program: the compiled program's text (`compiled.as_text()`).
+    """
+    sent: Counter[str] = Counter()
+    for line in program.splitlines():
+        if match := _COLLECTIVE.search(line):
+            kind = match["kind"]
+            sent[kind] += _RING[kind](_bytes(match["result"]), _group_size(line))
+    return dict(sent)
+
+
+def _bytes(shapes: str) -> int:
+    total = 0
+    for match in _ARRAY.finditer(shapes):
+        entries = math.prod(int(n) for n in match["shape"].split(",") if n)
+        total += entries * max(1, int(match["bits"] or 8) // 8)
+    return total
+
+
+def _group_size(line: str) -> int:
+    """How many devices take part: `[groups,size]<=...`, `{{0,1},{2,3}}` or `mesh['a'=4,'b'=2] {'b'}`."""
+    groups = line.partition("replica_groups=")[2]
+    if match := re.match(r"\[\d+,(\d+)\]<=", groups):
+        return int(match[1])
+    if match := re.match(r"\{\{([\d,]*)\}", groups):
+        return len(match[1].split(","))
+    if match := re.match(r"mesh\[(.*?)\].*?\{(.*?)\}", groups):
+        sizes = dict(_MESH_AXIS.findall(match[1]))
+        return math.prod(int(sizes[name]) for name in re.findall(r"'(\w+)'", match[2]))
+    return 2

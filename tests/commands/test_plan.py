@@ -1,0 +1,64 @@
+"""The plan of a config beside what its arrays and its network really are."""
+
+import json
+import runpy
+
+import jax
+import pytest
+
+from microgen_jax import methods, networks
+from microgen_jax.commands.command_line import Request
+from microgen_jax.commands.plan import plan
+from microgen_jax.training import mesh as meshes
+from microgen_jax.types import UserError
+from tests.commands.conftest import ROOT
+
+
+@pytest.fixture
+def config():
+    config = runpy.run_path(str(ROOT / "configs" / "quickstart.py"))["get_config"]()
+    config.data.size = (16, 16)
+    config.model.update(channels=(8, 64), attention_levels=(False, True), remat=(False, False))
+    config.train.batch_size = 4
+    config.plan.devices = (1, 8)
+    config.mesh.fsdp = 2
+    return config
+
+
+def test_plan_equals_the_real_state_and_the_count_by_hand(config, tmp_path):
+    with jax.numpy_dtype_promotion("standard"):
+        plan(Request(config, {}, True, tmp_path))
+    one, eight = json.loads((tmp_path / "plan.json").read_text())
+    method = methods.build(config, channels=3, num_classes=5, num_conditions=0)
+    shapes = jax.eval_shape(method.init, jax.random.key(0))
+    shardings = meshes.parameter_shardings(shapes, meshes.make_mesh(4, 2))
+    state = jax.jit(method.init, out_shardings=shardings)(jax.random.key(0))
+    device = jax.devices()[0]
+    held = [
+        shard.data.nbytes
+        for x in jax.tree.leaves(state)
+        for shard in x.addressable_shards
+        if shard.device == device
+    ]
+    assert eight["state_bytes"] == sum(held) < one["state_bytes"]
+    by_hand = 3 * 4 * sum(row.flops for row in networks.summary(method.unet, (16, 16)))
+    for entry in (one, eight):
+        assert entry["flops"] == pytest.approx(by_hand, rel=0.05)
+    assert eight["batch_size"] == 32
+    assert not one["sent_bytes"]
+    assert 0 < eight["efficiency"] < 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("chip", "h20", "did you mean h200"),
+        ("devices", (1, 0), "must name one number"),
+        ("devices", (3,), "mesh.fsdp=2 does not divide"),
+        ("utilisation", 1.5, "at most 1"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_line(config, field, value, words):
+    config.plan[field] = value
+    with pytest.raises(UserError, match=words):
+        plan(Request(config, {}, True, None))
