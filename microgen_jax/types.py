@@ -11,7 +11,13 @@ Metrics = dict[str, Array]
 
 
 class UserError(Exception):
-    """What a person did wrong, in one line that names the thing and the mend; `main` prints it and exits with 2."""
+    """What a person did wrong, in one line that names the thing and the mend; `main` prints it and exits with 2.
+
+    Signs that no terminal prints (a line feed in a file's name) become spaces.
+    """
+
+    def __init__(self, line: str) -> None:
+        super().__init__("".join(sign if sign.isprintable() else " " for sign in line))
 
 
 class Record(NamedTuple):

@@ -8,9 +8,10 @@ import numpy as np
 
 from microgen_jax.data import layouts
 from microgen_jax.data.folder import class_names
-from microgen_jax.data.images import BadFile, Header
+from microgen_jax.data.images import BadFile, Header, check_pixels
 from microgen_jax.data.listing import Listing, fault_text
 from microgen_jax.data.ranges import Range, find_range, parse_range, scaled
+from microgen_jax.data.tree import BROKEN, reason_of
 from microgen_jax.types import UserError
 
 READ_WHOLE = 2**28  # bytes of a dataset up to which all its values are looked at, to tell their range
@@ -52,6 +53,8 @@ def list_arrays(
       UserError: ambiguous layouts or ranges, empty arrays, or (with `on_bad_file='raise'`) anything refused.
     """
     asked, refused = parse_range(value_range), list(refused)
+    if refused and on_bad_file == "raise":
+        raise UserError(fault_text(root, *refused[0]))
     layout, why = _layout(layout, arrays, kind, root)
     kept, ranges = [], []
     for array in arrays:
@@ -61,7 +64,7 @@ def list_arrays(
         except BadFile as error:
             refused.append((f"{array.file}:{array.key}", str(error)))
     if refused and (on_bad_file == "raise" or not kept):
-        raise UserError(fault_text(root, *refused[0]))
+        raise UserError(fault_text(root, *refused[-1]))
     where = [
         (a, i) for a, array in enumerate(kept) for i in range(layouts.picture_count(array.shape, layout))
     ]
@@ -75,8 +78,8 @@ def list_arrays(
         a, i = where[index]
         try:
             pixels = layouts.picture(kept[a].load(), layout, i)
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise BadFile(f"cannot be read ({' '.join(str(error).split())[:120]})") from error
+        except BROKEN as error:
+            raise BadFile(f"cannot be read ({reason_of(error)})") from error
         return scaled(pixels, ranges[a])
 
     return Listing(
@@ -111,6 +114,7 @@ def _range(array: Array, layout: str, asked: Range | None) -> Range:
         raise BadFile(f"holds {array.dtype}, no numbers")
     if 0 in array.shape:
         raise BadFile(f"is empty, of shape {array.shape}")
+    check_pixels(*layouts.picture_shape(array.shape, layout)[:2])
     if asked is not None:
         return asked
     try:
@@ -120,8 +124,8 @@ def _range(array: Array, layout: str, asked: Range | None) -> Range:
         else:
             count = layouts.picture_count(array.shape, layout)
             looked = [layouts.picture(data, layout, i) for i in range(0, count, -(-count // LOOKED_AT))]
-    except (OSError, RuntimeError, ValueError) as error:
-        raise BadFile(f"cannot be read ({' '.join(str(error).split())[:120]})") from error
+    except BROKEN as error:
+        raise BadFile(f"cannot be read ({reason_of(error)})") from error
     low, high = min(float(part.min()) for part in looked), max(float(part.max()) for part in looked)
     return find_range(array.dtype, low, high)
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from microgen_jax.data.augment import choice
-from microgen_jax.data.tree import Tree
+from microgen_jax.data.tree import BROKEN, Tree, reason_of
 from microgen_jax.types import UserError
 
 SIDECAR = "metadata.csv"
@@ -46,8 +46,12 @@ def read_table(tree: Tree, name: str) -> list[list[str]]:
         raise UserError(
             f"{name} has {tree.files[name]:,} bytes, more than {MAX_TABLE_BYTES:,}: is it a table?"
         )
-    with tree.open(name) as stream:
-        return parse_table(decode_text(stream.read(), name), name)
+    try:
+        with tree.open(name) as stream:
+            content = stream.read()
+    except BROKEN as error:
+        raise UserError(f"{name} cannot be read: {reason_of(error)}") from error
+    return parse_table(decode_text(content, name), name)
 
 
 def parse_table(text: str, name: str) -> list[list[str]]:

@@ -27,7 +27,7 @@ from microgen_jax.data.folder import class_names
 from microgen_jax.data.images import BadFile, Header
 from microgen_jax.data.listing import Listing, fault_text
 from microgen_jax.data.splits import holdout_mask
-from microgen_jax.data.tree import Tree
+from microgen_jax.data.tree import BROKEN, Tree, reason_of
 from microgen_jax.types import UserError
 
 SUFFIXES = (".ang", ".ctf", ".cpr", ".crc", ".h5", ".hdf5", ".h5oina", ".dream3d")
@@ -213,8 +213,8 @@ def _on_disk(tree: Tree, name: str) -> Iterator[Path]:
                     with tree.open(other) as stream:
                         (Path(folder) / PurePosixPath(other).name).write_bytes(stream.read())
             yield Path(folder) / PurePosixPath(name).name
-    except OSError as error:
-        raise BadFile((error.strerror or str(error)).lower()) from error
+    except BROKEN as error:
+        raise BadFile(reason_of(error)) from error
 
 
 def _classes(names: Sequence[str], root_name: str) -> list[str]:

@@ -13,7 +13,7 @@ from microgen_jax.data import images
 from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns
 from microgen_jax.data.images import BadFile, Header
 from microgen_jax.data.listing import Listing, check_all, fault_text
-from microgen_jax.data.tree import Tree
+from microgen_jax.data.tree import Tree, reason_of
 from microgen_jax.types import UserError
 
 VERIFY_ALL = (
@@ -93,7 +93,7 @@ def _opened(tree: Tree, name: str):
     try:
         return tree.open(name)
     except OSError as error:
-        raise BadFile((error.strerror or str(error)).lower()) from error
+        raise BadFile(reason_of(error)) from error
 
 
 def _folder_of(name: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 storage and virtual datasets lead to other files and are refused, as are object types."""
 
 import io
+import math
 import os
 from functools import lru_cache, partial
 
@@ -10,11 +11,12 @@ import h5py
 from microgen_jax.data.arrays import Array, list_arrays
 from microgen_jax.data.images import BadFile
 from microgen_jax.data.listing import Listing
-from microgen_jax.data.tree import Tree
+from microgen_jax.data.tree import BROKEN, Tree, reason_of
 from microgen_jax.types import UserError
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 MAX_OBJECTS = 10_000
+MAX_RATIO = 1100  # deflate gains 1032 at most
 
 
 def open_hdf5(
@@ -63,9 +65,8 @@ def _find(tree: Tree, root: str, name: str, key: str) -> Array:
     try:
         file = _file(root, name, os.getpid(), tree.open)
         found = _datasets(file)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise BadFile(f"not an HDF5 file, or broken ({reason})") from error
+    except BROKEN as error:
+        raise BadFile(f"not an HDF5 file, or broken ({reason_of(error)})") from error
     if key:
         key = key.strip("/")
         if key not in found:
@@ -80,7 +81,17 @@ def _find(tree: Tree, root: str, name: str, key: str) -> Array:
         raise BadFile(f"dataset {key!r} is kept in other files")
     if dataset.shape is None or not 2 <= dataset.ndim <= 4:
         raise BadFile(f"dataset {key!r} has the shape {dataset.shape}, no pictures")
+    _check_stored(dataset, key)
     return Array(name, key, dataset.shape, dataset.dtype, partial(_load, root, name, key, tree.open))
+
+
+def _check_stored(dataset: h5py.Dataset, key: str) -> None:
+    """Refuses a dataset that promises more than its bytes can give, or is kept in chunks far above its size."""
+    filtered = dataset.id.get_create_plist().get_nfilters() > 0
+    if dataset.nbytes > dataset.id.get_storage_size() * (MAX_RATIO if filtered else 1):
+        raise BadFile(f"dataset {key!r} promises {dataset.nbytes:,} bytes, and too few are stored")
+    if math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize > 16 * dataset.nbytes + 2**20:
+        raise BadFile(f"dataset {key!r} has chunks of {dataset.chunks}, far above its size")
 
 
 def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:

@@ -54,6 +54,16 @@ def is_image(name: str) -> bool:
     return base.lower().endswith(SUFFIXES) and not base.startswith(".")
 
 
+def check_pixels(height: int, width: int) -> None:
+    """Refuses a picture that memory may not hold.
+
+    Raises:
+      BadFile: it has more than `MAX_PIXELS`.
+    """
+    if height * width > MAX_PIXELS:
+        raise BadFile(f"{height}x{width} px, more than {MAX_PIXELS:,}: taken for a decompression bomb")
+
+
 def read_header(stream: BufferedIOBase) -> Header:
     """Checks a file without decoding it: a known format, a size that memory can hold, an end that is there.
 
@@ -61,7 +71,7 @@ def read_header(stream: BufferedIOBase) -> Header:
       BadFile: saying why not.
     """
     with _reasons(), Image.open(stream, formats=FORMATS) as picture:
-        _check_pixels(picture)
+        check_pixels(picture.height, picture.width)
         _check_end(stream, picture)
         return Header(picture.height, picture.width, *_layout(picture.mode))
 
@@ -73,7 +83,7 @@ def read_image(stream: BufferedIOBase) -> Shaped[np.ndarray, "H W C"]:
       BadFile: saying why not.
     """
     with _reasons(), Image.open(stream, formats=FORMATS) as picture:
-        _check_pixels(picture)
+        check_pixels(picture.height, picture.width)
         picture.load()
         pixels = _pixels(picture)
         return pixels[..., None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., :3])
@@ -89,22 +99,13 @@ class _reasons:
         if error is None or isinstance(error, BadFile) or not isinstance(error, Exception):
             return
         if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-            raise BadFile(
-                f"too many pixels (more than {MAX_PIXELS:,}); is it a decompression bomb?"
-            ) from error
+            raise BadFile(f"more than {MAX_PIXELS:,} pixels: taken for a decompression bomb") from error
         if isinstance(error, Image.UnidentifiedImageError):
             raise BadFile("not a PNG, JPEG, TIFF or BMP picture, or cut off in its header") from error
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise BadFile(error.strerror.lower()) from error
         reason = re.sub(r"\s+", " ", str(error)).strip()[:120]
         raise BadFile(f"cannot be decoded ({reason or type(error).__name__})") from error
-
-
-def _check_pixels(picture: Image.Image) -> None:
-    if picture.width * picture.height > MAX_PIXELS:
-        raise BadFile(
-            f"{picture.width}x{picture.height} px is more than {MAX_PIXELS:,} px; is it a decompression bomb?"
-        )
 
 
 def _check_end(stream: BufferedIOBase, picture: Image.Image) -> None:

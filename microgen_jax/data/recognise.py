@@ -6,13 +6,14 @@ import h5py
 
 from microgen_jax.data.augment import choice
 from microgen_jax.data.images import is_image
-from microgen_jax.data.tree import Tree, open_tree
+from microgen_jax.data.tree import BROKEN, Tree, open_tree
 from microgen_jax.types import UserError
 
 SOURCES = ("polycrystal", "folder", "list", "hdf5", "npz", "tfds", "ebsd")
 LISTS = (".csv", ".tsv", ".txt")
 HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
 EBSD = (".ang", ".ctf", ".cpr", ".crc", ".h5oina", ".dream3d")
+LOOKED_INTO = 16  # HDF5 files of a folder, to find out whether they are scans
 # What lies at the top of orix' and DREAM.3D's files; of EDAX's and Oxford's, EBSD lies one step below.
 SCANS = {"crystal_map", "DataContainers", "DataStructure"}
 
@@ -68,7 +69,7 @@ def _find_in(tree: Tree, root: str) -> str:
     if suffixes & set(EBSD):
         return "ebsd"
     if stacks := [name for name in tree.files if Path(name).suffix.lower() in HDF5]:
-        return "ebsd" if _holds_scan(tree, stacks[0]) else "hdf5"
+        return "ebsd" if any(_holds_scan(tree, name) for name in stacks[:LOOKED_INTO]) else "hdf5"
     if ".npz" in suffixes:
         return "npz"
     if any(name.rpartition("/")[2] == "dataset_info.json" for name in tree.files):
@@ -82,7 +83,7 @@ def _holds_scan(tree: Tree, name: str) -> bool:
     try:
         with tree.open(name) as stream, h5py.File(stream, "r") as file:
             return any(key in SCANS or "EBSD" in _children(file, key) for key in file)
-    except (OSError, RuntimeError, ValueError, KeyError):
+    except BROKEN:
         return False
 
 

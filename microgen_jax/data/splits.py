@@ -15,7 +15,9 @@ from jaxtyping import Bool
 
 def position(group: str) -> float:
     """The group's place in [0, 1): the first 8 bytes of its sha256."""
-    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") / 2.0**64
+    return (
+        int.from_bytes(hashlib.sha256(group.encode(errors="surrogateescape")).digest()[:8], "big") / 2.0**64
+    )
 
 
 def holdout_mask(

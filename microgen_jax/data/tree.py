@@ -7,6 +7,7 @@ between their parts.
 
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from functools import lru_cache, partial
 from io import BufferedIOBase
@@ -18,6 +19,20 @@ from microgen_jax.types import UserError
 LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 MAX_MEMBER_BYTES = 2**31
 MAX_DEPTH = 32
+# What Python's and HDF5's readers raise of broken bytes.
+BROKEN = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    SystemError,
+    EOFError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 class Tree(NamedTuple):
@@ -38,16 +53,25 @@ class Tree(NamedTuple):
     refused: tuple[tuple[str, str], ...]
 
 
+def reason_of(error: BaseException) -> str:
+    """What an error of a library says, short and on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
 def open_tree(root: Path) -> Tree:
     """Lists a folder, a zip file as the folder that it holds, or any other file as a folder of that one.
 
     Raises:
-      UserError: no such root, or a zip file that is broken.
+      UserError: no such root, a pipe or device, or a zip file that is broken.
     """
     if root.is_dir():
         return _folder(root)
     if not root.exists():
         raise UserError(f"data.root: no such file or folder: {root}")
+    if not root.is_file():
+        raise UserError(f"data.root: {root} is no regular file")
     if root.suffix.lower() == ".zip":
         return _zip(root)
     return Tree(root.stem, {root.name: root.stat().st_size}, (), partial(_open, root.parent), ())
@@ -78,6 +102,8 @@ def _folder(root: Path) -> Tree:
                     refused.append((name, f"more than {MAX_DEPTH} folders deep"))
             elif entry.is_file():
                 files[name] = entry.stat().st_size
+            else:
+                refused.append((name, "no regular file"))
     return Tree(
         Path(real_root).name,
         dict(sorted(files.items())),
@@ -105,8 +131,10 @@ def _open(root: Path, name: str) -> BufferedIOBase:
 def _zip(path: Path) -> Tree:
     try:
         archive = _archive(str(path), os.getpid())
-    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
-        raise UserError(f"data.root: {path} is not a zip file that can be read ({error})") from error
+    except BROKEN as error:
+        raise UserError(
+            f"data.root: {path} is not a zip file that can be read ({reason_of(error)})"
+        ) from error
     files, folders, refused = {}, set(), []
     for member in archive.infolist():
         parts = PurePosixPath(member.filename).parts
@@ -149,4 +177,7 @@ def _archive(path: str, process: int) -> zipfile.ZipFile:
 
 
 def _open_member(path: str, name: str) -> BufferedIOBase:
-    return _archive(path, os.getpid()).open(name)
+    try:
+        return _archive(path, os.getpid()).open(name)
+    except BROKEN as error:
+        raise OSError(f"cannot be unpacked ({reason_of(error)})") from error
