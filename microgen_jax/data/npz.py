@@ -1,18 +1,37 @@
-"""npz files: `images`, and `labels` where there are classes; unpacked into memory once a process."""
+"""npz files: `images`, and `labels` where there are classes.
 
+An array that lies in the file as it is (`np.savez`) is mapped into memory, and read picture by picture; a packed one
+(`np.savez_compressed`), or one in an npz inside a zip file, is unpacked into memory once a process.
+"""
+
+import io
+import math
 import os
+import struct
 import zipfile
 from functools import lru_cache, partial
+from io import BufferedIOBase
+from typing import NamedTuple
 
 import numpy as np
 
 from microgen_jax.data.arrays import Array, list_arrays
 from microgen_jax.data.images import BadFile
 from microgen_jax.data.listing import Listing
-from microgen_jax.data.tree import Tree
+from microgen_jax.data.tree import BROKEN, Tree, reason_of
 from microgen_jax.types import UserError
 
-MAX_BYTES = 2**33
+MAX_UNPACKED = 2**31  # bytes
+
+
+class _Entry(NamedTuple):
+    """An array of an npz file, by its header."""
+
+    member: zipfile.ZipInfo
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype
+    start: int  # of the numbers, in bytes from the start of the member
 
 
 def open_npz(
@@ -59,66 +78,103 @@ def open_npz(
 
 
 def _find(tree: Tree, root: str, name: str, key: str) -> Array:
-    headers = _headers(tree, name)
-    wanted = key or ("images" if "images" in headers else "")
-    if not wanted:
-        stacks = [k for k, (shape, _) in headers.items() if 3 <= len(shape) <= 4]
-        if len(stacks) != 1:
-            raise BadFile(f"no array 'images' in it: set data.key to one of {', '.join(headers) or '(none)'}")
-        wanted = stacks[0]
-    if wanted not in headers:
-        raise BadFile(f"no array {wanted!r} in it; there are {', '.join(headers) or 'none'}")
-    shape, dtype = headers[wanted]
-    if int(np.prod(shape, dtype=object)) * dtype.itemsize > MAX_BYTES:
-        raise BadFile(f"array {wanted!r} of shape {shape} is larger than {MAX_BYTES:,} bytes")
-    if not 2 <= len(shape) <= 4:
-        raise BadFile(f"array {wanted!r} has the shape {shape}, no pictures")
-    load = partial(_load, root, name, os.getpid(), tree.open, wanted)
-    labels = _labels(tree, root, name, headers, shape[0]) if "labels" in headers else None
-    return Array(name, wanted, shape, dtype, load, labels)
-
-
-def _headers(tree: Tree, name: str) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """Shape and type of every array, without unpacking it."""
-    headers = {}
     try:
-        with tree.open(name) as stream, zipfile.ZipFile(stream) as archive:
-            for member in archive.namelist():
-                with archive.open(member) as part:
-                    version = np.lib.format.read_magic(part)
-                    read = np.lib.format.read_array_header_1_0
-                    if version != (1, 0):
-                        read = np.lib.format.read_array_header_2_0
-                    shape, _, dtype = read(part)
-                    headers[member.removesuffix(".npy")] = (shape, dtype)
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise BadFile(f"not an npz file, or broken ({' '.join(str(error).split())[:120]})") from error
-    return headers
+        with tree.open(name) as stream:
+            entries = _entries(stream)
+            wanted = _wanted(entries, key)
+            _check(entries[wanted], wanted, _in_place(stream, entries[wanted]))
+            if _in_place(stream, entries[wanted]):
+                _check_sum(stream, entries[wanted])
+    except BROKEN as error:
+        raise BadFile(f"not an npz file, or broken ({reason_of(error)})") from error
+    shape = entries[wanted].shape
+    load = partial(_load, root, name, os.getpid(), tree.open, wanted)
+    labels = _labels(tree, root, name, entries, shape[0]) if "labels" in entries else None
+    return Array(name, wanted, shape, entries[wanted].dtype, load, labels)
 
 
-def _labels(tree: Tree, root: str, name: str, headers: dict, count: int) -> list[str]:
-    shape, dtype = headers["labels"]
+def _entries(stream: BufferedIOBase) -> dict[str, _Entry]:
+    """Every array by its header, without unpacking it."""
+    entries = {}
+    with zipfile.ZipFile(stream) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as part:
+                version = np.lib.format.read_magic(part)
+                read = np.lib.format.read_array_header_1_0
+                if version != (1, 0):
+                    read = np.lib.format.read_array_header_2_0
+                shape, fortran, dtype = read(part)
+                entry = _Entry(member, shape, fortran, dtype, part.tell())
+                entries[member.filename.removesuffix(".npy")] = entry
+    return entries
+
+
+def _wanted(entries: dict[str, _Entry], key: str) -> str:
+    wanted = key or ("images" if "images" in entries else "")
+    if not wanted:
+        stacks = [k for k, entry in entries.items() if 3 <= len(entry.shape) <= 4]
+        if len(stacks) != 1:
+            raise BadFile(f"no array 'images' in it: set data.key to one of {', '.join(entries) or '(none)'}")
+        wanted = stacks[0]
+    if wanted not in entries:
+        raise BadFile(f"no array {wanted!r} in it; there are {', '.join(entries) or 'none'}")
+    return wanted
+
+
+def _check(entry: _Entry, key: str, in_place: bool) -> None:
+    """Refuses what holds no pictures, fewer bytes than it promises, or more than memory may."""
+    if not 2 <= len(entry.shape) <= 4:
+        raise BadFile(f"array {key!r} has the shape {entry.shape}, no pictures")
+    there, promised = entry.member.file_size - entry.start, math.prod(entry.shape) * entry.dtype.itemsize
+    if there != promised and not entry.dtype.hasobject:
+        raise BadFile(f"array {key!r} promises {promised:,} bytes, and {there:,} are there")
+    if not in_place and there > MAX_UNPACKED:
+        raise BadFile(
+            f"array {key!r} unpacks to {there:,} bytes, more than {MAX_UNPACKED:,}: write it with np.savez"
+        )
+
+
+def _in_place(stream: BufferedIOBase, entry: _Entry) -> bool:
+    """Whether the numbers lie in a file on disk as they are."""
+    stored = entry.member.compress_type == zipfile.ZIP_STORED
+    return stored and isinstance(stream, io.BufferedReader) and not entry.dtype.hasobject
+
+
+def _check_sum(stream: BufferedIOBase, entry: _Entry) -> None:
+    """Reads the bytes through once, which a map would never hold against their checksum."""
+    with zipfile.ZipFile(stream) as archive, archive.open(entry.member) as part:
+        while part.read(2**20):
+            pass
+
+
+def _labels(tree: Tree, root: str, name: str, entries: dict[str, _Entry], count: int) -> list[str]:
+    shape, dtype = entries["labels"].shape, entries["labels"].dtype
     if shape != (count,) or dtype.kind not in "biuUS":
         raise BadFile(f"'labels' is {dtype} of shape {shape}; {count} numbers or names are needed")
     try:
         labels = _load(root, name, os.getpid(), tree.open, "labels")
-    except (OSError, ValueError) as error:
-        raise BadFile(f"'labels' cannot be read ({' '.join(str(error).split())[:120]})") from error
+        names = _load(root, name, os.getpid(), tree.open, "names") if "names" in entries else None
+    except BROKEN as error:
+        raise BadFile(f"'labels' cannot be read ({reason_of(error)})") from error
     if labels.dtype.kind not in "biu":
         return [str(label) for label in labels.astype(str)]
     numbers = labels.astype(int)
-    if "names" in headers:
-        names = _load(root, name, os.getpid(), tree.open, "names")
-        if names.dtype.kind == "U" and names.ndim == 1 and numbers.min() >= 0 and numbers.max() < len(names):
-            return [str(names[number]) for number in numbers]
-    width = len(str(numbers.max()))
+    named = names is not None and names.dtype.kind == "U" and names.ndim == 1
+    if named and numbers.min(initial=0) >= 0 and numbers.max(initial=0) < len(names):
+        return [str(names[number]) for number in numbers]
+    width = len(str(numbers.max(initial=0)))
     return [f"{number:0{width}d}" for number in numbers]
 
 
 @lru_cache(maxsize=16)
 def _load(root: str, name: str, process: int, opener, key: str) -> np.ndarray:
-    try:
-        with opener(name) as stream, np.load(stream, allow_pickle=False) as arrays:
-            return arrays[key]
-    except (zipfile.BadZipFile, zipfile.error, EOFError, zipfile.LargeZipFile) as error:
-        raise ValueError(str(error)) from error
+    with opener(name) as stream:
+        entry = _entries(stream)[key]
+        if not _in_place(stream, entry) or 0 in entry.shape:
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as arrays:
+                return arrays[key]
+        stream.seek(entry.member.header_offset + 26)  # the lengths of name and extra field, APPNOTE 4.3.7
+        start = entry.member.header_offset + 30 + sum(struct.unpack("<HH", stream.read(4))) + entry.start
+        order = "F" if entry.fortran else "C"
+        return np.memmap(stream.name, entry.dtype, "r", start, entry.shape, order)

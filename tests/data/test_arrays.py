@@ -1,6 +1,7 @@
 """HDF5 stacks, npz files and lists through `open_dataset`."""
 
 import itertools
+import mmap
 import zipfile
 
 import h5py
@@ -215,3 +216,17 @@ def test_mnist_is_padded_to_32_with_its_background(shared, data_config):
     border = np.ones((32, 32), bool)
     border[2:-2, 2:-2] = False
     assert (batch.image[:, border] == -1).all()
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npz_arrays_that_are_not_packed_are_mapped_and_not_copied(tmp_path, data_config, save, order):
+    images = np.asarray(stack(5, 16, 18), order=order)
+    save(tmp_path / "a.npz", labels=np.arange(5) % 2, images=images)
+    dataset = open_dataset(data_config(tmp_path / "a.npz", channels=1, holdout=0.0))
+    for n, record in enumerate(dataset.train):
+        np.testing.assert_array_equal(record.image[..., 0], images[n])
+    base = dataset.train[0].image
+    while getattr(base, "base", None) is not None:
+        base = base.base
+    assert isinstance(base, mmap.mmap) == (save is np.savez)
