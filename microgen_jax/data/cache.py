@@ -3,9 +3,11 @@
     <folder>/<key>/pixels.bin   every picture's bytes, one after the other, each starting at a multiple of 64
     <folder>/<key>/index.npz    where each one starts, its shape and dtype, and why a bad one could not be read
 
-The key is a hash of everything that the pixels depend on: names, sizes and times of the files, and the settings
-that the kind of source obeys. What is stale therefore has another key, and is written anew. A cache is written
-in a folder beside its own and renamed when it is whole; of two that are written at once, one is dropped.
+The key is three hashes: of the root with the settings that its kind of source obeys, of the sizes and times of its
+files, and of the pictures listed. What is stale therefore has another key; it is written anew, and caches of the
+same root and settings from before its files changed are removed (a process that still reads one keeps it until it
+ends). A cache is written in a folder beside its own and renamed when it is whole; of two that are written at once,
+one is dropped. What a killed process left half-written is removed when nobody has written to it for an hour.
 """
 
 import hashlib
@@ -13,6 +15,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,9 +28,10 @@ from microgen_jax.data.images import BadFile
 from microgen_jax.data.listing import THREADS, Listing, fault_text
 from microgen_jax.types import UserError
 
-FORMAT = 1
+FORMAT = 2
 ALIGNED = 64  # bytes
 CHUNK = 256  # pictures decoded before they are written
+ABANDONED = 3600  # seconds
 DTYPES = ("uint8", "uint16", "float32")
 
 
@@ -52,9 +56,11 @@ def cached(
     Raises:
       UserError: `folder` cannot be written, or (without `skip`) a picture cannot be decoded.
     """
-    home = folder.expanduser() / _key(listing, files, settings)
+    origin, stamps, pictures = _keys(listing, files, settings)
+    home = folder.expanduser() / f"{origin}-{stamps}-{pictures}"
     try:
         if not _whole(home, len(listing.names)):
+            _remove_stale(home.parent, origin, stamps)
             _write(listing, home, skip)
         index = _read_index(home)
         pixels = _mapped(home / "pixels.bin")
@@ -82,22 +88,29 @@ def files_of(root: Path) -> list[Path]:
     return [path for path in root.parent.glob("*") if path.stem == root.stem]
 
 
-def _key(listing: Listing, files: Sequence[Path], settings: Mapping[str, Any]) -> str:
+def _keys(listing: Listing, files: Sequence[Path], settings: Mapping[str, Any]) -> list[str]:
+    """Of the root and its settings, of the state of its files, of the pictures listed."""
     stamps = [
         (os.path.abspath(path), found.st_size, found.st_mtime_ns)
         for path in sorted(files)
         if path.is_file()
         for found in [path.stat()]
     ]
-    contents = [
-        FORMAT,
-        listing.kind,
-        stamps,
-        list(listing.names),
-        [list(header) for header in listing.headers],
-        dict(settings),
-    ]
-    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:24]
+    origin = [FORMAT, listing.kind, os.path.abspath(listing.root), dict(settings)]
+    pictures = [list(listing.names), [list(header) for header in listing.headers]]
+    texts = [json.dumps(contents, sort_keys=True) for contents in (origin, stamps, pictures)]
+    return [hashlib.sha256(text.encode()).hexdigest()[:12] for text in texts]
+
+
+def _remove_stale(folder: Path, origin: str, stamps: str) -> None:
+    """Drops caches of an earlier state of the same files, and what killed processes left half-written."""
+    for path in folder.glob(f"{origin}-*"):
+        if not path.name.startswith(f"{origin}-{stamps}-"):
+            shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(f".{origin}-*"):
+        touched = [file.stat().st_mtime for file in (path, *path.glob("*")) if file.exists()]
+        if touched and time.time() - max(touched) > ABANDONED:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _whole(home: Path, count: int) -> bool:

@@ -73,8 +73,9 @@ def open_dataset(data: ConfigDict, seed: int = 0) -> Dataset:
     kind = recognise(data.source, data.root, data.name)
     if kind == "polycrystal":
         return _polycrystals(data, seed)
-    listing = _filter(data, _open(data, kind))
-    return _split(data, _cached(data, listing) if data.cache else listing)
+    found = _open(data, kind)
+    listing = _filter(data, found)
+    return _split(data, _cached(data, listing, found.names) if data.cache else listing)
 
 
 def _check(data: ConfigDict) -> None:
@@ -176,10 +177,11 @@ PIXELS_OBEY = {
 }
 
 
-def _cached(data: ConfigDict, listing: Listing) -> Listing:
+def _cached(data: ConfigDict, listing: Listing, names: Sequence[str]) -> Listing:
+    """`names` are those of all pictures found: a cache is stale where any of them has changed."""
     root = Path(data.root)
     if listing.kind == "list" and root.is_file() and root.suffix.lower() != ".zip":
-        files = [root.parent / name for name in listing.names]
+        files = [root.parent / name for name in names]
     elif listing.kind == "tfds":
         files = cache.files_of(prepared_in(data.name, data.root))
     else:

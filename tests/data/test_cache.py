@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -70,7 +71,34 @@ def test_a_changed_picture_is_read_anew(tmp_path, maps, data_config, save):
     after = open_dataset(data).train[0].image
     assert not np.array_equal(before, after)
     np.testing.assert_array_equal(after, pixels)
-    assert len(homes(tmp_path / "cache")) == 2
+
+
+def test_only_what_is_stale_is_removed(tmp_path, maps, data_config, save):
+    cache = tmp_path / "cache"
+    old = open_dataset(data_config(maps, cache=str(cache)))
+    mapped, (first,) = some(old), homes(cache)
+    origin = first[:12]
+    few = data_config(maps, cache=str(cache), pad="refuse", on_bad_file="skip")
+    few.size = (22, 22)
+    open_dataset(few)
+    shutil.copytree(maps, tmp_path / "other")
+    open_dataset(data_config(tmp_path / "other", cache=str(cache)))
+    assert sum(name.startswith(origin) for name in homes(cache)) == 2
+    for name, age in (("killed", 9999), ("writing", 0)):
+        half = cache / f".{origin}-{name}"
+        half.mkdir()
+        (half / "pixels.bin").write_bytes(b"half")
+        for path in (half / "pixels.bin", half):
+            os.utime(path, (time.time() - age,) * 2)
+    others = {name for name in homes(cache) if origin not in name}
+    save(maps / "a/9.png", seed=9)
+    open_dataset(data_config(maps, cache=str(cache)))
+    left = set(homes(cache)) - others
+    assert first not in left
+    assert {name.removeprefix(f".{origin}-") for name in left if name.startswith(".")} == {"writing"}
+    assert len(left) == 2
+    assert others <= set(homes(cache))
+    assert equal(mapped, some(old))
 
 
 def test_a_damaged_cache_is_written_anew(tmp_path, maps, data_config):
