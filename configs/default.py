@@ -30,6 +30,7 @@ def get_config() -> ConfigDict:
         "all"  # of the process: all | orthotropic | monoclinic | none, or 'Shear=none,Tension=all'
     )
     data.ipf_direction = "Z"  # of the colours: X | Y | Z | 'x,y,z' | XYZ = nine channels | '' = no IPF map
+    data.ebsd = "ipf"  # ebsd: ipf = colours | quaternions = orientations in four channels (docs/data.md)
     data.colour_key = "tsl"  # ebsd: tsl | edax
     data.laue_group = ""  # ebsd: of phases for which the file names none, as in 'm-3m'
     data.tile_overlap = 0.5  # ebsd: share of its side that a tile has in common with the next one

@@ -6,7 +6,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key, UInt8, UInt32
+from ml_collections import ConfigDict
 
+from microgen_jax.crystal.colour import picture_colour
 from microgen_jax.evaluation import figures
 from microgen_jax.training import mesh as meshes
 from microgen_jax.types import Condition, Method, Params
@@ -56,6 +58,12 @@ def draw(
         cond = Condition(label[rows].astype(np.int32), value[rows].astype(np.float32))
         images = generate(params, seed, indices.astype(np.int32), cond)
         yield figures.to_uint8(jax.device_get(images))[: len(label) - start]
+
+
+def shown(images: UInt8[np.ndarray, "N H W C"], data: ConfigDict) -> UInt8[np.ndarray, "N H W c"]:
+    """What a grid shows: orientations by their IPF-Z colours, all else as it is."""
+    kept = data.get("ebsd", "ipf") == "quaternions" and images.shape[-1] == 4
+    return picture_colour(images, data.laue_group) if kept else images
 
 
 def in_turn(num: int, num_classes: int) -> Int[np.ndarray, "N"]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from microgen_jax import data
-from microgen_jax.commands import settings
+from microgen_jax.commands import drawing, settings
 from microgen_jax.commands.command_line import Request
 from microgen_jax.crystal.colour import off_key_share
 from microgen_jax.crystal.segment import flat_share, grains_from_colour
@@ -43,7 +43,7 @@ def inspect(request: Request) -> None:
         print("nothing written: name a --workdir to keep summary.json and grid.png")
         return
     spread = np.linspace(0, len(tiles) - 1, min(_SHOWN, len(tiles))).astype(int)
-    grid = figures.grid(figures.to_uint8(tiles[spread]))
+    grid = figures.grid(drawing.shown(figures.to_uint8(tiles[spread]), config.data))
 
     def write(folder: Path) -> None:
         files.write_json(folder / "summary.json", summary)

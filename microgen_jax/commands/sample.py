@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from microgen_jax.commands import record, settings
+from microgen_jax.commands import drawing, record, settings
 from microgen_jax.commands.command_line import Request, for_run
 from microgen_jax.commands.generator import Generator, choose_labels, open_run, standardise
 from microgen_jax.crystal.segment import flat_share
@@ -45,9 +45,10 @@ def sample(request: Request) -> None:
         return
     folder = workdir / "samples" / config.sample.name
     images = np.concatenate(parts)
+    shown = drawing.shown(images, generator.config.data)
     flat = float(np.mean([flat_share(image) for image in images]))
     manifest = _manifest(generator, condition) | {"flat_share": flat}
-    files.write_folder(folder, lambda fresh: _write(fresh, images, labels, manifest))
+    files.write_folder(folder, lambda fresh: _write(fresh, images, labels, manifest, shown))
     print(f"flat neighbours: {flat:.1%} of pixel pairs differ by 24 of 255 at most")
     print(f"written: {folder}")
 
@@ -83,11 +84,11 @@ def _manifest(generator: Generator, condition: Mapping[str, float]) -> dict:
     }
 
 
-def _write(folder: Path, images: np.ndarray, labels: np.ndarray, manifest: dict) -> None:
+def _write(folder: Path, images: np.ndarray, labels: np.ndarray, manifest: dict, shown: np.ndarray) -> None:
     (folder / "images").mkdir()
-    if images.shape[-1] in (1, 3):
-        for i, image in enumerate(images):
+    if shown.shape[-1] in (1, 3):
+        for i, image in enumerate(shown):
             (folder / "images" / f"{i:05d}.png").write_bytes(figures.png(image))
-    (folder / "grid.png").write_bytes(figures.png(figures.grid(images[:_LARGEST_GRID])))
+    (folder / "grid.png").write_bytes(figures.png(figures.grid(shown[:_LARGEST_GRID])))
     np.savez_compressed(folder / "samples.npz", images=images, labels=labels)
     files.write_json(folder / "manifest.json", manifest)

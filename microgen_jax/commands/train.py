@@ -247,6 +247,6 @@ def _preview(
         parts = drawing.draw(
             generate, state.ema_params, label, value, seed=config.sample.seed, batch_size=batch_size
         )
-        return np.concatenate(list(parts))
+        return drawing.shown(np.concatenate(list(parts)), config.data)
 
     return preview

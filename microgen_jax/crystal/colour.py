@@ -156,6 +156,23 @@ def colour_direction(
     return _tsl_inverse(rgb, group) if key == "tsl" else _edax_inverse(rgb, group)
 
 
+def picture_colour(image: Shaped[np.ndarray, "*n 4"], laue_group: str) -> UInt8[np.ndarray, "*n 3"]:
+    """Returns IPF-Z colours (tsl) of a picture of orientations, black where it holds none.
+
+    Args:
+      image: (q + 1) / 2 of quaternions of any length above 1/2: uint8 spanning its type, or floats in [0, 1].
+      laue_group: any name that `symmetry.laue_group` knows.
+
+    Raises:
+      UserError: an unknown group.
+    """
+    span = 255.0 if image.dtype == np.uint8 else 1.0
+    quaternions = 2 * image.astype(np.float64) / span - 1
+    norm = np.linalg.norm(quaternions, axis=-1, keepdims=True)
+    colours = ipf_colour(quaternions / np.maximum(norm, 1e-6), "Z", laue_group)
+    return np.where(norm > 0.5, colours, np.uint8(0))
+
+
 def off_key_share(image: Shaped[np.ndarray, "*n 3"]) -> float:
     """Returns the share of an 8-bit image's pixels whose largest channel is not 255, black ones left out.
 

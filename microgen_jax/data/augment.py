@@ -8,15 +8,24 @@ the key shows d; Laue groups hold the inversion, so
     the colours stay true             <=>  P d = ±d                                                   (1)
     P is a symmetry of the process    <=>  the deformation looks the same after P                     (2)
 
-and a class may be augmented by the elements for which both hold.
+and a class may be augmented by the elements for which both hold. Where a picture holds whole orientations g
+(sample -> crystal) in place of colours, these move with the sample, and (2) alone decides:
+
+    g becomes g P^-1                                                                                 (3)
+
+x and y are those of the picture. Where a vendor's y runs up, (3) is off by half a turn about z, which shows in no
+section: a boundary's trace and a crystal axis along x or y stay what they are.
 """
 
 import difflib
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float, Float32, Shaped
 
+from microgen_jax.crystal.orientations import conjugate, from_matrix, multiply
+from microgen_jax.crystal.symmetry import reduce
 from microgen_jax.types import UserError
 
 # How the sample's x and y move; the picture moves with them.
@@ -49,22 +58,43 @@ def swaps_axes(element: str) -> bool:
 
 
 def apply(
-    image: Shaped[np.ndarray, "H W C"], element: str, *, ipf_xyz: bool = False
+    image: Shaped[np.ndarray, "H W C"], element: str, *, ipf_xyz: bool = False, orientations: str = ""
 ) -> Shaped[np.ndarray, "h w C"]:
     """Moves a picture by an element of D4.
 
     Args:
       ipf_xyz: the channels are IPF-X, IPF-Y and IPF-Z colours, three each: X and Y change places where
         the axes do.
+      orientations: Laue group of the quaternions that the four channels hold, as (q + 1) / 2; '' = no such.
 
     Returns:
-      A view where no channels are swapped; (h, w) is (W, H) where the element swaps the axes.
+      A view where no channels change; (h, w) is (W, H) where the element swaps the axes.
     """
     (a, b), (c, d) = DIHEDRAL[element]
+    if orientations and element != "identity":
+        image = _turned(image, element, orientations)
     if swaps_axes(element):
         image = image.transpose(1, 0, 2)[:: 1 if c == 1 else -1, :: 1 if b == 1 else -1]
         return image[..., [3, 4, 5, 0, 1, 2, 6, 7, 8]] if ipf_xyz else image
     return image[:: 1 if d == 1 else -1, :: 1 if a == 1 else -1]
+
+
+def _turned(image: Float32[np.ndarray, "H W 4"], element: str, group: str) -> Float32[np.ndarray, "H W 4"]:
+    """Equation (3); points that are not indexed (q = 0) stay so."""
+    quaternions = 2 * image.astype(np.float64) - 1
+    known = np.linalg.norm(quaternions, axis=-1) > 0.5
+    out = image.copy()
+    out[known] = (reduce(multiply(quaternions[known], conjugate(_motion(element))), group) + 1) / 2
+    return out
+
+
+@cache
+def _motion(element: str) -> Float[np.ndarray, "4"]:
+    """The quaternion of P."""
+    matrix = np.eye(3)
+    matrix[:2, :2] = DIHEDRAL[element]
+    matrix[2, 2] = round(np.linalg.det(matrix[:2, :2]))
+    return from_matrix(matrix)
 
 
 def keeps_colours(element: str, direction: Sequence[float]) -> bool:

@@ -14,7 +14,7 @@ from microgen_jax.crystal.colour import KEYS
 from microgen_jax.crystal.polycrystal import CLASSES
 from microgen_jax.data import augment, cache, conditions, geometry, polycrystal, splits
 from microgen_jax.data.augment import choice
-from microgen_jax.data.ebsd import FILL, Rendering, Tiling, open_ebsd
+from microgen_jax.data.ebsd import FILL, KEPT_AS, Rendering, Tiling, open_ebsd
 from microgen_jax.data.folder import open_folder
 from microgen_jax.data.hdf5 import open_hdf5
 from microgen_jax.data.images import Header
@@ -83,6 +83,7 @@ def _check(data: ConfigDict) -> None:
     choice(data.pad, geometry.PAD, "data.pad")
     choice(data.on_bad_file, ("raise", "skip"), "data.on_bad_file")
     choice(data.fill, FILL, "data.fill")
+    choice(data.ebsd, KEPT_AS, "data.ebsd")
     choice(data.colour_key, KEYS, "data.colour_key")
     if len(data.size) != 2 or min(data.size) < 1:
         raise UserError(f"data.size={tuple(data.size)} is no (height, width)")
@@ -112,7 +113,7 @@ def _open(data: ConfigDict, kind: str) -> Listing:
         return open_ebsd(
             tree,
             root=data.root,
-            rendering=Rendering(data.ipf_direction, data.colour_key, data.laue_group, data.fill),
+            rendering=Rendering(data.ipf_direction, data.colour_key, data.laue_group, data.fill, data.ebsd),
             tiling=Tiling(tuple(data.size), data.tile_overlap, data.min_indexed),
             holdout=data.holdout,
             on_bad_file=on_bad_file,
@@ -173,7 +174,7 @@ def _filter(data: ConfigDict, listing: Listing) -> Listing:
 PIXELS_OBEY = {
     "hdf5": ("key", "layout", "value_range"),
     "npz": ("key", "layout", "value_range"),
-    "ebsd": ("ipf_direction", "colour_key", "laue_group", "fill"),
+    "ebsd": ("ebsd", "ipf_direction", "colour_key", "laue_group", "fill"),
 }
 
 
@@ -235,7 +236,9 @@ def _split(data: ConfigDict, listing: Listing) -> Dataset:
         holdout=part(held),
         classes=classes,
         conditions=names,
-        preparation=_preparation(data, classes, mean, std, grey=grey),
+        preparation=_preparation(
+            data, classes, mean, std, grey=grey, orientations=_kept_as_orientations(data, listing)
+        ),
         kind=listing.kind,
         dtype="+".join(sorted({header.dtype for header in listing.headers})),
         refused=listing.refused,
@@ -251,6 +254,11 @@ def _split(data: ConfigDict, listing: Listing) -> Dataset:
     )
 
 
+def _kept_as_orientations(data: ConfigDict, listing: Listing) -> str:
+    """The Laue group where pictures are quaternions, '' otherwise."""
+    return data.laue_group if listing.kind == "ebsd" and data.ebsd == "quaternions" else ""
+
+
 def _padded(data: ConfigDict, listing: Listing) -> tuple[str, ...]:
     size = tuple(data.size)
     small = sum(geometry.too_small(header[:2], size, data.resample) for header in listing.headers)
@@ -260,9 +268,9 @@ def _padded(data: ConfigDict, listing: Listing) -> tuple[str, ...]:
 
 
 def _preparation(
-    data: ConfigDict, classes: Sequence[str], mean: tuple, std: tuple, *, grey: bool
+    data: ConfigDict, classes: Sequence[str], mean: tuple, std: tuple, *, grey: bool, orientations: str = ""
 ) -> Preparation:
-    direction = "" if grey else data.ipf_direction
+    direction = "" if grey or orientations else data.ipf_direction
     transforms = augment.allowed_by_class(classes, direction, data.symmetry)
     return Preparation(
         size=tuple(data.size),
@@ -274,6 +282,7 @@ def _preparation(
         std=std,
         to_grey=data.to_grey,
         ipf_xyz=direction == "XYZ",
+        orientations=orientations,
     )
 
 

@@ -1,4 +1,10 @@
-"""EBSD scans as pictures: IPF maps along one sample direction, or X, Y and Z together, cut into tiles.
+"""EBSD scans as pictures, cut into tiles: IPF maps along one sample direction, or X, Y and Z together; or orientations.
+
+An orientation picture has four channels, float32, (q + 1) / 2 of the unit quaternion q = (w, x, y, z): the one of
+all equivalents that turns least, with w >= 0 (`symmetry.reduce`), so that neighbours of a grain have neighbouring
+numbers; they jump only where an orientation crosses the edge of the fundamental zone. A point that is not indexed
+is its nearest indexed one, or q = 0 (`fill='black'`), which no orientation is: the mask travels in the norm. The
+Laue group is one for all points, `data.laue_group`; phases of another are as good as not indexed.
 
 Tiles lie on a grid at the scan's own step and overlap, so a split must keep a scan together. A class of one
 scan is split by place instead: the far end of its longer axis is held out, tiles are cut in both parts
@@ -16,11 +22,12 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Shaped, UInt8
+from jaxtyping import Bool, Float32, Shaped, UInt8
 from scipy.ndimage import distance_transform_edt
 
 from microgen_jax.crystal.colour import ipf_colour
 from microgen_jax.crystal.scan import Scan, read_scan
+from microgen_jax.crystal.symmetry import laue_group, reduce
 from microgen_jax.data.augment import parse_direction
 from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns
 from microgen_jax.data.folder import class_names
@@ -33,6 +40,7 @@ from microgen_jax.types import UserError
 SUFFIXES = (".ang", ".ctf", ".cpr", ".crc", ".h5", ".hdf5", ".h5oina", ".dream3d")
 TEXT_SUFFIXES = (".txt", ".csv")
 FILL = ("nearest", "black")
+KEPT_AS = ("ipf", "quaternions")
 
 
 class Rendering(NamedTuple):
@@ -43,12 +51,14 @@ class Rendering(NamedTuple):
       key: of the colours: tsl | edax.
       laue_group: of the phases for which the file names none; '' = such a phase is refused.
       fill: of points that are not indexed: nearest = the nearest indexed one, or black.
+      kept_as: ipf = colours, uint8 | quaternions = orientations of `laue_group`, float32 of four channels.
     """
 
     direction: str
     key: str = "tsl"
     laue_group: str = ""
     fill: str = "nearest"
+    kept_as: str = "ipf"
 
 
 class Tiling(NamedTuple):
@@ -88,7 +98,11 @@ def open_ebsd(
       UserError: no scan, a phase without a Laue group, no tile that is indexed well enough, or (with
         `on_bad_file='raise'`) a scan that cannot be read.
     """
-    if not rendering.direction:
+    if rendering.kept_as == "quaternions" and not rendering.laue_group:
+        raise UserError(
+            "data.ebsd=quaternions needs data.laue_group, the group of the phases kept, as in m-3m"
+        )
+    if rendering.kept_as == "ipf" and not rendering.direction:
         raise UserError("data.ipf_direction='': EBSD scans are shown along X, Y, Z, XYZ or three numbers")
     names = scan_names(tree)
     if not names:
@@ -97,17 +111,17 @@ def open_ebsd(
     for name in names:
         try:
             scan = _read(tree, name)
-            picture = ipf_map(scan, rendering, name)
-            if not _corners(scan.indexed, tiling, slice(None), slice(None)):
+            picture, known = _rendered(scan, rendering, name)
+            if not _corners(known, tiling, slice(None), slice(None)):
                 raise BadFile(
                     f"no tile of {tiling.size[0]}x{tiling.size[1]} px has {tiling.min_indexed:.0%} indexed points"
-                    f" (the scan {scan.indexed.mean():.0%}): lower data.min_indexed"
+                    f" (the scan {known.mean():.0%}): lower data.min_indexed"
                 )
         except BadFile as error:
             refused.append((name, str(error)))
             continue
         maps.append(picture)
-        masks.append(scan.indexed)
+        masks.append(known)
         kept.append(name)
         frames[scan.frame] += 1
         notes += [f"{name}: {note}" for note in scan.notes]
@@ -129,13 +143,13 @@ def open_ebsd(
         root=root,
         names=[f"{name}[{tile.top},{tile.left}]" for name, tile in zip(scans, tiles)],
         labels=[labels[tile.scan] for tile in tiles],
-        headers=[Header(height, width, channels, "uint8") for height, width in shapes],
-        sizes=[height * width * channels for height, width in shapes],
+        headers=[Header(height, width, channels, maps[0].dtype.name) for height, width in shapes],
+        sizes=[height * width * channels * maps[0].itemsize for height, width in shapes],
         read=read,
         columns={"scan": scans} | {t: [cells[tile.scan] for tile in tiles] for t, cells in columns.items()},
         refused=tuple(refused),
         notes=(
-            f"IPF-{rendering.direction} by the {rendering.key} key; tiles overlap by {tiling.overlap:.0%}, "
+            f"{_described(rendering)}; tiles overlap by {tiling.overlap:.0%}, "
             f"{tiling.min_indexed:.0%} or more of each indexed, the rest {rendering.fill}",
             *(f"{count} scan(s) in the frame of {frame}" for frame, count in frames.items()),
             *notes,
@@ -155,6 +169,43 @@ def scan_names(tree: Tree) -> list[str]:
     if names:
         return names
     return [n for n in tree.files if n.lower().endswith(TEXT_SUFFIXES) and n.rpartition("/")[2] != SIDECAR]
+
+
+def _described(rendering: Rendering) -> str:
+    if rendering.kept_as == "quaternions":
+        return f"orientations as quaternions in the fundamental zone of {laue_group(rendering.laue_group)}"
+    return f"IPF-{rendering.direction} by the {rendering.key} key"
+
+
+def _rendered(
+    scan: Scan, rendering: Rendering, name: str
+) -> tuple[Shaped[np.ndarray, "H W C"], Bool[np.ndarray, "H W"]]:
+    """The picture, and the points of it that were measured."""
+    if rendering.kept_as == "ipf":
+        return ipf_map(scan, rendering, name), scan.indexed
+    return orientation_map(scan, rendering)
+
+
+def orientation_map(
+    scan: Scan, rendering: Rendering
+) -> tuple[Float32[np.ndarray, "H W 4"], Bool[np.ndarray, "H W"]]:
+    """(q + 1) / 2 of every point, and which points are indexed and of a phase of the Laue group asked for.
+
+    Raises:
+      UserError: no such Laue group.
+      BadFile: there is no such point.
+    """
+    group = laue_group(rendering.laue_group)
+    ids = [phase.id for phase in scan.phases if laue_group(phase.laue_group or group) == group]
+    known = scan.indexed & np.isin(scan.phase, ids)
+    if not known.any():
+        found = ", ".join(sorted({phase.laue_group for phase in scan.phases}))
+        raise BadFile(
+            f"no indexed point is of the Laue group {group} (data.laue_group); its phases are of {found}"
+        )
+    picture = np.full((*known.shape, 4), 0.5, np.float32)
+    picture[known] = (reduce(scan.quaternions[known], group) + 1) / 2
+    return (picture if rendering.fill == "black" else fill_nearest(picture, known)), known
 
 
 def ipf_map(scan: Scan, rendering: Rendering, name: str = "") -> UInt8[np.ndarray, "H W C"]:

@@ -26,6 +26,7 @@ class Preparation(NamedTuple):
       mean, std: [K], the training part's statistics of the conditions.
       to_grey: colour pictures become their luminance where `channels` is 1.
       ipf_xyz: the nine channels are IPF-X, Y and Z colours, of which two change places under a quarter turn.
+      orientations: Laue group of pictures whose four channels are quaternions, which turn with the picture; '' else.
     """
 
     size: tuple[int, int]
@@ -37,6 +38,7 @@ class Preparation(NamedTuple):
     std: tuple[float, ...] = ()
     to_grey: bool = False
     ipf_xyz: bool = False
+    orientations: str = ""
 
 
 def prepare(record: Record, preparation: Preparation, rng: np.random.Generator | None = None) -> Batch:
@@ -58,7 +60,9 @@ def prepare(record: Record, preparation: Preparation, rng: np.random.Generator |
         pad=preparation.pad,
         rng=rng,
     )
-    window = augment.apply(window, element, ipf_xyz=preparation.ipf_xyz)
+    window = augment.apply(
+        window, element, ipf_xyz=preparation.ipf_xyz, orientations=preparation.orientations
+    )
     window = geometry.to_channels(window, preparation.channels, to_grey=preparation.to_grey)
     condition = (record.condition - np.float32(preparation.mean)) / np.float32(preparation.std)
     return Batch(geometry.to_float(window, record.image.dtype), np.int32(record.label), condition)

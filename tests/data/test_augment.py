@@ -5,6 +5,7 @@ import pytest
 
 from microgen_jax.crystal.colour import ipf_colour
 from microgen_jax.crystal.orientations import conjugate, from_axis_angle, multiply, random_uniform
+from microgen_jax.crystal.symmetry import misorientation_angle, reduce
 from microgen_jax.data import augment
 from microgen_jax.types import UserError
 
@@ -47,6 +48,21 @@ def test_a_stack_of_three_directions_stays_true_when_its_channels_move_along(ele
     moved = augment.apply(multiply(field, conjugate(sample_motion(element))), element)
     got = augment.apply(stack(field), element, ipf_xyz=True)
     assert np.abs(stack(moved).astype(int) - got).max() <= 1
+
+
+@pytest.mark.parametrize("group", ["m-3m", "6/mmm", "2/m"])
+@pytest.mark.parametrize("element", augment.DIHEDRAL)
+def test_orientations_move_with_the_sample(element, group):
+    field = reduce(random_uniform(np.random.default_rng(2), 12), group).reshape(3, 4, 4)
+    image = ((field + 1) / 2).astype(np.float32)
+    image[1, 2] = 0.5
+    got = 2.0 * augment.apply(image, element, orientations=group) - 1
+    expected = augment.apply(multiply(field, conjugate(sample_motion(element))), element)
+    known = np.abs(augment.apply(image, element) - 0.5).max(axis=-1) > 0
+    norm = np.linalg.norm(got, axis=-1)
+    np.testing.assert_allclose(norm, np.where(known, 1, 0), atol=1e-6)
+    assert misorientation_angle(got[known], expected[known], group).max() < 1e-3
+    np.testing.assert_allclose(got[known], reduce(got[known], group), atol=1e-6)
 
 
 @pytest.mark.parametrize("element", augment.DIHEDRAL)

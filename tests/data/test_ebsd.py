@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from microgen_jax.crystal.colour import ipf_colour
+from microgen_jax.crystal.colour import ipf_colour, picture_colour
 from microgen_jax.crystal.scan import read_scan
+from microgen_jax.crystal.symmetry import misorientation_angle
 from microgen_jax.data import batches, ebsd, open_dataset
 from microgen_jax.types import UserError
 from tests.crystal.conftest import Truth, write_ang, write_cpr, write_ctf, write_edax, write_mtex_text
@@ -205,3 +206,38 @@ def test_real_scans_give_the_maps_that_orix_draws(shared, data_config, scan, dra
             indexed = window.max(axis=-1) > 0
             near = np.abs(image - window).max(axis=-1)[indexed] <= 2
             assert near.mean() >= 0.995
+
+
+def test_orientations_can_be_kept_whole(tmp_path, data_config):
+    truth = random_truth(20, 24, missing=0.1)
+    path = write_ang(tmp_path / "a", truth)
+    scan = read_scan(path)
+    data = data_config(path, ebsd="quaternions", laue_group="m-3m", channels=4, fill="black", min_indexed=0.0)
+    dataset = open_dataset(data)
+    nickel = scan.indexed & (scan.phase == 1)
+    for part in (dataset.train, dataset.holdout):
+        for (_, y, x), image in tiles(part).items():
+            window = np.s_[y : y + 16, x : x + 16]
+            known, quaternions = nickel[window], 2.0 * image - 1
+            assert image.dtype == np.float32
+            assert (quaternions[~known] == 0).all()
+            angles = misorientation_angle(quaternions[known], scan.quaternions[window][known], "m-3m")
+            assert angles.max() < 1e-3
+            assert (quaternions[known, 0] > np.cos(np.radians(62.8 / 2))).all()
+            drawn = picture_colour(image, "m-3m")
+            exact = ipf_colour(scan.quaternions[window], "Z", "m-3m") * known[..., None]
+            assert np.abs(drawn.astype(int) - exact).max() <= 1
+    batch = next(batches(dataset.train, dataset.preparation, seed=0, batch_size=8))
+    assert batch.image.shape == (8, 16, 16, 4)
+    norms = np.linalg.norm(batch.image, axis=-1)
+    assert ((np.abs(norms) < 1e-5) | (np.abs(norms - 1) < 1e-5)).all()
+    assert len(dataset.preparation.transforms[0]) == 8
+    data.laue_group = ""
+    with pytest.raises(UserError, match=r"needs data\.laue_group"):
+        open_dataset(data)
+    data.laue_group = "4/m"
+    with pytest.raises(UserError, match=r"no indexed point is of the Laue group 4/m .*6/mmm, m-3m"):
+        open_dataset(data)
+    data.update(laue_group="m-3m", channels=3)
+    with pytest.raises(UserError, match=r"set data\.channels=4"):
+        open_dataset(data)
