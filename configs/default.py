@@ -33,7 +33,12 @@ def get_config() -> ConfigDict:
     data.ebsd = "ipf"  # ebsd: ipf = colours | quaternions = orientations in four channels (docs/data.md)
     data.colour_key = "tsl"  # ebsd: tsl | edax
     data.laue_group = ""  # ebsd: of phases for which the file names none, as in 'm-3m'
-    data.tile_overlap = 0.5  # ebsd: share of its side that a tile has in common with the next one
+    data.crop = (
+        "random"  # window of larger pictures: random | grid = every one on a grid, a picture for itself
+    )
+    data.tile_overlap = (
+        0.5  # ebsd, and crop=grid: share of its side that a tile has in common with the next one
+    )
     data.min_indexed = 0.9  # ebsd: least share of indexed points in a tile
     data.fill = "nearest"  # ebsd: points that are not indexed: nearest indexed one | black
     data.filename_pattern = ""  # regex; its named groups become conditions or the split group

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from microgen_jax.crystal.colour import KEYS
 from microgen_jax.crystal.polycrystal import CLASSES
-from microgen_jax.data import augment, cache, conditions, geometry, polycrystal, splits
+from microgen_jax.data import augment, cache, conditions, geometry, polycrystal, splits, tiles
 from microgen_jax.data.augment import choice
 from microgen_jax.data.ebsd import FILL, KEPT_AS, Rendering, Tiling, open_ebsd
 from microgen_jax.data.folder import open_folder
@@ -75,11 +75,23 @@ def open_dataset(data: ConfigDict, seed: int = 0) -> Dataset:
         return _polycrystals(data, seed)
     found = _open(data, kind)
     listing = _filter(data, found)
-    return _split(data, _cached(data, listing, found.names) if data.cache else listing)
+    if data.cache:
+        listing = _cached(data, listing, found.names)
+    if data.filename_pattern:
+        columns = conditions.pattern_columns(listing.names, data.filename_pattern)
+        listing = listing._replace(columns={**listing.columns, **columns})
+    if data.crop == "grid" and kind != "ebsd":
+        listing = tiles.cut(listing, tuple(data.size), data.tile_overlap)
+    return _split(data, listing)
 
 
 def _check(data: ConfigDict) -> None:
     choice(data.resample, geometry.RESAMPLE, "data.resample")
+    choice(data.crop, tiles.CROP, "data.crop")
+    if data.crop == "grid" and data.resample != "crop":
+        raise UserError(
+            f"data.crop=grid cuts at native step, and data.resample={data.resample}: set it to crop"
+        )
     choice(data.pad, geometry.PAD, "data.pad")
     choice(data.on_bad_file, ("raise", "skip"), "data.on_bad_file")
     choice(data.fill, FILL, "data.fill")
@@ -208,9 +220,7 @@ def _misfit(header: Header, size: tuple[int, int], data: ConfigDict, to_grey: bo
 
 
 def _split(data: ConfigDict, listing: Listing) -> Dataset:
-    columns, names = dict(listing.columns), tuple(data.conditions)
-    if data.filename_pattern:
-        columns |= conditions.pattern_columns(listing.names, data.filename_pattern)
+    columns, names = listing.columns, tuple(data.conditions)
     labels, groups = listing.labels, listing.groups or listing.names
     if label_by := data.label_by:
         labels = columns[conditions.known_column(label_by, columns, "data.label_by")]

@@ -34,6 +34,7 @@ from microgen_jax.data.folder import class_names
 from microgen_jax.data.images import BadFile, Header
 from microgen_jax.data.listing import Listing, fault_text
 from microgen_jax.data.splits import holdout_mask
+from microgen_jax.data.tiles import starts, window_shape
 from microgen_jax.data.tree import BROKEN, Tree, reason_of
 from microgen_jax.types import UserError
 
@@ -129,7 +130,7 @@ def open_ebsd(
         raise UserError(fault_text(root, *refused[0]))
     labels = _classes(kept, tree.name)
     tiles, held_out_notes = _cut(kept, labels, masks, tiling, holdout)
-    shapes = [_tile_shape(maps[tile.scan].shape[:2], tiling.size) for tile in tiles]
+    shapes = [window_shape(maps[tile.scan].shape[:2], tiling.size) for tile in tiles]
     channels = maps[0].shape[-1]
     scans = [kept[tile.scan] for tile in tiles]
 
@@ -321,9 +322,9 @@ def _parts(mask: np.ndarray, tiling: Tiling, share: float) -> tuple[list, list]:
 
 def _corners(mask: np.ndarray, tiling: Tiling, rows: slice, columns: slice) -> list[tuple[int, int]]:
     """Upper left corners of the tiles inside a part of the map that are indexed well enough."""
-    shape = _tile_shape(mask.shape, tiling.size)
+    shape = window_shape(mask.shape, tiling.size)
     tops, lefts = (
-        _starts(range(length)[part], side, tiling.overlap)
+        starts(range(length)[part], side, tiling.overlap)
         for length, part, side in zip(mask.shape, (rows, columns), shape)
     )
     return [
@@ -332,12 +333,3 @@ def _corners(mask: np.ndarray, tiling: Tiling, rows: slice, columns: slice) -> l
         for left in lefts
         if mask[top : top + shape[0], left : left + shape[1]].mean() >= tiling.min_indexed
     ]
-
-
-def _starts(span: range, side: int, overlap: float) -> range:
-    return range(span.start, span.stop - side + 1, max(round(side * (1 - overlap)), 1))
-
-
-def _tile_shape(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """Of a tile; a map smaller than that is one tile, which the pipeline pads or refuses."""
-    return min(shape[0], size[0]), min(shape[1], size[1])

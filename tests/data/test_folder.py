@@ -296,3 +296,32 @@ def test_polycrystals_are_the_default(data_config):
     data.conditions = ("grain_diametre",)
     with pytest.raises(UserError, match="'grain_diameter'"):
         open_dataset(data)
+
+
+@pytest.mark.parametrize("cache", ["", "cache"])
+def test_large_pictures_can_be_cut_on_a_grid(tmp_path, save, data_config, cache):
+    pixels = {f"a/{n}_5.png": save(tmp_path / f"maps/a/{n}_5.png", (40, 24 + n, 3), seed=n) for n in range(4)}
+    pixels["a/4_5.png"] = save(tmp_path / "maps/a/4_5.png", (10, 24, 3), seed=4)
+    data = data_config(
+        tmp_path / "maps", crop="grid", filename_pattern=r"(?P<n>\d)_5\.png$", conditions=("n",)
+    )
+    data.cache = cache and str(tmp_path / cache)
+    dataset = open_dataset(data)
+    found = records(dataset)
+    corners = [(y, x) for y in (0, 8, 16, 24) for x in (0, 8)]
+    expected = [f"a/{n}_5.png[{y},{x}]" for n in range(4) for y, x in corners]
+    assert sorted(found) == sorted([*expected, "a/4_5.png[0,0]", "a/4_5.png[0,8]"])
+    for name, image in found.items():
+        file, _, corner = name[:-1].rpartition("[")
+        y, x = map(int, corner.split(","))
+        np.testing.assert_array_equal(image, pixels[file][y : y + 16, x : x + 16])
+    sides = [{part.group(i) for i in range(len(part))} for part in (dataset.train, dataset.holdout)]
+    assert sides[0].isdisjoint(sides[1])
+    assert sides[1]
+    assert {record.condition[0] for part in (dataset.train, dataset.holdout) for record in part} == set(
+        range(5)
+    )
+    assert any("overlap by 50%, of 5 pictures" in note for note in dataset.notes)
+    data.resample = "nearest"
+    with pytest.raises(UserError, match=r"data\.crop=grid cuts at native step"):
+        open_dataset(data)
