@@ -15,6 +15,7 @@ from microgen_jax.commands.command_line import Request
 from microgen_jax.crystal.colour import off_key_share
 from microgen_jax.crystal.segment import flat_share, grains_from_colour
 from microgen_jax.data import Dataset, audit
+from microgen_jax.data.images import Header
 from microgen_jax.evaluation import figures, grains
 from microgen_jax.training import files
 from microgen_jax.types import Source
@@ -68,18 +69,19 @@ def _summary(
 ) -> dict[str, Any]:
     seen = train + holdout
     grey = all(look.channels == 1 or look.copies for look in seen)
+    headers = [part.header(n) for part in (dataset.train, dataset.holdout) for n in range(len(part))]
     labels = Counter(dataset.classes[n] for part in (dataset.train, dataset.holdout) for n in part.labels)
     summary = {
         "source": dataset.kind,
         "count": len(dataset.train) + len(dataset.holdout),
         "looked_at": len(seen),
         "classes": {name: labels[name] for name in dataset.classes},
-        "sizes": dict(Counter(f"{look.height}x{look.width}" for look in seen).most_common()),
+        "sizes": dict(Counter(f"{header.height}x{header.width}" for header in headers).most_common()),
         "channels": dataset.preparation.channels,
         "channels_are_copies": all(look.copies for look in seen),
         "copied_channels": sum(look.copies for look in seen),
         "dtype": dataset.dtype,
-        "modes": dict(Counter(_mode(look) for look in seen).most_common()),
+        "modes": dict(Counter(map(_mode, headers)).most_common()),
         "values": [min(look.low for look in seen), max(look.high for look in seen)],
         "split": {"train": len(dataset.train), "holdout": len(dataset.holdout)},
         "conditions": dict(zip(dataset.conditions, zip(dataset.preparation.mean, dataset.preparation.std))),
@@ -103,8 +105,9 @@ def _summary(
     return summary
 
 
-def _mode(look: audit.Look) -> str:
-    return f"{look.channels} channel{'s' if look.channels > 1 else ''}, {_DEPTHS.get(look.dtype, look.dtype)}"
+def _mode(header: Header) -> str:
+    plural = "s" if header.channels > 1 else ""
+    return f"{header.channels} channel{plural}, {_DEPTHS.get(header.dtype, header.dtype)}"
 
 
 def _refused(dataset: Dataset) -> list[tuple[str, str]]:
@@ -116,6 +119,11 @@ def _why(asked: ConfigDict, *, grey: bool) -> str:
     if not asked.augment:
         return "off: data.augment=False"
     process = f"what leaves a process of symmetry {asked.symmetry!r} as it is (data.symmetry)"
+    if "all" in asked.symmetry:
+        process += (
+            ", which takes no direction in the plane to differ from another: where pictures show tension, rolling"
+            " or shear, turned ones would show another process; set orthotropic or monoclinic then"
+        )
     if grey or not asked.ipf_direction:
         return f"{process}; no IPF colours to keep"
     return f"{process} and keeps IPF-{asked.ipf_direction} colours true (data.ipf_direction)"

@@ -16,7 +16,7 @@ from rich.table import Table
 from microgen_jax import data, methods, networks
 from microgen_jax.commands import drawing, record, settings
 from microgen_jax.commands.command_line import Request
-from microgen_jax.data import Dataset
+from microgen_jax.data import Dataset, audit
 from microgen_jax.training import checkpoint, compilation, files, hosts, lock, loop
 from microgen_jax.training import mesh as meshes
 from microgen_jax.training.checkpoint import Checkpoints
@@ -99,6 +99,12 @@ def _introduce(config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh)
     )
     for note in dataset.notes:
         print(f"note: {note}")
+    if copies := audit.duplicates(dataset.train, dataset.holdout):
+        held, trained = copies[0]
+        print(
+            f"warning: {len(copies)} held-out pictures are training pictures too, such as {held} and {trained}:"
+            " remove the copies, or set data.split_by"
+        )
     _print_levels(networks.summary(method.unet, config.data.size))
     print(
         f"devices: {mesh.shape['data']} data x {mesh.shape['fsdp']} fsdp, {jax.devices()[0].device_kind}",

@@ -1,14 +1,18 @@
 """A look at the pictures themselves: sizes, copied channels, false colours, and leaks across the split."""
 
+import hashlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from microgen_jax.crystal.colour import off_key_share
+from microgen_jax.data.listing import Records
 from microgen_jax.types import Source
 
 _SIDE = 16
 NEAR_COPY = 0.9
+BUDGET = 2**25  # pixels: about a second
 
 
 class Look(NamedTuple):
@@ -66,6 +70,28 @@ def leaks(train: list[Look], holdout: list[Look], threshold: float = NEAR_COPY) 
         if correlation[i, j] > threshold
     ]
     return sorted(found, key=lambda leak: -leak.correlation)
+
+
+def duplicates(train: Source, holdout: Source, budget: int = BUDGET) -> list[tuple[str, str]]:
+    """Held-out pictures whose pixels are also a training picture's: (held out, training) by name.
+
+    Only pictures that take as many bytes as one of the other part are decoded, `budget` pixels of either part.
+    """
+    if not (isinstance(train, Records) and isinstance(holdout, Records)):
+        return []
+    shared = set(train.sizes.tolist()) & set(holdout.sizes.tolist())
+    held = {digest: name for name, digest in _digests(holdout, shared, budget)}
+    return [(held[digest], name) for name, digest in _digests(train, shared, budget) if digest in held]
+
+
+def _digests(source: Records, sizes: set[int], budget: int) -> Iterator[tuple[str, bytes]]:
+    for index in np.flatnonzero(np.isin(source.sizes, list(sizes))).tolist():
+        header = source.header(index)
+        budget -= header.height * header.width
+        if budget < 0:
+            return
+        image = source[index].image
+        yield source.name(index), hashlib.sha256(np.ascontiguousarray(image).data).digest()
 
 
 def _look(source: Source, index: int) -> Look:

@@ -122,6 +122,7 @@ class Records:
         self.indices = indices
         self.labels = labels[indices]
         self.conditions = conditions[indices]
+        self.sizes = np.array(listing.sizes, np.int64)[indices]
         self.failed: dict[str, str] = {}
         self._listing, self._groups, self._skip = listing, groups, skip
 

@@ -66,7 +66,14 @@ def test_sigma_3_is_60_degrees() -> None:
 
 def test_names_in_files() -> None:
     assert [laue_group_of_channel(i) for i in range(1, 12)] == list(LAUE_GROUPS)
-    assert [laue_group_of_tsl(s) for s in (43, "62", 22, "20", 1)] == ["m-3m", "6/mmm", "mmm", "2/m", "-1"]
+    assert [laue_group_of_tsl(s) for s in (43, "62", 22, "20", 21, 1)] == [
+        "m-3m",
+        "6/mmm",
+        "mmm",
+        "2/m",
+        "2/m",
+        "-1",
+    ]
     assert [laue_group_of_space_group(n) for n in (2, 3, 194, 195, 206, 225)] == [
         "-1",
         "2/m",

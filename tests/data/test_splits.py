@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microgen_jax.data import audit, open_dataset
 from microgen_jax.data.splits import holdout_mask, position
 
 FILES = [f"{c}/{i:04d}.png" for c in "ab" for i in range(1000)]
@@ -57,3 +58,17 @@ def test_nothing_is_held_out_where_nobody_wants_it():
     mask, notes = holdout_mask(["s", "t"], ["a", "a"], 0.0)
     assert not mask.any()
     assert len(notes) == 1
+
+
+def test_copies_across_the_split_are_found_by_their_pixels(tmp_path, save, data_config):
+    for n in range(12):
+        save(tmp_path / f"a/{n}.png", seed=n // 2 if n < 4 else n)
+    dataset = open_dataset(data_config(tmp_path, holdout=0.5))
+    held = {dataset.holdout.name(i) for i in range(len(dataset.holdout))}
+    expected = {
+        (a, b) for a, b in (("a/0.png", "a/1.png"), ("a/2.png", "a/3.png")) if (a in held) != (b in held)
+    }
+    found = audit.duplicates(dataset.train, dataset.holdout)
+    assert {tuple(sorted(pair)) for pair in found} == expected != set()
+    assert all(pair[0] in held for pair in found)
+    assert audit.duplicates(dataset.train, dataset.holdout, budget=9) == []
