@@ -100,6 +100,7 @@ def _summary(
         summary["off_key"] = {
             "source": float(np.mean([look.off_key for look in seen])),
             "resampled": float(np.mean([off_key_share(image) for image in figures.to_uint8(tiles)])),
+            "bilinear": audit.off_key_by_averaging(dataset.train, tuple(asked.size), len(tiles)),
         }
         summary["grains"] = _grains(figures.to_uint8(tiles))
     return summary
@@ -163,7 +164,11 @@ def _print(summary: dict[str, Any]) -> None:
     )
     if "off_key" in summary:
         shares = summary["off_key"]
-        table.add_row("off the colour key", f"{shares['source']:.2%}, as trained {shares['resampled']:.2%}")
+        table.add_row(
+            "off the colour key",
+            f"{shares['source']:.2%}, as trained {shares['resampled']:.2%};"
+            f" bilinear resampling would make it {shares['bilinear']:.2%}",
+        )
     if "grains" in summary:
         found = summary["grains"]
         size = f"mean diameter {found['mean_diameter']:.1f} px" if found["whole"] else "all cut by an edge"

@@ -50,7 +50,7 @@ def test_grains_are_counted_and_measured(tmp_path, inspected):
     assert found["grains"]["per_tile"] == 16
     assert found["grains"]["whole"] == 4 * train
     assert found["grains"]["mean_diameter"] == pytest.approx(np.sqrt(4 * 64 / np.pi))
-    assert found["off_key"] == {"source": 0, "resampled": 0}
+    assert found["off_key"] == {"source": 0, "resampled": 0, "bilinear": 0}
     assert found["modes"] == {"3 channels, 8 bit": 4}
     assert found["copied_channels"] == 0
     assert "IPF-Z" in found["augmentation_why"]
@@ -102,6 +102,7 @@ def test_nearest_sampling_keeps_copper_on_its_key_and_averaging_does_not(shared,
     nearest = inspected(root, size=(64, 64), resample="nearest")["off_key"]
     area = inspected(root, size=(64, 64), resample="area")["off_key"]
     assert abs(nearest["resampled"] - nearest["source"]) < 0.02
+    assert nearest["bilinear"] > nearest["source"] + 0.05
     assert area["resampled"] > nearest["resampled"] + 0.05
 
 
