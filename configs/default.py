@@ -117,6 +117,8 @@ def get_config() -> ConfigDict:
     )
     evaluate.num = 1000  # pictures of either side, at most
     evaluate.metrics = ()  # names of those wanted; () = all that the pictures allow
+    evaluate.inception_weights = ""  # pt_inception-2015-12-05-6726825d.pth, for FID, KID and IS
+    evaluate.inception_preprocessing = "pytorch"  # pytorch | tensorflow: how pictures come to 299 px
     evaluate.audit_num = 10_000  # training pictures searched for copies; 0 = all
     evaluate.step = 1.0  # micrometres of a pixel, for ASTM grain size numbers
     evaluate.laue_group = "m-3m"  # of the sector in which IPF colours are compared

@@ -1,53 +1,29 @@
 """--mode=evaluate: what a run draws, or any folder of pictures, against real pictures, into `evaluation/`."""
 
-import json
 import math
-import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from microgen_jax.commands import (
+    evaluation_audit,
+    evaluation_features,
+    evaluation_reconstruction,
+    evaluation_report,
+    evaluation_statistics,
+)
+from microgen_jax.commands import evaluation_entries as entries
 from microgen_jax.commands import evaluation_sets as sets
-from microgen_jax.commands import record
 from microgen_jax.commands.command_line import Request, nearest
 from microgen_jax.commands.evaluation_sets import Run, Tiles
-from microgen_jax.commands.evaluation_words import AUDIT, DESCRIPTIONS, SMALL, show, words
+from microgen_jax.commands.evaluation_words import AUDIT, DESCRIPTIONS, OBEDIENCE, show, words
 from microgen_jax.crystal.symmetry import laue_group
-from microgen_jax.evaluation import floor, memorisation, statistics
-from microgen_jax.evaluation.floor import Comparison, Plan, Statistic
+from microgen_jax.evaluation import floor, statistics
 from microgen_jax.training import files, hosts
 from microgen_jax.types import UserError
-
-PAIRS_SHOWN = 10
-BLOCK = 512  # tiles whose nearest training pictures are searched at once
-
-
-class Audit(NamedTuple):
-    """The nearest training windows of both sides.
-
-    Attributes:
-      real, generated: distances, [N] and [M].
-      pairs: the nearest generated tiles and their training windows, uint8 [P, H, W, C] each.
-      searched: training pictures.
-    """
-
-    real: np.ndarray
-    generated: np.ndarray
-    pairs: tuple[np.ndarray, np.ndarray]
-    searched: int
-
-
-class Outcome(NamedTuple):
-    """Entries of metrics.json, and the pooled statistics behind those that were compared."""
-
-    metrics: dict[str, dict]
-    statistics: dict[str, Statistic]
-    compared: dict[str, Comparison]
-    plan: Plan
-    seconds: dict[str, float]
 
 
 def evaluate(request: Request) -> None:
@@ -58,6 +34,7 @@ def evaluate(request: Request) -> None:
     """
     asked = request.config.evaluate
     _check(asked)
+    networks = evaluation_features.open_networks(asked)
     if request.workdir is not None:
         files.check_writable(request.workdir)
     run = None
@@ -78,16 +55,30 @@ def evaluate(request: Request) -> None:
             return
         pictures = _recognise(real, run, asked)
         wanted = _wanted(asked.metrics, pictures, audited=run is not None)
-        audit = _audit(run, real, generated, asked.audit_num, progress) if set(wanted) & set(AUDIT) else None
-        outcome = _compare(real, generated, pictures, audit, wanted, asked.seed, progress)
-    metrics = outcome.metrics | _skipped(asked.metrics, pictures, audited=run is not None)
-    settings = _settings(request, run, real, generated, pictures, outcome, audit)
+        audit = None
+        if set(wanted) & set(AUDIT):
+            audit = evaluation_audit.search(run, real, generated, asked.audit_num, progress)
+        names = run.dataset.conditions if run else ()
+        outcome = evaluation_statistics.compare(
+            real, generated, pictures, audit, wanted, names, asked.seed, progress
+        )
+        classes = evaluation_statistics.classes_of(real, generated)
+        seen, seconds = evaluation_features.compare(networks, real, generated, classes, asked.seed, progress)
+        restored = _restored(run, asked.metrics, progress)
+    outcome = outcome._replace(
+        metrics=_ordered({**outcome.metrics, **seen, **restored, **_skipped(asked.metrics, pictures, run)}),
+        seconds=outcome.seconds | seconds,
+    )
+    metrics = outcome.metrics
+    settings = evaluation_report.settings(request, run, real, generated, pictures, outcome, audit, networks)
     warnings, summary = words(metrics, real, generated, outcome.plan.size, run.notes if run else ())
     show(metrics, warnings, summary)
     if request.workdir is None:
         print("nothing written: name a --workdir to keep metrics.json and report.html")
         return
-    page = _page(request, metrics, settings, warnings, summary, real, generated, outcome, audit)
+    page = evaluation_report.page(
+        request, metrics, settings, warnings, summary, real, generated, outcome, audit
+    )
 
     def write(folder: Path) -> None:
         files.write_json(folder / "metrics.json", {"settings": settings, "metrics": metrics})
@@ -129,16 +120,19 @@ def _check_alike(real: Tiles, generated: Tiles) -> None:
 
 
 def _draw(run: Run, real: Tiles, num: int, seed: int, progress: Progress) -> Tiles:
-    """As many pictures as asked for, of the held-out pictures' classes in turn."""
+    """As many pictures as asked for, with the real pictures' classes and conditions in turn."""
     labels = real.labels[np.arange(num) % len(real.labels)].astype(np.int32)
     task = progress.add_task("drawing", total=num)
+    told = np.full((num, len(run.dataset.conditions)), np.nan, np.float32)
+    if real.conditions.shape[1] == told.shape[1]:
+        told = real.conditions[np.arange(num) % len(real.labels)]
     parts = []
-    for part in sets.drawn(run, labels, seed):
+    for part in sets.drawn(run, labels, told, seed):
         parts.append(part)
         progress.advance(task, len(part))
     groups = np.arange(num).astype(str)
     origin = f"drawn from the run, checkpoint {run.generator.step}"
-    return Tiles(np.concatenate(parts), labels, groups, run.dataset.classes, origin)
+    return Tiles(np.concatenate(parts), labels, groups, told, run.dataset.classes, origin)
 
 
 def _recognise(real: Tiles, run: Run | None, asked: Any) -> statistics.Pictures:
@@ -149,218 +143,35 @@ def _recognise(real: Tiles, run: Run | None, asked: Any) -> statistics.Pictures:
 
 
 def _wanted(metrics: tuple[str, ...], pictures: statistics.Pictures, *, audited: bool) -> list[str]:
-    there = [*pictures.names, *(AUDIT if audited else ())]
+    there = [*pictures.names, *((*AUDIT, OBEDIENCE) if audited else ())]
     return [name for name in there if not metrics or name in metrics]
 
 
-def _audit(run: Run, real: Tiles, generated: Tiles, limit: int, progress: Progress) -> Audit:
-    pictures, labels = [], []
-    reading = progress.add_task(
-        "reading training pictures", total=min(limit or 10**9, len(run.dataset.train))
-    )
-    for picture, label in sets.training_pictures(run, limit):
-        pictures.append(picture)
-        labels.append(label)
-        progress.advance(reading)
-    elements, by_class = sets.transforms(run)
-    both = np.concatenate([real.images, generated.images])
-    size = both.shape[1:3]
-    blocks = (sets.variants(both[n : n + BLOCK], elements, run) for n in range(0, len(both), BLOCK))
-    task = progress.add_task("searching copies", total=len(both))
-    parts = []
-    for part in memorisation.nearest(blocks, pictures, size, by_class[labels]):
-        parts.append(part)
-        progress.advance(task, len(part.distance))
-    found = memorisation.Nearest(*(np.concatenate(column) for column in zip(*parts)))
-    first = len(real.images)
-    shown = first + np.argsort(found.distance[first:], kind="stable")[:PAIRS_SHOWN]
-    turned = sets.variants(both[shown], elements, run)[found.variant[shown], np.arange(len(shown))]
-    corners = [(pictures[found.picture[n]], *found.corner[n]) for n in shown]
-    windows = np.stack([picture[y : y + size[0], x : x + size[1]] for picture, y, x in corners])
-    pairs = turned, windows
-    return Audit(found.distance[:first], found.distance[first:], pairs, len(pictures))
+def _restored(run: Run | None, metrics: tuple[str, ...], progress: Progress) -> dict[str, dict]:
+    """How well the run's network restores held-out pictures, where there is one and it is wanted."""
+    wanted = tuple(name for name in metrics if name in evaluation_reconstruction.DESCRIPTIONS)
+    if run is None or run.generator is None or not len(run.dataset.holdout) or (metrics and not wanted):
+        return {}
+    return evaluation_reconstruction.measure(run, wanted, progress)
 
 
-def _compare(
-    real: Tiles,
-    generated: Tiles,
-    pictures: statistics.Pictures,
-    audit: Audit | None,
-    wanted: list[str],
-    seed: int,
-    progress: Progress,
-) -> Outcome:
-    n_real, n_generated = len(real.images), len(generated.images)
-    task = progress.add_task("measuring", total=n_real + n_generated)
-    start = time.perf_counter()
-    both = np.concatenate([real.images, generated.images])
-    measured = statistics.measure(both, pictures, lambda count: progress.advance(task, count))
-    seconds = {"measuring": round(time.perf_counter() - start, 2)}
-    if audit is not None:
-        distances = np.concatenate([audit.real, audit.generated])
-        measured["training_distance"] = floor.distribution(
-            distances, np.arange(len(distances)), len(distances), "1", "distance to the training data"
-        )
-    plan = floor.plan(real.groups, n_generated, seed=seed)
-    metrics, compared = {}, {}
-    names = [name for name in measured if name in wanted]
-    classes = _classes(real, generated)
-    task = progress.add_task("comparing", total=len(names) * (1 + len(classes)))
-    for name in names:
-        start = time.perf_counter()
-        found = floor.compare(measured[name], plan)
-        metrics[name] = _entry(found, measured[name], plan, n_real, n_generated)
-        seconds[name] = round(time.perf_counter() - start, 2)
-        if found is not None:
-            compared[name] = found
-        progress.advance(task)
-    if audit is not None and "copies" in wanted:
-        metrics["copies"] = _copies(audit)
-    for label, other, title in classes:
-        rows_real, rows_generated = (
-            np.flatnonzero(real.labels == label),
-            np.flatnonzero(generated.labels == other),
-        )
-        sizes = len(rows_real), len(rows_generated)
-        if sizes[0] < floor.LEAST_TILES or sizes[1] < 2:
-            reason = f"{sizes[0]} real and {sizes[1]} generated pictures are too few"
-            metrics |= {f"{name}/{title}": _null(*sizes, reason) for name in names}
-            progress.advance(task, len(names))
-            continue
-        own = floor.plan(real.groups[rows_real], sizes[1], seed=seed)
-        rows = np.concatenate([rows_real, n_real + rows_generated])
-        for name in names:
-            statistic = floor.take(measured[name], rows)
-            metrics[f"{name}/{title}"] = _entry(floor.compare(statistic, own), statistic, own, *sizes)
-            progress.advance(task)
-    return Outcome(metrics, measured, compared, plan, seconds)
-
-
-def _classes(real: Tiles, generated: Tiles) -> list[tuple[int, int, str]]:
-    """Classes of the real tiles, as numbered on either side; none where the sides' classes are not the same."""
-    if len(real.classes) < 2 or set(real.classes) != set(generated.classes):
-        return []
-    return [(n, generated.classes.index(name), name) for n, name in enumerate(real.classes)]
-
-
-def _entry(
-    found: Comparison | None, statistic: Statistic, plan: Plan, n_real: int, n_generated: int
-) -> dict[str, Any]:
-    if found is None:
-        return _null(n_real, n_generated, "does not occur in every set that was to be compared")
-    notes = [f"in {statistic.unit}; {plan.size} against {plan.size} tiles"]
-    if plan.size < SMALL:
-        notes.append("small samples: the interval is rough")
-    exists = math.isfinite(found.ratio)
-    if not exists:
-        notes.append("the real tiles do not differ at all, the generated ones do")
-    return {
-        "value": found.value,
-        "floor": found.floor,
-        "ratio": found.ratio if exists else None,
-        "interval": list(found.interval) if exists else None,
-        "n_real": n_real,
-        "n_generated": n_generated,
-        "note": "; ".join(notes),
-    }
-
-
-def _null(n_real: int, n_generated: int, reason: str) -> dict[str, Any]:
-    empty = dict.fromkeys(("value", "floor", "ratio", "interval"))
-    return {**empty, "n_real": n_real, "n_generated": n_generated, "note": reason}
-
-
-def _copies(audit: Audit) -> dict[str, Any]:
-    value, usual = (float(np.mean(part < memorisation.COPY)) for part in (audit.generated, audit.real))
-    return {
-        "value": value,
-        "floor": usual,
-        "ratio": value / usual if usual else None,
-        "interval": None,
-        "n_real": len(audit.real),
-        "n_generated": len(audit.generated),
-        "note": f"shares nearer than {memorisation.COPY} to one of {audit.searched} training pictures; "
-        "the floor is the held-out pictures' share",
-    }
-
-
-def _skipped(metrics: tuple[str, ...], pictures: statistics.Pictures, *, audited: bool) -> dict[str, dict]:
+def _skipped(metrics: tuple[str, ...], pictures: statistics.Pictures, run: Run | None) -> dict[str, dict]:
     """Entries of what was asked for by name, or belongs to every evaluation, and cannot be measured here."""
     skipped = {}
     for name in metrics or AUDIT:
-        if name in AUDIT and not audited:
-            skipped[name] = _null(0, 0, "needs the training pictures: name the run's --workdir")
+        if name in AUDIT and run is None:
+            skipped[name] = entries.null(0, 0, "needs the training pictures: name the run's --workdir")
         elif name in statistics.DESCRIPTIONS and name not in pictures.names:
-            skipped[name] = _null(0, 0, f"pictures of the kind {pictures.kind!r} do not have it")
+            skipped[name] = entries.null(0, 0, f"pictures of the kind {pictures.kind!r} do not have it")
+        elif name in evaluation_reconstruction.DESCRIPTIONS and (run is None or run.generator is None):
+            skipped[name] = entries.null(
+                0, 0, "needs the run's network: name --workdir and leave evaluate.generated empty"
+            )
+        elif name == OBEDIENCE and (run is None or not run.dataset.conditions):
+            skipped[name] = entries.null(0, 0, "needs a run with continuous conditions")
     return skipped
 
 
-def _settings(
-    request: Request,
-    run: Run | None,
-    real: Tiles,
-    generated: Tiles,
-    pictures: statistics.Pictures,
-    outcome: Outcome,
-    audit: Audit | None,
-) -> dict[str, Any]:
-    settings = {
-        "evaluate": request.config.evaluate.to_dict(),
-        "real": real.origin,
-        "generated": generated.origin,
-        "size": list(real.images.shape[1:]),
-        "compared": outcome.plan.size,
-        "real_groups": outcome.plan.groups,
-        "groups": "files" if len(set(real.groups)) > 1 else "tiles",
-        "splits": floor.SPLITS,
-        "resamples": floor.RESAMPLES,
-        "interval": f"{floor.LEVEL:.0%} of the ratio, by bootstrap of tiles or groups",
-        "pictures": pictures._asdict(),
-        "copy_below": memorisation.COPY,
-        "training_pictures_searched": audit.searched if audit else 0,
-        "seconds": outcome.seconds,
-        "versions": record.versions(),
-    }
-    if run is not None:
-        settings |= {"fingerprint": run.dataset.fingerprint, "notes": list(run.notes)}
-        if run.generator is not None:
-            settings |= {"checkpoint": run.generator.step, "sample": run.config.sample.to_dict()}
-    return settings
-
-
-def _page(
-    request: Request,
-    metrics: dict[str, dict],
-    settings: dict[str, Any],
-    warnings: list[str],
-    summary: list[str],
-    real: Tiles,
-    generated: Tiles,
-    outcome: Outcome,
-    audit: Audit | None,
-) -> str:
-    from microgen_jax.evaluation import report  # matplotlib and jinja2 are slow to import
-
-    return report.render(
-        report.Story(
-            title=f"Evaluation of {request.workdir.name}",
-            warnings=warnings,
-            summary=summary,
-            metrics=metrics,
-            statistics=outcome.statistics,
-            compared=outcome.compared,
-            descriptions=DESCRIPTIONS,
-            real=_by_class(real),
-            generated=_by_class(generated),
-            pairs=audit.pairs if audit else None,
-            laue_group=request.config.evaluate.laue_group,
-            settings=json.dumps(settings, indent=1),
-        )
-    )
-
-
-def _by_class(tiles: Tiles) -> np.ndarray:
-    """Tiles in the order that shows every class in turn, classes by name."""
-    rows = [np.flatnonzero(tiles.labels == tiles.classes.index(name)) for name in sorted(tiles.classes)]
-    turn = sorted((place, n, row) for n, own in enumerate(rows) for place, row in enumerate(own))
-    return tiles.images[[row for _, _, row in turn]]
+def _ordered(metrics: dict[str, dict]) -> dict[str, dict]:
+    """Pooled figures first, then those by class."""
+    return dict(sorted(metrics.items(), key=lambda item: "/" in item[0]))

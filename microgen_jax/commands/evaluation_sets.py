@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from microgen_jax import data
-from microgen_jax.commands import drawing, record
+from microgen_jax.commands import record
 from microgen_jax.commands.command_line import Request, for_run
 from microgen_jax.commands.generator import Generator, open_run
 from microgen_jax.data import Dataset, augment, geometry
@@ -26,6 +26,7 @@ class Tiles:
       images: uint8 [N, H, W, C].
       labels: int [N], rows of `classes`.
       groups: text [N], what belongs together.
+      conditions: float32 [N, K], standardised as the run was trained with them; K is 0 where there is no run.
       classes: names.
       origin: in words.
     """
@@ -33,6 +34,7 @@ class Tiles:
     images: UInt8[np.ndarray, "N H W C"]
     labels: Int[np.ndarray, "N"]
     groups: np.ndarray
+    conditions: Float[np.ndarray, "N K"]
     classes: tuple[str, ...]
     origin: str
 
@@ -73,8 +75,6 @@ def open_trained(request: Request, *, draws: bool, needs_real: bool) -> Run:
         raise UserError("the run has no held-out pictures: name others with --config.evaluate.real=FOLDER")
     changed = dataset.fingerprint != run.resolved.fingerprint
     notes = ("the data have changed since the run was trained on them",) if changed else ()
-    if len(run.resolved.conditions):
-        notes += ("pictures are drawn without giving the model any continuous condition",)
     return Run(config, dataset, open_run(config, run.resolved, workdir) if draws else None, notes)
 
 
@@ -84,10 +84,11 @@ def held_out(run: Run, num: int) -> Tiles:
     return _read(source, run.dataset, count, "held-out pictures of the run")
 
 
-def drawn(run: Run, labels: np.ndarray, seed: int) -> Iterator[UInt8[np.ndarray, "B H W C"]]:
-    """Pictures of the run's generator with these classes, batch by batch."""
-    value = drawing.not_given(len(labels), len(run.generator.conditions))
-    return run.generator.batches(labels, value, seed)
+def drawn(
+    run: Run, labels: np.ndarray, conditions: np.ndarray, seed: int
+) -> Iterator[UInt8[np.ndarray, "B H W C"]]:
+    """Pictures of the run's generator with these classes and standardised conditions, batch by batch."""
+    return run.generator.batches(labels, conditions, seed)
 
 
 def named(request: Request, field: str, num: int) -> Tiles:
@@ -162,7 +163,7 @@ def _read(source: Source, dataset: Dataset, count: int, origin: str, *, keep_gre
     if count == 0:
         raise UserError(f"{origin}: no pictures")
     chosen = [n * len(source) // count for n in range(count)]
-    labels, groups, channels = [], [], set()
+    labels, groups, conditions, channels = [], [], [], set()
 
     def rows() -> Iterator[np.ndarray]:
         for n in chosen:
@@ -170,11 +171,14 @@ def _read(source: Source, dataset: Dataset, count: int, origin: str, *, keep_gre
             labels.append(picture.label)
             groups.append(picture.group)
             channels.add(picture.image.shape[-1])
-            yield figures.to_uint8(prepare(picture, dataset.preparation).image)
+            prepared = prepare(picture, dataset.preparation)
+            conditions.append(prepared.condition)
+            yield figures.to_uint8(prepared.image)
 
     images = np.stack(list(rows()))
     images = images[..., :1] if keep_grey and channels == {1} else images
-    return Tiles(images, np.array(labels), np.array(groups), dataset.classes, origin)
+    told = np.array(conditions, np.float32).reshape(len(images), -1)
+    return Tiles(images, np.array(labels), np.array(groups), told, dataset.classes, origin)
 
 
 def _common_size(source: Source, num: int, field: str) -> tuple[int, int]:

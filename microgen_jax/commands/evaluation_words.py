@@ -4,15 +4,23 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from microgen_jax.commands import evaluation_features, evaluation_reconstruction
+from microgen_jax.commands.evaluation_entries import SMALL
 from microgen_jax.commands.evaluation_sets import Tiles
 from microgen_jax.evaluation import statistics
 
-SMALL = 50  # tiles a side; below it the result says so
 AUDIT = {
     "copies": "share of tiles that copy a training picture",
     "training_distance": "distance to the nearest training picture",
 }
-DESCRIPTIONS = statistics.DESCRIPTIONS | AUDIT
+OBEDIENCE = "obedience"
+DESCRIPTIONS = {
+    **statistics.DESCRIPTIONS,
+    **AUDIT,
+    **evaluation_features.DESCRIPTIONS,
+    **evaluation_reconstruction.DESCRIPTIONS,
+    OBEDIENCE: "requested against measured conditions, R²",
+}
 
 
 def words(
@@ -36,23 +44,66 @@ def words(
     if compared < SMALL:
         warnings.append(f"only {compared} tiles a side are compared: small faults cannot be seen")
     pooled = {name: entry for name, entry in metrics.items() if "/" not in name and name != "copies"}
-    judged = {name: entry for name, entry in pooled.items() if entry["ratio"] is not None}
-    beyond = {name: entry for name, entry in judged.items() if entry["interval"][0] > 1}
-    never = [name for name, entry in pooled.items() if entry["ratio"] is None and entry["value"]]
-    worst = sorted(beyond, key=lambda name: -beyond[name]["ratio"])
     summary = [
         f"{len(generated.images)} generated pictures ({generated.origin}) are compared with "
         f"{len(real.images)} real ones ({real.origin}), {compared} against {compared} at a time.",
-        f"{len(judged) - len(beyond)} of {len(judged)} statistics are as near to the real pictures as real "
-        "pictures are to each other.",
+        *_distances({name: entry for name, entry in pooled.items() if not is_score(name)}),
+        *_scores({name: entry for name, entry in pooled.items() if is_score(name)}),
     ]
-    if worst:
-        listed = ", ".join(f"{DESCRIPTIONS[name]} ({beyond[name]['ratio']:.2g} times)" for name in worst)
-        summary.append(f"Farther from the real pictures than the floor: {listed}.")
-    if never:
-        listed = ", ".join(DESCRIPTIONS[name] for name in never)
-        summary.append(f"Seen in generated pictures only, the real ones agreeing exactly: {listed}.")
     return warnings, summary
+
+
+def describe(name: str) -> str:
+    """In words, of any metric; of obedience with the condition."""
+    if name.startswith(OBEDIENCE):
+        return f"{DESCRIPTIONS[OBEDIENCE]}, {name.removeprefix(OBEDIENCE + '_')}"
+    return DESCRIPTIONS[name]
+
+
+def spread(entry: dict) -> str:
+    """The interval, or the standard error where there is no ratio to have one."""
+    if entry["interval"] is not None:
+        return "{:.2f} to {:.2f}".format(*entry["interval"])
+    return f"± {entry['standard_error']:.2g}" if "standard_error" in entry else ""
+
+
+def is_score(name: str) -> bool:
+    """Whether less than the floor is worse, not more."""
+    return name in evaluation_features.SCORES or name.startswith(OBEDIENCE)
+
+
+def _distances(entries: dict[str, dict]) -> list[str]:
+    judged = {name: entry for name, entry in entries.items() if entry["ratio"] is not None}
+    beyond = {name: entry for name, entry in judged.items() if entry["interval"][0] > 1}
+    sentences = [
+        f"{len(judged) - len(beyond)} of {len(judged)} statistics are as near to the real pictures as real "
+        "pictures are to each other."
+    ]
+    if beyond:
+        worst = sorted(beyond, key=lambda name: -beyond[name]["ratio"])
+        listed = ", ".join(f"{describe(name)} ({beyond[name]['ratio']:.2g} times)" for name in worst)
+        sentences.append(f"Farther from the real pictures than the floor: {listed}.")
+    never = [
+        name
+        for name, entry in entries.items()
+        if entry["ratio"] is None and entry["floor"] == 0 and entry["value"]
+    ]
+    if never:
+        listed = ", ".join(describe(name) for name in never)
+        sentences.append(f"Seen in generated pictures only, the real ones agreeing exactly: {listed}.")
+    for name, entry in entries.items():
+        if entry.get("p_value") is not None:
+            said = "tells both sets apart" if entry["p_value"] < 0.05 else "cannot tell the sets apart"
+            sentences.append(f"The {describe(name)} {said} (p = {entry['p_value']:.3f}).")
+    return sentences
+
+
+def _scores(entries: dict[str, dict]) -> list[str]:
+    low = [name for name, entry in entries.items() if entry["interval"] and entry["interval"][1] < 1]
+    if not low:
+        return []
+    listed = ", ".join(f"{describe(name)} ({entries[name]['ratio']:.0%})" for name in low)
+    return [f"Less than real pictures reach among themselves: {listed}."]
 
 
 def show(metrics: dict[str, dict], warnings: list[str], summary: list[str]) -> None:
@@ -62,8 +113,7 @@ def show(metrics: dict[str, dict], warnings: list[str], summary: list[str]) -> N
             numbers = (
                 "" if entry[field] is None else f"{entry[field]:.3g}" for field in ("value", "floor", "ratio")
             )
-            interval = "" if entry["interval"] is None else "{:.2f} to {:.2f}".format(*entry["interval"])
-            table.add_row(name, *numbers, interval if entry["value"] is not None else entry["note"])
+            table.add_row(name, *numbers, entry["note"] if entry["value"] is None else spread(entry))
     console = Console()
     console.print(table)
     for line in [*(f"Warning: {warning}" for warning in warnings), *summary]:

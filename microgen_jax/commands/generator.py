@@ -25,11 +25,13 @@ class Generator:
       config: as the run was trained, with the `sample` part that this generator uses.
       resolved: classes, conditions and channels.
       step: of the checkpoint.
+      method: what was trained.
+      params: the averaged ones.
     """
 
     def __init__(self, config: ConfigDict, resolved: Resolved, params: Params, step: int, mesh, method):
         self.config, self.resolved, self.step = config, resolved, step
-        self._params, self._mesh = params, mesh
+        self.method, self.params, self._mesh = method, params, mesh
         self._generate = drawing.compiled(method, mesh)
 
     @property
@@ -73,7 +75,7 @@ class Generator:
         """As `sample`, a batch at a time, with class [N] and standardised conditions [N, K] of every picture."""
         return drawing.draw(
             self._generate,
-            self._params,
+            self.params,
             labels,
             value,
             seed=seed,

@@ -63,15 +63,20 @@ class Plan(NamedTuple):
     Attributes:
       real, other, generated: A, B and G of eq. 2, float32 [K, N], 1 for the tiles of each split.
       times: float32 [resamples, N], how often each resample of eq. 3 has each tile.
+      halves: bool [resamples, N], tiles of a random half of the real groups and of the generated tiles, for
+        statistics that cannot bear a tile twice.
       size: n, tiles a side.
-      groups: how many the real tiles come from.
+      tiles: real ones.
+      groups: how many they come from.
     """
 
     real: np.ndarray
     other: np.ndarray
     generated: np.ndarray
     times: np.ndarray
+    halves: np.ndarray
     size: int
+    tiles: int
     groups: int
 
 
@@ -202,7 +207,13 @@ def plan(
         ],
         axis=1,
     )
-    return Plan(*chosen, times.astype(np.float32), size, count)
+    halves = [
+        np.concatenate(
+            [rng.permutation(count)[group] < (count + 1) // 2, rng.permutation(generated) < generated // 2]
+        )
+        for _ in range(resamples)
+    ]
+    return Plan(*chosen, times.astype(np.float32), np.array(halves), size, number, count)
 
 
 def compare(statistic: Statistic, plan: Plan) -> Comparison | None:
@@ -220,12 +231,18 @@ def compare(statistic: Statistic, plan: Plan) -> Comparison | None:
     if floor <= 1e-12 * max(1.0, float(np.abs(statistic.grid).max())):
         ratio = 1.0 if value <= floor else float("inf")
         return Comparison(value, floor, ratio, (ratio, ratio), *bands)
+    return Comparison(value, floor, value / floor, interval(value, floor, values, floors), *bands)
+
+
+def interval(
+    value: float, floor: float, values: Float[np.ndarray, "R"], floors: Float[np.ndarray, "R"]
+) -> tuple[float, float]:
+    """Eq. 3: the interval of value / floor from those of the resamples."""
     ratio = value / floor
     relative = np.maximum(floors / max(np.median(floors), LEAST_FLOOR * floor), LEAST_FLOOR)
     ratios = (value + values - np.median(values)) / (floor * relative)
     low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    interval = max(0.0, min(ratio, float(low))), max(ratio, float(high))
-    return Comparison(value, floor, ratio, interval, *bands)
+    return max(0.0, min(ratio, float(low))), max(ratio, float(high))
 
 
 def pool(statistic: Statistic, weights: Float[np.ndarray, "B N"]) -> Float[np.ndarray, "B L"]:

@@ -9,16 +9,15 @@
     each reaching its k-th neighbour in its own set (Kynkaanniemi et al. 2019, eqs. 1 and 2; k = 3).
 (4) Density and coverage (Naeem et al. 2020, eqs. 3 and 4; k = 5): how many real balls hold a sample, over k; the
     share of real balls that hold any sample.
+(5) Inception Score: exp of the mean over the samples of KL(p(y|x) || p(y)), p(y|x) the class probabilities of the
+    network and p(y) their mean (Salimans et al. 2016).
 """
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
-from scipy.spatial.distance import cdist
-
-BLOCK = 1024  # rows of the distance matrix held at once
+from jaxtyping import Float, Int
 
 
 class Moments(NamedTuple):
@@ -45,6 +44,15 @@ class Kernel(NamedTuple):
     value: float
     standard_error: float
     p_value: float
+
+
+class Scores(NamedTuple):
+    """Eqs. 3 and 4."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
 
 
 def moments(batches: Iterable[Float[np.ndarray, "_ D"]]) -> Moments:
@@ -76,6 +84,21 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return float(np.sum((a.mean - b.mean) ** 2) + traces)
 
 
+def frechet_between(a: Float[np.ndarray, "N D"], b: Float[np.ndarray, "M D"]) -> float:
+    """Eq. 1 between sets; where they have fewer vectors than dimensions, from their products with each other.
+
+    With the centred vectors as rows of A and B, tr (S1 S2)^(1/2) is the sum of the singular values of A B^T, over
+    the root of (N - 1)(M - 1).
+    """
+    if min(len(a), len(b)) >= a.shape[1]:
+        return frechet_distance(moments([a]), moments([b]))
+    (away_a, mean_a), (away_b, mean_b) = (_centred(rows) for rows in (a, b))
+    scale = np.sqrt((len(a) - 1) * (len(b) - 1))
+    root_trace = np.linalg.svd(away_a @ away_b.T, compute_uv=False).sum() / scale
+    traces = np.sum(away_a**2) / (len(a) - 1) + np.sum(away_b**2) / (len(b) - 1)
+    return float(np.sum((mean_a - mean_b) ** 2) + traces - 2 * root_trace)
+
+
 def kernel_distance(
     a: Float[np.ndarray, "N D"],
     b: Float[np.ndarray, "M D"],
@@ -98,75 +121,103 @@ def kernel_distance(
     if min(len(a), len(b)) < 4:
         raise ValueError(f"{len(a)} and {len(b)} vectors: four a side are the least")
     rng = np.random.default_rng(seed)
-    both = np.concatenate([a, b]).astype(np.float64)
-    kernel = (both @ both.T / both.shape[1] + 1) ** 3
+    table = kernel(np.concatenate([a, b]))
     first, second = np.arange(len(a)), len(a) + np.arange(len(b))
-    value = _discrepancy(kernel, first, second)
+    value = discrepancy(table, first, second)
     size = min(subset_size, len(a) // 2, len(b) // 2)
     drawn = [
-        _discrepancy(kernel, rng.permutation(first)[:size], rng.permutation(second)[:size])
+        discrepancy(table, rng.permutation(first)[:size], rng.permutation(second)[:size])
         for _ in range(subsets)
     ]
     error = float(np.std(drawn, ddof=1) * np.sqrt(size / min(len(a), len(b))))
     if not permutations:
         return Kernel(value, error, float("nan"))
-    beyond = 0
-    for _ in range(permutations):
-        order = rng.permutation(len(both))
-        beyond += _discrepancy(kernel, order[: len(a)], order[len(a) :]) >= value
+    marks = np.zeros((len(table), permutations))
+    for column in marks.T:
+        column[rng.permutation(len(table))[: len(a)]] = 1
+    beyond = int(np.sum(_discrepancies(table, marks, 1 - marks) >= value))
     return Kernel(value, error, (1 + beyond) / (1 + permutations))
 
 
-def precision_recall(
-    real: Float[np.ndarray, "N D"], generated: Float[np.ndarray, "M D"], k: int = 3
-) -> tuple[float, float]:
-    """Precision and recall of eq. 3.
+def kernel(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N N"]:
+    """k of eq. 2 between all pairs."""
+    rows = vectors.astype(np.float64)
+    return (rows @ rows.T / rows.shape[1] + 1) ** 3
+
+
+def discrepancy(table: Float[np.ndarray, "P P"], a: Int[np.ndarray, "N"], b: Int[np.ndarray, "M"]) -> float:
+    """Eq. 2 between the vectors a and b of a kernel's table."""
+    inside = sum(_off_diagonal_mean(table[np.ix_(part, part)]) for part in (a, b))
+    return float(inside - 2 * table[np.ix_(a, b)].mean())
+
+
+def squared_distances(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N N"]:
+    """Squared distances between all pairs, 0 on the diagonal."""
+    rows = vectors.astype(np.float64)
+    products = rows @ rows.T
+    own = np.diag(products)
+    squares = np.maximum(own[:, None] + own[None] - 2 * products, 0)
+    np.fill_diagonal(squares, 0)
+    return squares
+
+
+def scores(
+    squares: Float[np.ndarray, "P P"],
+    real: Int[np.ndarray, "N"],
+    generated: Int[np.ndarray, "M"],
+    k: tuple[int, int] = (3, 5),
+) -> Scores:
+    """Eqs. 3 and 4 between vectors of a table of squared distances.
+
+    Args:
+      k: the neighbour that a ball reaches, for precision and recall, and for density and coverage.
 
     Raises:
-      ValueError: no more than k vectors on a side.
+      ValueError: a side has no such neighbour.
     """
-    real_reach, generated_reach = reach(real, k), reach(generated, k)
-    precision = np.concatenate([(d <= real_reach).any(axis=1) for d in _distances(generated, real)])
-    recall = np.concatenate([(d <= generated_reach).any(axis=1) for d in _distances(real, generated)])
-    return float(precision.mean()), float(recall.mean())
+    if min(len(real), len(generated)) <= max(k):
+        raise ValueError(f"{len(real)} and {len(generated)} vectors have no {max(k)}-th neighbour")
+    across = squares[np.ix_(generated, real)]
+    inside = squares[np.ix_(real, real)]
+    own = squares[np.ix_(generated, generated)]
+    held = across <= _reach(inside, k[1])
+    return Scores(
+        precision=float((across <= _reach(inside, k[0])).any(axis=1).mean()),
+        recall=float((_reach(own, k[0]) >= across.T).any(axis=1).mean()),
+        density=float(held.sum() / (k[1] * len(generated))),
+        coverage=float(held.any(axis=0).mean()),
+    )
 
 
-def density_coverage(
-    real: Float[np.ndarray, "N D"], generated: Float[np.ndarray, "M D"], k: int = 5
-) -> tuple[float, float]:
-    """Density and coverage of eq. 4; both are 1 at most in expectation where the sets are alike.
-
-    Raises:
-      ValueError: no more than k real vectors.
-    """
-    real_reach = reach(real, k)
-    held, covered = 0, np.zeros(len(real), bool)
-    for distances in _distances(generated, real):
-        inside = distances <= real_reach
-        held += int(inside.sum())
-        covered |= inside.any(axis=0)
-    return held / (k * len(generated)), float(covered.mean())
+def inception_score(logits: Float[np.ndarray, "N K"]) -> float:
+    """Eq. 5 over all samples at once."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    p = np.exp(log_p)
+    return float(np.exp(np.mean(np.sum(p * (log_p - np.log(p.mean(axis=0))[None]), axis=1))))
 
 
-def reach(points: Float[np.ndarray, "N D"], k: int) -> Float[np.ndarray, "N"]:
-    """Distance of each point to its k-th nearest other point.
-
-    Raises:
-      ValueError: no more than k points.
-    """
-    if len(points) <= k:
-        raise ValueError(f"{len(points)} vectors have no {k}-th neighbour")
-    return np.concatenate([np.partition(d, k, axis=1)[:, k] for d in _distances(points, points)])
+def _centred(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows = rows.astype(np.float64)
+    mean = rows.mean(axis=0)
+    return rows - mean, mean
 
 
-def _distances(rows: np.ndarray, columns: np.ndarray) -> Iterable[np.ndarray]:
-    for start in range(0, len(rows), BLOCK):
-        yield cdist(rows[start : start + BLOCK], columns)
+def _reach(squares: np.ndarray, k: int) -> np.ndarray:
+    """Squared distance of each vector to its k-th nearest other one, [1, N]."""
+    return np.partition(squares, k, axis=1)[None, :, k]
 
 
-def _discrepancy(kernel: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    inside = sum(_off_diagonal_mean(kernel[np.ix_(part, part)]) for part in (a, b))
-    return float(inside - 2 * kernel[np.ix_(a, b)].mean())
+def _discrepancies(table: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Eq. 2 for many pairs of sets, marked by the columns of a and b, [N, P] of 0 and 1."""
+    to_a, to_b = table @ a, table @ b
+    diagonal = np.diag(table)
+    sizes = a.sum(axis=0), b.sum(axis=0)
+    inside = [
+        (np.sum(marks * to, axis=0) - diagonal @ marks) / (size * (size - 1))
+        for marks, to, size in zip((a, b), (to_a, to_b), sizes)
+    ]
+    return inside[0] + inside[1] - 2 * np.sum(a * to_b, axis=0) / (sizes[0] * sizes[1])
 
 
 def _off_diagonal_mean(square: np.ndarray) -> float:

@@ -87,6 +87,15 @@ def lpips(
     return np.concatenate(found)
 
 
+def diversity(
+    network: Lpips, images: UInt8[np.ndarray, "N H W C"], pairs: int, rng: np.random.Generator
+) -> Float[np.ndarray, "pairs"]:
+    """Eq. 3 between random pairs of different pictures of one set."""
+    first = rng.integers(len(images), size=pairs)
+    second = (first + rng.integers(1, len(images), size=pairs)) % len(images)
+    return lpips(network, images[first], images[second])
+
+
 def _lpips(name: str, params: tuple, a: Array, b: Array) -> Array:
     convs, heads = params
     both = jnp.concatenate([a, b])

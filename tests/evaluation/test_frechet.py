@@ -77,26 +77,46 @@ def test_standard_error_is_the_spread_over_draws() -> None:
     assert np.mean([kernel.standard_error for kernel in found]) == pytest.approx(spread, rel=0.35)
 
 
+def between(real: np.ndarray, generated: np.ndarray, k: int = 5) -> frechet.Scores:
+    table = frechet.squared_distances(np.concatenate([real, generated]))
+    rows = np.arange(len(real)), len(real) + np.arange(len(generated))
+    return frechet.scores(table, *rows, k=(min(k, 3), k))
+
+
 def test_precision_recall_density_coverage_on_constructed_sets() -> None:
     real = np.arange(20.0)[:, None]
     half = np.arange(10.0)[:, None] + 0.25
-    precision, recall = frechet.precision_recall(real, half, k=1)
-    assert (precision, recall) == (1.0, 0.55)  # the balls of 0.25..9.25 hold 0..10
-    density, coverage = frechet.density_coverage(real, half, k=1)
-    assert (density, coverage) == (2.0, 0.55)  # the balls of 0..10 hold samples, each sample is in two
-    far = real + 1000
-    assert frechet.precision_recall(real, far) == (0.0, 0.0)
-    assert frechet.density_coverage(real, far) == (0.0, 0.0)
-    assert frechet.precision_recall(real, real) == (1.0, 1.0)
+    found = between(real, half, k=1)
+    assert found[:2] == (1.0, 0.55)  # the balls of 0.25..9.25 hold 0..10
+    assert found[2:] == (2.0, 0.55)  # the balls of 0..10 hold samples, each sample is in two
+    assert between(real, real + 1000) == (0.0, 0.0, 0.0, 0.0)
+    assert between(real, real)[:2] == (1.0, 1.0)
     with pytest.raises(ValueError, match="no 5-th"):
-        frechet.density_coverage(real[:5], half)
+        between(real[:5], half)
 
 
 def test_like_sets_have_density_and_coverage_near_their_expectation() -> None:
     """Of two draws of n from one law, coverage is 1 - (n - 1) .. (n - k) / (2n - 1) .. (2n - k); Naeem, eq. 5."""
     rng = np.random.default_rng(0)
-    real, generated = rng.normal(size=(2, 400, 3))
-    density, coverage = frechet.density_coverage(real, generated)
-    assert density == pytest.approx(1, abs=0.1)
+    found = between(*rng.normal(size=(2, 400, 3)))
+    assert found.density == pytest.approx(1, abs=0.1)
     j = np.arange(1, 6)
-    assert coverage == pytest.approx(1 - np.prod((400 - j) / (800 - j)), abs=0.02)
+    assert found.coverage == pytest.approx(1 - np.prod((400 - j) / (800 - j)), abs=0.02)
+
+
+def test_few_vectors_of_many_dimensions_have_the_same_distance() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0, 1, (9, 14)), rng.normal(0.5, 2, (11, 14))
+    found = frechet.frechet_between(a, b)
+    assert found == pytest.approx(
+        frechet.frechet_distance(frechet.moments([a]), frechet.moments([b])), rel=1e-6
+    )
+    wide = np.concatenate([a, b, a + b[:9]])
+    assert frechet.frechet_between(wide, wide) == pytest.approx(0, abs=1e-8)
+
+
+def test_inception_score_lies_between_one_and_the_number_of_classes() -> None:
+    sure = 60.0 * np.eye(5)[np.arange(50) % 5]
+    assert frechet.inception_score(sure) == pytest.approx(5)
+    assert frechet.inception_score(np.tile(sure[:1], (50, 1))) == pytest.approx(1)
+    assert frechet.inception_score(np.zeros((50, 5))) == pytest.approx(1)

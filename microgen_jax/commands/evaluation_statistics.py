@@ -1,0 +1,121 @@
+"""The part of `--mode=evaluate` that compares microstructure statistics, pooled, by class, and with the conditions."""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+from rich.progress import Progress
+
+from microgen_jax.commands import evaluation_audit
+from microgen_jax.commands import evaluation_entries as entries
+from microgen_jax.commands.evaluation_audit import Audit
+from microgen_jax.commands.evaluation_sets import Tiles
+from microgen_jax.commands.evaluation_words import OBEDIENCE
+from microgen_jax.evaluation import floor, obedience, statistics
+from microgen_jax.evaluation.floor import Comparison, Plan, Statistic
+
+
+class Outcome(NamedTuple):
+    """Entries of metrics.json, and the pooled statistics behind those that were compared."""
+
+    metrics: dict[str, dict]
+    statistics: dict[str, Statistic]
+    compared: dict[str, Comparison]
+    plan: Plan
+    seconds: dict[str, float]
+
+
+def compare(
+    real: Tiles,
+    generated: Tiles,
+    pictures: statistics.Pictures,
+    audit: Audit | None,
+    wanted: list[str],
+    condition_names: tuple[str, ...],
+    seed: int,
+    progress: Progress,
+) -> Outcome:
+    """Compares the statistics that are wanted, pooled and by class."""
+    n_real, n_generated = len(real.images), len(generated.images)
+    task = progress.add_task("measuring", total=n_real + n_generated)
+    start = time.perf_counter()
+    both = np.concatenate([real.images, generated.images])
+    measured = {}
+    if set(wanted) & {*pictures.names, OBEDIENCE}:
+        measured = statistics.measure(both, pictures, lambda count: progress.advance(task, count))
+    seconds = {"measuring": round(time.perf_counter() - start, 2)}
+    if audit is not None:
+        distances = np.concatenate([audit.real, audit.generated])
+        measured["training_distance"] = floor.distribution(
+            distances, np.arange(len(distances)), len(distances), "1", "distance to the training data"
+        )
+    plan = floor.plan(real.groups, n_generated, seed=seed)
+    metrics, compared = {}, {}
+    names = [name for name in measured if name in wanted]
+    classes = classes_of(real, generated)
+    task = progress.add_task("comparing", total=len(names) * (1 + len(classes)))
+    for name in names:
+        start = time.perf_counter()
+        found = floor.compare(measured[name], plan)
+        metrics[name] = entries.compared(found, measured[name], plan, n_real, n_generated)
+        seconds[name] = round(time.perf_counter() - start, 2)
+        if found is not None:
+            compared[name] = found
+        progress.advance(task)
+    if audit is not None and "copies" in wanted:
+        metrics["copies"] = evaluation_audit.copies(audit)
+    if OBEDIENCE in wanted and generated.conditions.shape[1]:
+        metrics |= _obedience(measured, real, generated, condition_names)
+    for label, other, title in classes:
+        rows_real, rows_generated = (
+            np.flatnonzero(real.labels == label),
+            np.flatnonzero(generated.labels == other),
+        )
+        sizes = len(rows_real), len(rows_generated)
+        if sizes[0] < floor.LEAST_TILES or sizes[1] < 2:
+            reason = f"{sizes[0]} real and {sizes[1]} generated pictures are too few"
+            metrics |= {f"{name}/{title}": entries.null(*sizes, reason) for name in names}
+            progress.advance(task, len(names))
+            continue
+        own = floor.plan(real.groups[rows_real], sizes[1], seed=seed)
+        rows = np.concatenate([rows_real, n_real + rows_generated])
+        for name in names:
+            statistic = floor.take(measured[name], rows)
+            metrics[f"{name}/{title}"] = entries.compared(
+                floor.compare(statistic, own), statistic, own, *sizes
+            )
+            progress.advance(task)
+    return Outcome(metrics, measured, compared, plan, seconds)
+
+
+def classes_of(real: Tiles, generated: Tiles) -> list[tuple[int, int, str]]:
+    """Classes of the real tiles, as numbered on either side; none where the sides' classes are not the same."""
+    if len(real.classes) < 2 or set(real.classes) != set(generated.classes):
+        return []
+    return [(n, generated.classes.index(name), name) for n, name in enumerate(real.classes)]
+
+
+def _obedience(
+    measured: dict[str, Statistic], real: Tiles, generated: Tiles, names: tuple[str, ...]
+) -> dict[str, dict]:
+    """Requested against measured values of every continuous condition."""
+    summaries = obedience.summaries({n: s for n, s in measured.items() if n in statistics.DESCRIPTIONS})
+    first, second = summaries[: len(real.images)], summaries[len(real.images) :]
+    found = {}
+    for k, name in enumerate(names):
+        sizes = len(real.images), len(generated.images)
+        one = obedience.obey(first, real.conditions[:, k], second, generated.conditions[:, k])
+        if one is None:
+            reason = f"fewer than {obedience.LEAST} pictures of a side have it, or all have the same"
+            found[f"{OBEDIENCE}_{name}"] = entries.null(*sizes, reason)
+            continue
+        found[f"{OBEDIENCE}_{name}"] = {
+            "value": one.value,
+            "floor": one.floor,
+            "ratio": one.value / one.floor if one.floor > 0 else None,
+            "interval": list(one.interval) if one.floor > 0 else None,
+            "n_real": sizes[0],
+            "n_generated": sizes[1],
+            "note": "R² of requested against measured; the floor is that of known against measured in real pictures",
+        }
+    return found
