@@ -23,7 +23,8 @@ def compared(
     """A microstructure statistic."""
     if found is None:
         return null(n_real, n_generated, "does not occur in every set that was to be compared")
-    notes = [f"in {statistic.unit}; {plan.size} against {plan.size} tiles"]
+    unit = "" if statistic.unit == "1" else f"in {statistic.unit}; "
+    notes = [f"{unit}{plan.size} against {plan.size} tiles"]
     if plan.size < SMALL:
         notes.append("small samples: the interval is rough")
     exists = math.isfinite(found.ratio)

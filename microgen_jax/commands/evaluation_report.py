@@ -11,7 +11,7 @@ from microgen_jax.commands.evaluation_audit import Audit
 from microgen_jax.commands.evaluation_features import Networks
 from microgen_jax.commands.evaluation_sets import Run, Tiles
 from microgen_jax.commands.evaluation_statistics import Outcome
-from microgen_jax.commands.evaluation_words import describe
+from microgen_jax.commands.evaluation_words import describe, is_score
 from microgen_jax.evaluation import floor, memorisation, statistics
 
 
@@ -73,6 +73,8 @@ def page(
             metrics=metrics,
             statistics=outcome.statistics,
             compared=outcome.compared,
+            distances=[name for name in metrics if "/" not in name and not is_score(name)],
+            obeyed=outcome.obeyed,
             descriptions={name.partition("/")[0]: describe(name.partition("/")[0]) for name in metrics},
             real=_by_class(real),
             generated=_by_class(generated),

@@ -16,11 +16,20 @@ from microgen_jax.evaluation.floor import Comparison, Plan, Statistic
 
 
 class Outcome(NamedTuple):
-    """Entries of metrics.json, and the pooled statistics behind those that were compared."""
+    """Entries of metrics.json, and what is behind them.
+
+    Attributes:
+      metrics: entries.
+      statistics, compared: pooled, by name.
+      obeyed: requested and measured values of each continuous condition, standardised.
+      plan: of the pooled comparison.
+      seconds: of each part.
+    """
 
     metrics: dict[str, dict]
     statistics: dict[str, Statistic]
     compared: dict[str, Comparison]
+    obeyed: dict[str, tuple[np.ndarray, np.ndarray]]
     plan: Plan
     seconds: dict[str, float]
 
@@ -50,7 +59,7 @@ def compare(
             distances, np.arange(len(distances)), len(distances), "1", "distance to the training data"
         )
     plan = floor.plan(real.groups, n_generated, seed=seed)
-    metrics, compared = {}, {}
+    metrics, compared, obeyed = {}, {}, {}
     names = [name for name in measured if name in wanted]
     classes = classes_of(real, generated)
     task = progress.add_task("comparing", total=len(names) * (1 + len(classes)))
@@ -65,7 +74,8 @@ def compare(
     if audit is not None and "copies" in wanted:
         metrics["copies"] = evaluation_audit.copies(audit)
     if OBEDIENCE in wanted and generated.conditions.shape[1]:
-        metrics |= _obedience(measured, real, generated, condition_names)
+        found, obeyed = _obedience(measured, real, generated, condition_names)
+        metrics |= found
     for label, other, title in classes:
         rows_real, rows_generated = (
             np.flatnonzero(real.labels == label),
@@ -85,7 +95,7 @@ def compare(
                 floor.compare(statistic, own), statistic, own, *sizes
             )
             progress.advance(task)
-    return Outcome(metrics, measured, compared, plan, seconds)
+    return Outcome(metrics, measured, compared, obeyed, plan, seconds)
 
 
 def classes_of(real: Tiles, generated: Tiles) -> list[tuple[int, int, str]]:
@@ -97,11 +107,11 @@ def classes_of(real: Tiles, generated: Tiles) -> list[tuple[int, int, str]]:
 
 def _obedience(
     measured: dict[str, Statistic], real: Tiles, generated: Tiles, names: tuple[str, ...]
-) -> dict[str, dict]:
-    """Requested against measured values of every continuous condition."""
+) -> tuple[dict[str, dict], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Requested against measured values of every continuous condition: entries, and the values."""
     summaries = obedience.summaries({n: s for n, s in measured.items() if n in statistics.DESCRIPTIONS})
     first, second = summaries[: len(real.images)], summaries[len(real.images) :]
-    found = {}
+    found, obeyed = {}, {}
     for k, name in enumerate(names):
         sizes = len(real.images), len(generated.images)
         one = obedience.obey(first, real.conditions[:, k], second, generated.conditions[:, k])
@@ -109,6 +119,7 @@ def _obedience(
             reason = f"fewer than {obedience.LEAST} pictures of a side have it, or all have the same"
             found[f"{OBEDIENCE}_{name}"] = entries.null(*sizes, reason)
             continue
+        obeyed[f"{OBEDIENCE}_{name}"] = one.requested, one.measured
         found[f"{OBEDIENCE}_{name}"] = {
             "value": one.value,
             "floor": one.floor,
@@ -118,4 +129,4 @@ def _obedience(
             "n_generated": sizes[1],
             "note": "R² of requested against measured; the floor is that of known against measured in real pictures",
         }
-    return found
+    return found, obeyed

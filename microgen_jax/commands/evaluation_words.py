@@ -14,6 +14,7 @@ AUDIT = {
     "training_distance": "distance to the nearest training picture",
 }
 OBEDIENCE = "obedience"
+TOLD = 8  # of the statistics that are farther than the floor
 DESCRIPTIONS = {
     **statistics.DESCRIPTIONS,
     **AUDIT,
@@ -63,7 +64,7 @@ def describe(name: str) -> str:
 def spread(entry: dict) -> str:
     """The interval, or the standard error where there is no ratio to have one."""
     if entry["interval"] is not None:
-        return "{:.2f} to {:.2f}".format(*entry["interval"])
+        return "{:.3g} to {:.3g}".format(*entry["interval"])
     return f"± {entry['standard_error']:.2g}" if "standard_error" in entry else ""
 
 
@@ -81,8 +82,9 @@ def _distances(entries: dict[str, dict]) -> list[str]:
     ]
     if beyond:
         worst = sorted(beyond, key=lambda name: -beyond[name]["ratio"])
-        listed = ", ".join(f"{describe(name)} ({beyond[name]['ratio']:.2g} times)" for name in worst)
-        sentences.append(f"Farther from the real pictures than the floor: {listed}.")
+        listed = ", ".join(f"{describe(name)} ({_times(beyond[name]['ratio'])})" for name in worst[:TOLD])
+        more = f", and {len(worst) - TOLD} more" if len(worst) > TOLD else ""
+        sentences.append(f"Farther from the real pictures than the floor: {listed}{more}.")
     never = [
         name
         for name, entry in entries.items()
@@ -104,6 +106,10 @@ def _scores(entries: dict[str, dict]) -> list[str]:
         return []
     listed = ", ".join(f"{describe(name)} ({entries[name]['ratio']:.0%})" for name in low)
     return [f"Less than real pictures reach among themselves: {listed}."]
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f} times" if ratio >= 100 else f"{ratio:.2g} times"
 
 
 def show(metrics: dict[str, dict], warnings: list[str], summary: list[str]) -> None:

@@ -66,6 +66,17 @@ def bands(
         return _svg(figure)
 
 
+def scatter(requested: Float[np.ndarray, "N"], measured: Float[np.ndarray, "N"]) -> str:
+    """Points beside the line on which they are equal."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _blank(3.5, 2.6)
+        ends = [float(requested.min()), float(requested.max())]
+        axes.plot(ends, ends, color=INK, linewidth=0.8, linestyle="--")
+        axes.plot(requested, measured, "o", color=GENERATED, markersize=3, alpha=0.6)
+        axes.set(xlabel="requested", ylabel="measured")
+        return _svg(figure)
+
+
 def sectors(real: Float[np.ndarray, "Y X"], generated: Float[np.ndarray, "Y X"]) -> str:
     """Two densities over a sector on one scale, in multiples of random."""
     with mpl.rc_context(_STYLE):

@@ -36,7 +36,10 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 .warning { background: var(--warn); padding: .6rem .9rem; border-radius: 4px; }
 .dim, figcaption { color: var(--dim); }
 .row { display: flex; flex-wrap: wrap; gap: 1.5rem; }
-figure { margin: 0 0 1rem; } img, svg { max-width: 100%; height: auto; } img { image-rendering: pixelated; }
+figure { margin: 0 0 1rem; } .pair figure { flex: 1 1 20rem; max-width: calc(50% - .75rem); } .pair img { width: 100%; }
+@media (max-width: 46rem) { .pair figure { max-width: 100%; } }
+details { margin-top: 1rem; } summary { cursor: pointer; }
+img, svg { max-width: 100%; height: auto; } img { image-rendering: pixelated; }
 table { border-collapse: collapse; width: 100%; font-size: .87rem; }
 th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -55,7 +58,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem; }
 {% if overview %}<figure>{{ overview }}<figcaption>Ratio 1: as far from the real pictures as real pictures are from
 each other. Orange: the interval lies above 1.</figcaption></figure>{% endif %}
 <h2>Pictures</h2>
-<div class="row">
+<div class="row pair">
 {% for name, image in grids %}<figure><img alt="{{ name }}" src="data:image/png;base64,{{ image }}">
 <figcaption>{{ name }}</figcaption></figure>
 {% endfor %}
@@ -69,8 +72,7 @@ below it the training window.</figcaption></figure>{% endif %}
 {% for name, chart in curves %}<figure>{{ chart }}<figcaption>{{ name }}</figcaption></figure>
 {% endfor %}
 </div>{% endif %}
-<h2>All figures</h2>
-<table>
+{% macro table(rows) %}<table>
 <thead><tr><th>metric</th><th class="number">value</th><th class="number">floor</th><th class="number">ratio</th>
 <th class="number">interval</th><th class="number">real</th><th class="number">generated</th><th>note</th></tr></thead>
 <tbody>
@@ -80,7 +82,12 @@ below it the training window.</figcaption></figure>{% endif %}
 <td class="number">{{ row.n_generated }}</td><td class="dim">{{ row.note }}</td></tr>
 {% endfor %}
 </tbody>
-</table>
+</table>{% endmacro %}
+<h2>All figures</h2>
+{{ table(rows) }}
+{% if by_class %}<details><summary>By class</summary>
+{{ table(by_class) }}
+</details>{% endif %}
 <h2>Settings and provenance</h2>
 <pre>{{ settings }}</pre>
 </body>
@@ -95,6 +102,8 @@ class Story(NamedTuple):
       title, warnings, summary: plain text.
       metrics: the entries of metrics.json.
       statistics, compared: of the pooled metrics, by name.
+      distances: names of the pooled metrics whose ratio is drawn.
+      obeyed: requested and measured values of each continuous condition.
       descriptions: of the metrics, by name.
       real, generated: uint8 tiles [n, H, W, C], in the same order of classes.
       pairs: generated tiles and their nearest training windows, nearest first; or None.
@@ -108,6 +117,8 @@ class Story(NamedTuple):
     metrics: dict[str, dict]
     statistics: dict[str, Statistic]
     compared: dict[str, Comparison]
+    distances: list[str]
+    obeyed: dict[str, tuple[np.ndarray, np.ndarray]]
     descriptions: dict[str, str]
     real: np.ndarray
     generated: np.ndarray
@@ -130,13 +141,16 @@ def render(story: Story) -> str:
         ],
         pairs=_pairs(*story.pairs) if story.pairs else "",
         curves=[(story.descriptions[name], Markup(chart)) for name, chart in _curves(story)],
-        rows=[{"name": name} | _shown(entry) for name, entry in story.metrics.items()],
+        rows=_rows(story, by_class=False),
+        by_class=_rows(story, by_class=True),
         settings=story.settings,
     )
 
 
 def _overview(story: Story) -> Markup:
-    drawn = {name: story.metrics[name] for name in story.compared if story.metrics[name]["ratio"] is not None}
+    drawn = {
+        name: story.metrics[name] for name in story.distances if story.metrics[name]["interval"] is not None
+    }
     if not drawn:
         return Markup()
     ratio = np.array([entry["ratio"] for entry in drawn.values()])
@@ -164,14 +178,28 @@ def _curves(story: Story) -> list[tuple[str, str]]:
                     ),
                 )
             )
+    for name, (requested, measured) in story.obeyed.items():
+        drawn.append((name, charts.scatter(requested, measured)))
     return drawn
+
+
+def _rows(story: Story, *, by_class: bool) -> list[dict[str, str]]:
+    return [
+        {"name": name} | _shown(entry) for name, entry in story.metrics.items() if ("/" in name) == by_class
+    ]
 
 
 def _shown(entry: dict) -> dict[str, str]:
     low, high = entry["interval"] or (None, None)
+    interval = "" if low is None else f"{_number(low)} to {_number(high)}"
+    if "standard_error" in entry:
+        p_value = entry.get("p_value")
+        interval = f"± {_number(entry['standard_error'])}" + (
+            "" if p_value is None else f", p = {p_value:.3f}"
+        )
     return {
         **{name: _number(entry[name]) for name in ("value", "floor", "ratio")},
-        "interval": "" if low is None else f"{_number(low)} to {_number(high)}",
+        "interval": interval,
         "n_real": str(entry["n_real"]),
         "n_generated": str(entry["n_generated"]),
         "note": entry["note"],
@@ -179,7 +207,9 @@ def _shown(entry: dict) -> dict[str, str]:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _picture(tiles: UInt8[np.ndarray, "n H W C"], columns: int = 0) -> str:
