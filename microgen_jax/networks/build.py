@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from microgen_jax.networks.unet import UNet
+from microgen_jax.networks.wgan import Critic, Generator, check_shape
 from microgen_jax.types import UserError
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -36,6 +37,26 @@ def build(model: ConfigDict, *, channels: int, num_classes: int, num_conditions:
         num_classes=num_classes,
         num_conditions=num_conditions,
     )
+
+
+def build_wgan(
+    config: ConfigDict, *, size: tuple[int, int], channels: int, num_classes: int
+) -> tuple[Generator, Critic]:
+    """The generator and the critic that `config.wgan` and `config.model.dtype` describe.
+
+    Args:
+      config: the whole of it.
+      size: height and width in px.
+      channels: of the pictures.
+      num_classes: 0 = neither is told a class.
+
+    Raises:
+      UserError: a value that cannot be, named with its mend.
+    """
+    check_shape(tuple(size), channels)
+    _check_dtype(config.model.dtype)
+    width, dtype = config.wgan.width, DTYPES[config.model.dtype]
+    return Generator(tuple(size), channels, width, num_classes, dtype), Critic(width, num_classes, dtype)
 
 
 def check_size(size: tuple[int, int], levels: int) -> None:
@@ -71,8 +92,7 @@ def _check(model: ConfigDict) -> None:
             raise UserError(f"model.{name} (={model[name]}) must be at least 1")
     if not 0.0 <= model.dropout < 1.0:
         raise UserError(f"model.dropout (={model.dropout}) must be at least 0 and below 1")
-    if model.dtype not in DTYPES:
-        raise UserError(f"model.dtype={model.dtype!r} is not known: use {' or '.join(DTYPES)}")
+    _check_dtype(model.dtype)
     for features in model.channels:
         _check_divisible("model.channels", features, "model.norm_groups", model.norm_groups)
     if model.channels[0] % 2:
@@ -82,6 +102,11 @@ def _check(model: ConfigDict) -> None:
         attending.append(model.channels[-1])
     for features in attending:
         _check_divisible("model.channels", features, "model.head_dim", model.head_dim)
+
+
+def _check_dtype(dtype: str) -> None:
+    if dtype not in DTYPES:
+        raise UserError(f"model.dtype={dtype!r} is not known: use {' or '.join(DTYPES)}")
 
 
 def _check_divisible(name: str, value: int, by_name: str, by: int) -> None:

@@ -1,0 +1,153 @@
+"""Generator and critic of the Wasserstein GAN: plain convolutions, no batch norm, any power of two from 32 to 256 px.
+
+Both are ladders between the picture and a grid whose shorter side is 4 px, one rung for each doubling. The critic's
+rungs have width, 2 width, 4 width, 8 width, 8 width, ... channels, the generator's the same from the other end. At
+64 px and width 64:
+
+    generator  latent 100 -> 4×4×512 -> 8×8×256 -> 16×16×128 -> 32×32×64 -> 64×64×C
+    critic     64×64×C -> 32×32×64 -> 16×16×128 -> 8×8×256 -> 4×4×512 -> 1
+
+Kernels are drawn from a normal distribution of standard deviation 0.02 (Radford et al. 2016, section 4).
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from microgen_jax.networks.cost import Row
+from microgen_jax.networks.layers import Conv, upsample
+from microgen_jax.types import UserError
+
+SMALLEST = 4  # px, the shorter side of the coarsest grid
+SIDES = (32, 64, 128, 256)
+WIDEST = 8  # times `width`
+SLOPE = 0.2  # of leaky ReLU below 0
+
+normal = nn.initializers.normal(0.02)
+
+
+class Generator(nn.Module):
+    """From latent vectors to pictures.
+
+    Attributes:
+      size: height and width in px.
+      out_channels: C.
+      width: channels beside the picture.
+      num_classes: 0 = no class embedding.
+      dtype: inside the network; parameters and tanh are float32.
+    """
+
+    size: tuple[int, int]
+    out_channels: int
+    width: int = 64
+    num_classes: int = 0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "B L"], label: Int[Array, "B"]) -> Float[Array, "B H W C"]:
+        """Pictures in [-1, 1], float32; a label that is no class embeds as zero."""
+        *widths, widest = rungs(self.size, self.width)
+        height, width = coarsest(self.size)
+        x = z.astype(self.dtype)
+        if self.num_classes:
+            x = jnp.concatenate([x, self._embedded(label, x.shape[-1])], axis=-1)
+        x = nn.Dense(height * width * widest, dtype=self.dtype, kernel_init=normal, name="dense")(x)
+        x = nn.leaky_relu(x, SLOPE).reshape(-1, height, width, widest)
+        for i, features in enumerate(reversed(widths)):
+            x = nn.leaky_relu(Conv(features, kernel_init=normal, name=f"up_{i}")(upsample(x)), SLOPE)
+        x = Conv(self.out_channels, kernel_init=normal, name="out")(upsample(x))
+        return jnp.tanh(x.astype(jnp.float32))
+
+    def _embedded(self, label: Array, features: int) -> Array:
+        table = nn.Dense(features, use_bias=False, dtype=self.dtype, kernel_init=normal, name="class_embedding")
+        return table(jax.nn.one_hot(label, self.num_classes, dtype=self.dtype))
+
+
+class Critic(nn.Module):
+    """From pictures to scores without bound; with classes a projection critic (Miyato and Koyama 2018).
+
+    Attributes:
+      width: channels beside the picture.
+      num_classes: 0 = no projection.
+      dtype: inside the network; parameters and the score are float32.
+    """
+
+    width: int = 64
+    num_classes: int = 0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"], label: Int[Array, "B"]) -> Float[Array, "B"]:
+        widths = rungs(x.shape[1:3], self.width)
+        x = x.astype(self.dtype)
+        for i, features in enumerate(widths):
+            conv = nn.Conv(
+                features, (4, 4), 2, padding=1, dtype=self.dtype, kernel_init=normal, name=f"down_{i}"
+            )
+            x = nn.leaky_relu(conv(x), SLOPE)
+        x = x.astype(jnp.float32)
+        score = nn.Dense(1, kernel_init=normal, name="score")(x.reshape(len(x), -1))[:, 0]
+        if self.num_classes:
+            table = nn.Dense(x.shape[-1], use_bias=False, kernel_init=normal, name="class_projection")
+            score += jnp.sum(table(jax.nn.one_hot(label, self.num_classes)) * x.sum((1, 2)), axis=-1)
+        return score
+
+
+def rungs(size: tuple[int, int], width: int) -> tuple[int, ...]:
+    """Channels from the finest grid under the picture to the coarsest."""
+    doublings = (min(size) // SMALLEST).bit_length() - 1
+    return tuple(width * min(2**i, WIDEST) for i in range(doublings))
+
+
+def coarsest(size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the coarsest grid."""
+    factor = min(size) // SMALLEST
+    return size[0] // factor, size[1] // factor
+
+
+def check_shape(size: tuple[int, int], channels: int) -> None:
+    """Refuses pictures that the ladders cannot be built for.
+
+    Raises:
+      UserError: a side that is no power of two from 32 to 256, or channels that are neither 1 nor 3.
+    """
+    if any(side not in SIDES for side in size):
+        near = ",".join(str(min(SIDES, key=lambda s: abs(s - side))) for side in size)
+        raise UserError(
+            f"data.size=({size[0]},{size[1]}): wgan_gp needs powers of two from 32 to 256; take ({near})"
+        )
+    if channels not in (1, 3):
+        raise UserError(f"data.channels={channels}: wgan_gp makes pictures of 1 or 3 channels; set one of them")
+
+
+def summary(generator: Generator, critic: Critic, latent_dim: int) -> list[Row]:
+    """The rungs of both networks, as `cost.summary` has those of a UNet; operations of one picture each."""
+    size, channels = generator.size, generator.out_channels
+    args = jnp.zeros((1, latent_dim)), jnp.zeros(1, jnp.int32)
+    made = jax.eval_shape(generator.init, jax.random.key(0), *args)["params"]
+    judged = jax.eval_shape(critic.init, jax.random.key(0), jnp.zeros((1, *size, channels)), args[1])["params"]
+    widths = rungs(size, generator.width)
+    at = [(size[0] >> i, size[1] >> i) for i in range(len(widths) + 1)]
+    dense = made["dense"]["kernel"].size
+    rows = [_row("generator latent", at[-1], widths[-1], made, ("dense", "class_embedding"), 2 * dense)]
+    steps = [*(f"up_{i}" for i in range(len(widths) - 1)), "out"]
+    for name, where in zip(steps, reversed(at[:-1])):
+        kernel = made[name]["kernel"]
+        flops = 2 * kernel.size * math.prod(where)
+        rows.append(_row(f"generator {name}", where, kernel.shape[-1], made, (name,), flops))
+    for i, where in enumerate(at[1:]):
+        kernel = judged[f"down_{i}"]["kernel"]
+        flops = 2 * kernel.size * math.prod(where)
+        rows.append(_row(f"critic down_{i}", where, kernel.shape[-1], judged, (f"down_{i}",), flops))
+    score = judged["score"]["kernel"].size
+    rows.append(_row("critic score", at[-1], 1, judged, ("score", "class_projection"), 2 * score))
+    return rows
+
+
+def _row(name: str, size: tuple[int, int], channels: int, tree: Any, parts: tuple[str, ...], flops: int) -> Row:
+    params = sum(x.size for part in parts if part in tree for x in jax.tree.leaves(tree[part]))
+    return Row(name, size, channels, 0, 0, params, flops)
