@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0  # of the weights, the noise and the order of the data
-    config.method = "ddpm"  # ddpm
+    config.method = "ddpm"  # ddpm | wgan_gp
 
     config.data = data = ConfigDict()
     data.source = "auto"  # auto | polycrystal | folder | list | hdf5 | npz | tfds | ebsd
@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     data.layout = "auto"  # hdf5, npz: HW | NHW | HWK | HWC | NHWC, N and K count pictures, C channels
     data.value_range = "auto"  # hdf5, npz: 'black,white' as in '0,255' | ids = grain ids, drawn as boundaries
     data.size = (64, 64)  # height, width in px that the model sees
-    data.channels = 3  # 3 = RGB, 1 = grey
+    data.channels = 3  # 3 = RGB, 1 = grey; of the polycrystals 3 = IPF colours, 1 = grain boundaries
     data.to_grey = False  # with channels=1: colour pictures become their luminance instead of being refused
     data.resample = "crop"  # crop at native step | nearest | area = fit the short side, then crop | stretch
     data.pad = "reflect"  # pictures smaller than size: reflect | background = median of the border | refuse
@@ -74,10 +74,18 @@ def get_config() -> ConfigDict:
     diffusion.time_sampling = "uniform"  # uniform | stratified over the batch
     diffusion.condition_dropout = 0.1  # share of the labels, and of each condition, hidden in training
 
+    config.wgan = wgan = ConfigDict()
+    wgan.n_critic = 5  # updates of the critic to one of the generator; a step reads as many minibatches
+    wgan.gp_weight = 10.0  # of the gradient penalty
+    wgan.latent_dim = 100  # length of a latent vector
+    wgan.width = 64  # channels beside the picture; twice as many a level further in, eight times at most
+    wgan.critic_learning_rate = 4e-4  # train.learning_rate is the generator's
+    wgan.conditional = True  # tell both networks the class, where there are more than one
+
     config.train = train = ConfigDict()
     train.steps = 100_000  # updates
     train.schedule_steps = 0  # end of the learning-rate schedule; 0 = train.steps of the first start
-    train.batch_size = 16  # global
+    train.batch_size = 16  # global; of wgan_gp each critic update's
     train.learning_rate = 2e-4
     train.lr_schedule = "cosine"  # cosine | constant, after the warm-up
     train.warmup_steps = 500

@@ -84,15 +84,34 @@ class Denoiser(Protocol):
 class Method(Protocol):
     """Something that can be trained: pure functions of arrays, jitted by the training room.
 
-    `state` is a `training.state.TrainState`; `keys` are typed PRNG keys, one an image.
+    `state` is a `training.state.TrainState`, whose `ema_params` are all that `generate` needs; `keys` are typed PRNG
+    keys, one an image. `eval_step` gives sums over held-out pictures and their `count`; `heldout` makes of their
+    means the numbers to be logged, `heldout_loss` among them, by which checkpoints are ranked (less is better); and
+    `warnings` says what a person should know of these.
+
+    Attributes:
+      minibatches: how many minibatches of `train.batch_size` pictures one `train_step` eats.
+      curves: names of metrics, one group a panel of `curves.png`.
     """
+
+    @property
+    def minibatches(self) -> int: ...
+
+    @property
+    def curves(self) -> tuple[tuple[str, ...], ...]: ...
 
     def init(self, key: jax.Array) -> Any: ...
 
     def train_step(self, state: Any, batch: Batch, key: jax.Array) -> tuple[Any, Metrics]: ...
 
     def eval_step(
-        self, params: Params, batch: Batch, mask: Float[Array, "B"], rows: Int[Array, "B"]
+        self, state: Any, batch: Batch, mask: Float[Array, "B"], rows: Int[Array, "B"]
     ) -> Metrics: ...
 
+    def heldout(self, means: dict[str, np.ndarray]) -> dict[str, float]: ...
+
+    def warnings(self, step: int, heldout: dict[str, float]) -> list[str]: ...
+
     def generate(self, params: Params, keys: jax.Array, cond: Condition) -> Float[Array, "B H W C"]: ...
+
+    def summary(self) -> list[Any]: ...

@@ -87,7 +87,7 @@ def _held_out(run: Run) -> list[Batch]:
 
 
 def _keys(batch: int, count: int) -> jax.Array:
-    return drawing.image_keys(0, np.arange(batch * BATCH, batch * BATCH + count))
+    return drawing.image_keys(jnp.uint32(0), jnp.arange(batch * BATCH, batch * BATCH + count))
 
 
 def _denoiser(method: DDPM, params: Params):

@@ -172,10 +172,10 @@ def load(workdir: str | Path, **sample: object) -> Generator:
     """
     workdir = Path(workdir).expanduser()
     run = record.read(workdir)
+    known = (*methods.SAMPLING[run.config.method], "batch_size", "checkpoint")
     for name, value in sample.items():
-        if name not in (*methods.SAMPLING, "batch_size", "checkpoint"):
-            known = ", ".join((*methods.SAMPLING, "batch_size", "checkpoint"))
-            raise UserError(f"sample.{name} cannot be set here; there are: {known}")
+        if name not in known:
+            raise UserError(f"sample.{name} cannot be set here; there are: {', '.join(known)}")
         try:
             run.config.sample[name] = value
         except TypeError as fault:

@@ -73,7 +73,8 @@ def _manifest(generator: Generator, condition: Mapping[str, float]) -> dict:
     return {
         "checkpoint": generator.step,
         "seed": sampling["seed"],
-        "sampler": {name: sampling[name] for name in SAMPLING},
+        "method": generator.config.method,
+        "sampler": {name: sampling[name] for name in SAMPLING[generator.config.method]},
         "num": sampling["num"],
         "label": sampling["label"],
         "condition": dict(condition),

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from microgen_jax.types import UserError
 
 _CHOICES = {
-    "method": ("ddpm",),
+    "method": ("ddpm", "wgan_gp"),
     "train.lr_schedule": ("cosine", "constant"),
 }
 _ENTRIES = {"model.channels": int, "model.attention_levels": bool, "model.remat": bool, "data.size": int}
@@ -26,9 +26,14 @@ _AT_LEAST = {
     "train.eval_num": 0,
     "train.checkpoint_every": 1,
     "train.keep": 1,
+    "wgan.n_critic": 1,
+    "wgan.latent_dim": 1,
+    "wgan.width": 1,
+    "wgan.gp_weight": 0,
     "sample.num": 1,
     "sample.batch_size": 1,
 }
+_ABOVE_ZERO = ("train.learning_rate", "wgan.critic_learning_rate")
 _BETWEEN = {
     "train.ema_decay": (0.0, 1.0),
     "diffusion.condition_dropout": (0.0, 1.0),
@@ -86,8 +91,9 @@ def check(config: ConfigDict) -> None:
     for name, (low, high) in _BETWEEN.items():
         if not low <= value(config, name) < high:
             raise UserError(f"{name}={value(config, name)} must be at least {low:g} and below {high:g}")
-    if config.train.learning_rate <= 0:
-        raise UserError(f"train.learning_rate={config.train.learning_rate} must be above 0")
+    for name in _ABOVE_ZERO:
+        if value(config, name) <= 0:
+            raise UserError(f"{name}={value(config, name)} must be above 0")
     size = config.data.size
     if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise UserError(

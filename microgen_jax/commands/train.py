@@ -13,10 +13,11 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from microgen_jax import data, methods, networks
+from microgen_jax import data, methods
 from microgen_jax.commands import drawing, record, settings
 from microgen_jax.commands.command_line import Request
 from microgen_jax.data import Dataset, audit
+from microgen_jax.networks import Row
 from microgen_jax.training import checkpoint, compilation, files, hosts, lock, loop
 from microgen_jax.training import mesh as meshes
 from microgen_jax.training.checkpoint import Checkpoints
@@ -44,7 +45,7 @@ def train(request: Request) -> None:
             record.write(workdir, config, record.resolve(dataset))
         compilation.use_compile_cache()
         if hosts.first():
-            _introduce(config, dataset, method, mesh)
+            _introduce(dataset, method, mesh)
         _run(config, workdir, dataset, method, mesh)
 
 
@@ -55,7 +56,7 @@ def _prepare(config: ConfigDict, workdir: Path) -> tuple[ConfigDict, Dataset, Me
     config = _with_schedule_end(config, workdir)
     mesh = meshes.make_mesh(config.mesh.data, config.mesh.fsdp)
     meshes.check_batch(config.train.batch_size, config.train.accumulate, mesh)
-    networks.check_size(config.data.size, len(config.model.channels))
+    methods.check(config)
 
     dataset = data.open_dataset(config.data, config.seed)
     resolved = record.resolve(dataset)
@@ -91,7 +92,7 @@ def _with_schedule_end(config: ConfigDict, workdir: Path) -> ConfigDict:
     return config
 
 
-def _introduce(config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh) -> None:
+def _introduce(dataset: Dataset, method: Method, mesh: Mesh) -> None:
     """Says what is about to be trained, on what, and where."""
     classes = ", ".join(dataset.classes)
     print(
@@ -105,14 +106,14 @@ def _introduce(config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh)
             f"warning: {len(copies)} held-out pictures are training pictures too, such as {held} and {trained}:"
             " remove the copies, or set data.split_by"
         )
-    _print_levels(networks.summary(method.unet, config.data.size))
+    _print_parts(method.summary())
     print(
         f"devices: {mesh.shape['data']} data x {mesh.shape['fsdp']} fsdp, {jax.devices()[0].device_kind}",
         flush=True,
     )
 
 
-def _print_levels(rows: list[networks.Row]) -> None:
+def _print_parts(rows: list[Row]) -> None:
     table = Table("part", "size", "channels", "blocks", "attention", "parameters", "GFLOP an image")
     for row in rows:
         size = f"{row.size[0]}x{row.size[1]}" if row.size[0] else ""
@@ -131,25 +132,28 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, me
         with closing(Writer(workdir, step, hosts.first())) as writer:
             if step >= config.train.steps:
                 writer.animation()
+                writer.curves(method.curves)
                 hosts.say(f"already trained for {step} steps; raise train.steps to go on")
                 return
             _announce(config, step)
             functions = _functions(config, dataset, method, mesh, shardings)
+            batch_size = config.train.batch_size * method.minibatches
             progress = Progress(step, config.train.steps, hosts.first())
             try:
-                with closing(_batches(config, dataset, mesh, step)) as batches:
+                with closing(_batches(config, dataset, mesh, batch_size, step)) as batches:
                     loop.train(
                         functions,
                         state,
                         data.prefetch_to_device(batches, lambda batch: meshes.put_batch(batch, mesh)),
                         train_key,
                         _steps(config),
-                        config.train.batch_size,
+                        batch_size,
                         checkpoints,
                         writer,
                         progress,
                     )
                 writer.animation()
+                writer.curves(method.curves)
                 hosts.say(f"done: {workdir}/checkpoints/{checkpoints.newest()}")
             except loop.Interrupted as stopped:
                 hosts.say(f"{stopped}; start the same command again to go on")
@@ -163,14 +167,16 @@ def _announce(config: ConfigDict, step: int) -> None:
         hosts.say(f"note: the learning rate is 0 from step {end} on (train.schedule_steps)")
 
 
-def _batches(config: ConfigDict, dataset: Dataset, mesh: Mesh, start: int) -> Iterator[Batch]:
+def _batches(
+    config: ConfigDict, dataset: Dataset, mesh: Mesh, batch_size: int, start: int
+) -> Iterator[Batch]:
     return data.batches(
         dataset.train,
         dataset.preparation,
         seed=config.seed,
-        batch_size=config.train.batch_size,
+        batch_size=batch_size,
         start=start,
-        rows=meshes.process_rows(config.train.batch_size, mesh),
+        rows=meshes.process_rows(batch_size, mesh),
         workers=config.data.workers,
     )
 
@@ -212,9 +218,7 @@ def _heldout(
     config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh, shardings: TrainState
 ) -> Callable[[TrainState], dict[str, float]]:
     whole, rows = meshes.replicated(mesh), meshes.by_rows(mesh)
-    eval_step = jax.jit(
-        method.eval_step, in_shardings=(shardings.ema_params, rows, rows, rows), out_shardings=whole
-    )
+    eval_step = jax.jit(method.eval_step, in_shardings=(shardings, rows, rows, rows), out_shardings=whole)
     size = config.train.batch_size
 
     def batches() -> Iterator[tuple[Batch, np.ndarray, np.ndarray]]:
@@ -231,12 +235,18 @@ def _heldout(
             yield batch, mask.astype(np.float32), (np.arange(size, dtype=np.int32) + k * size)[mine]
 
     def heldout(state: TrainState) -> dict[str, float]:
-        totals: dict[str, float] = {}
+        totals: dict[str, np.ndarray] = {}
         for part in batches():
-            sums = eval_step(state.ema_params, *meshes.put_batch(part, mesh))
-            totals = {name: totals.get(name, 0.0) + float(value) for name, value in sums.items()}
+            sums = jax.device_get(eval_step(state, *meshes.put_batch(part, mesh)))
+            totals = {name: totals.get(name, 0.0) + np.asarray(value, float) for name, value in sums.items()}
         count = totals.pop("count")
-        return {name: value / count for name, value in totals.items()}
+        values, step = (
+            method.heldout({name: value / count for name, value in totals.items()}),
+            int(state.step),
+        )
+        for warning in method.warnings(step, values) if jax.process_index() == 0 else ():
+            print(f"warning: step {step}: {warning}", flush=True)
+        return values
 
     return heldout
 

@@ -142,14 +142,17 @@ def _open(data: ConfigDict, kind: str) -> Listing:
 
 def _polycrystals(data: ConfigDict, seed: int) -> Dataset:
     size, names = tuple(data.size), tuple(data.conditions)
-    if data.channels != 3:
-        raise UserError(f"data.channels={data.channels}: the built-in polycrystals have 3 (IPF colours)")
+    if data.channels not in polycrystal.CHANNELS:
+        raise UserError(
+            f"data.channels={data.channels}: the built-in polycrystals have 3 (IPF colours) or 1 (grain boundaries)"
+        )
+    lines = data.channels == 1
     fresh = max(round(data.count * data.holdout), len(CLASSES))
-    train = polycrystal.Polycrystals(seed, 0, data.count, size, names)
-    holdout = polycrystal.Polycrystals(seed, data.count, fresh, size, names)
+    train = polycrystal.Polycrystals(seed, 0, data.count, size, names, boundaries=lines)
+    holdout = polycrystal.Polycrystals(seed, data.count, fresh, size, names, boundaries=lines)
     mean, std = conditions.statistics(train.conditions_probed()) if names else ((), ())
     stretched = CLASSES.index(polycrystal.LONGEST_AXIS_IS_X)
-    preparation = _preparation(data, CLASSES, mean, std, grey=False)
+    preparation = _preparation(data, CLASSES, mean, std, grey=lines)
     if preparation.transforms:
         transforms = list(preparation.transforms)
         orthotropic = augment.PROCESS["orthotropic"]
@@ -165,7 +168,9 @@ def _polycrystals(data: ConfigDict, seed: int) -> Dataset:
         dtype="uint8",
         refused=(),
         notes=(f"holdout: {fresh} fresh polycrystals", f"seed={seed} draws the polycrystals"),
-        fingerprint=_fingerprint(["polycrystal", seed, data.count, fresh, *size, *names]),
+        fingerprint=_fingerprint(
+            ["polycrystal", seed, data.count, fresh, *size, *names, *(["boundaries"] if lines else [])]
+        ),
     )
 
 

@@ -11,28 +11,39 @@ import numpy as np
 from microgen_jax.crystal.polycrystal import CLASSES, polycrystal
 from microgen_jax.data.augment import choice
 from microgen_jax.data.images import Header
+from microgen_jax.data.ranges import boundaries as drawn_boundaries
 from microgen_jax.types import Record, UserError
 
 PROBED = 256  # pictures whose descriptors give the conditions' mean and standard deviation
 KEPT_BYTES = 2**28  # pictures that take no more than this together are drawn once and kept
+CHANNELS = (1, 3)  # grain boundaries, IPF colours
 LONGEST_AXIS_IS_X = "elongated"  # so that this class is orthotropic, whatever data.symmetry says
 
 
 class Polycrystals:
-    """Pictures `start` to `start + count` of the series `seed`, drawn when asked for.
+    """Pictures `start` to `start + count` of the series `seed`, drawn when asked for: as IPF-Z colours, or as black
+    grain boundaries on white, one channel.
 
     Raises:
       UserError: a condition that the polycrystals do not have.
     """
 
     def __init__(
-        self, seed: int, start: int, count: int, size: tuple[int, int], conditions: Sequence[str] = ()
+        self,
+        seed: int,
+        start: int,
+        count: int,
+        size: tuple[int, int],
+        conditions: Sequence[str] = (),
+        *,
+        boundaries: bool = False,
     ) -> None:
         if count < len(CLASSES):
             raise UserError(
                 f"data.count={count}: the built-in polycrystals need one picture a class, {len(CLASSES)}"
             )
         self._seed, self._start, self._count, self._size = seed, start, count, size
+        self._boundaries = boundaries
         known = [name for name, value in self._draw(0).descriptors.items() if isinstance(value, float)]
         self._conditions = [choice(name, known, "data.conditions") for name in conditions]
         self.labels = (start + np.arange(count)) % len(CLASSES)
@@ -53,8 +64,9 @@ class Polycrystals:
             return self._kept[index]
         drawn = self._draw(index)
         condition = np.float32([drawn.descriptors[name] for name in self._conditions])
-        record = Record(drawn.image, int(self.labels[index]), condition, self.name(index))
-        if self._count * drawn.image.nbytes <= KEPT_BYTES:
+        image = drawn_boundaries(drawn.grains[..., None]) if self._boundaries else drawn.image
+        record = Record(image, int(self.labels[index]), condition, self.name(index))
+        if self._count * image.nbytes <= KEPT_BYTES:
             self._kept[index] = record
         return record
 
@@ -66,7 +78,7 @@ class Polycrystals:
 
     def header(self, index: int) -> Header:
         """Height, width, channels and dtype: the same for all."""
-        return Header(*self._size, 3, "uint8")
+        return Header(*self._size, 1 if self._boundaries else 3, "uint8")
 
     def conditions_probed(self) -> np.ndarray:
         """float32 [n, K]: the conditions of the first pictures, enough for their mean and deviation."""

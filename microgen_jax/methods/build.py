@@ -4,11 +4,34 @@ from ml_collections import ConfigDict
 
 from microgen_jax import diffusion, networks
 from microgen_jax.methods.ddpm import DDPM
+from microgen_jax.methods.wgan_gp import WGANGP
 from microgen_jax.training import optimizer
 from microgen_jax.types import Method, UserError
 
 TIME_SAMPLING = ("uniform", "stratified")
-SAMPLING = ("sampler", "steps", "eta", "spacing", "clip", "clip_percentile", "guidance", "guidance_rescale")
+SAMPLING = {
+    "ddpm": ("sampler", "steps", "eta", "spacing", "clip", "clip_percentile", "guidance", "guidance_rescale"),
+    "wgan_gp": (),
+}
+GAN_BETAS = {"b1": 0.5, "b2": 0.9}  # of Adam, in both networks of wgan_gp
+SETTLING = 0.1  # share of the learning-rate schedule
+
+
+def check(config: ConfigDict) -> None:
+    """Refuses pictures that the method that the config names is not made for, before any data are opened.
+
+    Raises:
+      UserError: their size or channels do not fit its networks, or they have conditions that it cannot be told.
+    """
+    if config.method == "ddpm":
+        networks.check_size(config.data.size, len(config.model.channels))
+        return
+    networks.wgan.check_shape(tuple(config.data.size), config.data.channels)
+    if config.data.conditions:
+        raise UserError(
+            f"data.conditions={tuple(config.data.conditions)}: wgan_gp can be told classes only; "
+            "set data.conditions=() or method=ddpm"
+        )
 
 
 def build(config: ConfigDict, *, channels: int, num_classes: int, num_conditions: int) -> Method:
@@ -23,13 +46,17 @@ def build(config: ConfigDict, *, channels: int, num_classes: int, num_conditions
     Raises:
       UserError: a value that cannot be.
     """
+    check(config)
+    num_classes = num_classes if num_classes > 1 else 0
+    if config.method == "wgan_gp":
+        return _wgan_gp(config, channels, num_classes)
+    return _ddpm(config, channels, num_classes, num_conditions)
+
+
+def _ddpm(config: ConfigDict, channels: int, num_classes: int, num_conditions: int) -> DDPM:
     unet = networks.build(
-        config.model,
-        channels=channels,
-        num_classes=num_classes if num_classes > 1 else 0,
-        num_conditions=num_conditions,
+        config.model, channels=channels, num_classes=num_classes, num_conditions=num_conditions
     )
-    networks.check_size(config.data.size, len(config.model.channels))
     schedule = diffusion.make_schedule(
         config.diffusion.schedule,
         config.diffusion.timesteps,
@@ -48,9 +75,9 @@ def build(config: ConfigDict, *, channels: int, num_classes: int, num_conditions
         raise UserError(
             f"diffusion.time_sampling={config.diffusion.time_sampling!r} is not known: use {known}"
         )
-    sampling = {name: config.sample[name] for name in SAMPLING}
+    sampling = {name: config.sample[name] for name in SAMPLING["ddpm"]}
     diffusion.require_sampling(schedule, config.diffusion.prediction, **sampling)
-    if config.sample.guidance != 1 and num_classes < 2 and not num_conditions:
+    if config.sample.guidance != 1 and not num_classes and not num_conditions:
         raise UserError(
             f"sample.guidance={config.sample.guidance:g}: one class and no conditions leave nothing to guide by; set 1"
         )
@@ -73,4 +100,41 @@ def build(config: ConfigDict, *, channels: int, num_classes: int, num_conditions
         ema_decay=train.ema_decay,
         accumulate=train.accumulate,
         sampling=sampling,
+    )
+
+
+def _wgan_gp(config: ConfigDict, channels: int, num_classes: int) -> WGANGP:
+    wgan, train = config.wgan, config.train
+    if config.sample.label and not wgan.conditional and num_classes:
+        raise UserError(
+            f"sample.label={config.sample.label!r}: this model was trained without classes "
+            "(wgan.conditional=False); leave sample.label empty"
+        )
+    generator, critic = networks.build_wgan(
+        config, size=config.data.size, channels=channels, num_classes=num_classes if wgan.conditional else 0
+    )
+    steps = train.schedule_steps or train.steps
+    learning_rate = optimizer.learning_rate_schedule(
+        train.learning_rate, train.lr_schedule, train.warmup_steps, steps
+    )
+    critic_learning_rate = optimizer.learning_rate_schedule(
+        wgan.critic_learning_rate,
+        train.lr_schedule,
+        train.warmup_steps * wgan.n_critic,
+        steps * wgan.n_critic,
+    )
+    adam = {"weight_decay": train.weight_decay, "clip_norm": train.clip_norm, **GAN_BETAS}
+    return WGANGP(
+        generator=generator,
+        critic=critic,
+        generator_optimizer=optimizer.adamw(learning_rate, **adam),
+        critic_optimizer=optimizer.adamw(critic_learning_rate, **adam),
+        learning_rate=learning_rate,
+        critic_learning_rate=critic_learning_rate,
+        latent_dim=wgan.latent_dim,
+        n_critic=wgan.n_critic,
+        gp_weight=wgan.gp_weight,
+        ema_decay=train.ema_decay,
+        accumulate=train.accumulate,
+        settling=int(SETTLING * steps),
     )

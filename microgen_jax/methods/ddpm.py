@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
 
 from microgen_jax.diffusion import Schedule, diffusion_loss, from_logits, hide_conditions, sample
-from microgen_jax.networks import UNet
+from microgen_jax.networks import Row, UNet, summary
 from microgen_jax.training import state as states
 from microgen_jax.training.state import TrainState
 from microgen_jax.types import Batch, Condition, Denoiser, Metrics, Params
@@ -51,6 +52,9 @@ class DDPM:
     ema_decay: float
     accumulate: int
     sampling: Mapping[str, Any] = field(default_factory=dict)
+
+    minibatches: ClassVar[int] = 1
+    curves: ClassVar[tuple[tuple[str, ...], ...]] = (("loss", "heldout_loss"),)
 
     def init(self, key: Key[Array, ""]) -> TrainState:
         """The state before the first update, a pure function of the key."""
@@ -98,12 +102,12 @@ class DDPM:
         return states.apply_gradients(state, grads, self.optimizer, self.ema_decay), metrics
 
     def eval_step(
-        self, params: Params, batch: Batch, mask: Float[Array, "B"], rows: Int[Array, "B"]
+        self, state: TrainState, batch: Batch, mask: Float[Array, "B"], rows: Int[Array, "B"]
     ) -> Metrics:
         """Sums over a held-out batch, with noise and times that depend on the pictures' rows only.
 
         Args:
-          params: usually the averaged ones.
+          state: whose averaged parameters are judged.
           batch: B held-out pictures.
           mask: 1 for rows that count, 0 for rows that only fill the batch up.
           rows: index of each picture in the held-out set.
@@ -112,7 +116,7 @@ class DDPM:
           `heldout_loss` (the sum of the losses) and `count`.
         """
         _, parts = diffusion_loss(
-            self.denoiser(params),
+            self.denoiser(state.ema_params),
             self.schedule,
             batch.image,
             Condition(batch.label, batch.condition),
@@ -124,6 +128,14 @@ class DDPM:
             rows=rows,
         )
         return {"heldout_loss": jnp.sum(parts.per_example * mask), "count": jnp.sum(mask)}
+
+    def heldout(self, means: dict[str, np.ndarray]) -> dict[str, float]:
+        """The mean loss of the held-out pictures."""
+        return {name: float(value) for name, value in means.items()}
+
+    def warnings(self, step: int, heldout: dict[str, float]) -> list[str]:
+        """Nothing: a held-out loss speaks for itself."""
+        return []
 
     def generate(self, params: Params, keys: Key[Array, "B"], cond: Condition) -> Float[Array, "B H W C"]:
         """Pictures in [-1, 1]; picture i is a function of `keys[i]` and its condition."""
@@ -138,3 +150,7 @@ class DDPM:
             null_label=self.unet.num_classes,
             **self.sampling,
         )
+
+    def summary(self) -> list[Row]:
+        """What the network costs, level by level."""
+        return summary(self.unet, self.shape[:2])

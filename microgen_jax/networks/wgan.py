@@ -63,8 +63,45 @@ class Generator(nn.Module):
         return jnp.tanh(x.astype(jnp.float32))
 
     def _embedded(self, label: Array, features: int) -> Array:
-        table = nn.Dense(features, use_bias=False, dtype=self.dtype, kernel_init=normal, name="class_embedding")
+        table = nn.Dense(
+            features, use_bias=False, dtype=self.dtype, kernel_init=normal, name="class_embedding"
+        )
         return table(jax.nn.one_hot(label, self.num_classes, dtype=self.dtype))
+
+
+class Halve(nn.Module):
+    """4×4 convolution of stride 2 with zero padding 1 and a bias.
+
+    On a CPU it is one matrix product over gathered pixels, whose derivatives of both orders are products again:
+    4 to 5 times as fast as XLA's own form in a penalised critic (docs/wgan.md).
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w features"]:
+        kernel = self.param("kernel", normal, (4, 4, x.shape[-1], self.features), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
+        form = halve_by_product if jax.default_backend() == "cpu" else halve
+        return form(x, kernel.astype(x.dtype)) + bias.astype(x.dtype).reshape(1, 1, 1, -1)
+
+
+def halve(x: Array, kernel: Array) -> Array:
+    """[B, H, W, C] and [4, 4, C, K] -> [B, H/2, W/2, K]"""
+    return jax.lax.conv_general_dilated(
+        x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def halve_by_product(x: Array, kernel: Array) -> Array:
+    """`halve`: squares of 2×2 pixels become 4C channels, four neighbouring squares one row of the product."""
+    batch, height, width, channels = x.shape
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    x = x.reshape(batch, height // 2 + 1, 2, width // 2 + 1, 2, channels).transpose(0, 1, 3, 2, 4, 5)
+    x = x.reshape(batch, height // 2 + 1, width // 2 + 1, 4 * channels)
+    x = jnp.concatenate([x[:, :-1, :-1], x[:, :-1, 1:], x[:, 1:, :-1], x[:, 1:, 1:]], axis=-1)
+    kernel = kernel.reshape(2, 2, 2, 2, channels, -1).transpose(0, 2, 1, 3, 4, 5)
+    return jnp.einsum("bhwc,ck->bhwk", x, kernel.reshape(16 * channels, -1))
 
 
 class Critic(nn.Module):
@@ -85,10 +122,7 @@ class Critic(nn.Module):
         widths = rungs(x.shape[1:3], self.width)
         x = x.astype(self.dtype)
         for i, features in enumerate(widths):
-            conv = nn.Conv(
-                features, (4, 4), 2, padding=1, dtype=self.dtype, kernel_init=normal, name=f"down_{i}"
-            )
-            x = nn.leaky_relu(conv(x), SLOPE)
+            x = nn.leaky_relu(Halve(features, name=f"down_{i}")(x), SLOPE)
         x = x.astype(jnp.float32)
         score = nn.Dense(1, kernel_init=normal, name="score")(x.reshape(len(x), -1))[:, 0]
         if self.num_classes:
@@ -121,7 +155,9 @@ def check_shape(size: tuple[int, int], channels: int) -> None:
             f"data.size=({size[0]},{size[1]}): wgan_gp needs powers of two from 32 to 256; take ({near})"
         )
     if channels not in (1, 3):
-        raise UserError(f"data.channels={channels}: wgan_gp makes pictures of 1 or 3 channels; set one of them")
+        raise UserError(
+            f"data.channels={channels}: wgan_gp makes pictures of 1 or 3 channels; set one of them"
+        )
 
 
 def summary(generator: Generator, critic: Critic, latent_dim: int) -> list[Row]:
@@ -129,7 +165,9 @@ def summary(generator: Generator, critic: Critic, latent_dim: int) -> list[Row]:
     size, channels = generator.size, generator.out_channels
     args = jnp.zeros((1, latent_dim)), jnp.zeros(1, jnp.int32)
     made = jax.eval_shape(generator.init, jax.random.key(0), *args)["params"]
-    judged = jax.eval_shape(critic.init, jax.random.key(0), jnp.zeros((1, *size, channels)), args[1])["params"]
+    judged = jax.eval_shape(critic.init, jax.random.key(0), jnp.zeros((1, *size, channels)), args[1])[
+        "params"
+    ]
     widths = rungs(size, generator.width)
     at = [(size[0] >> i, size[1] >> i) for i in range(len(widths) + 1)]
     dense = made["dense"]["kernel"].size
@@ -148,6 +186,8 @@ def summary(generator: Generator, critic: Critic, latent_dim: int) -> list[Row]:
     return rows
 
 
-def _row(name: str, size: tuple[int, int], channels: int, tree: Any, parts: tuple[str, ...], flops: int) -> Row:
+def _row(
+    name: str, size: tuple[int, int], channels: int, tree: Any, parts: tuple[str, ...], flops: int
+) -> Row:
     params = sum(x.size for part in parts if part in tree for x in jax.tree.leaves(tree[part]))
     return Row(name, size, channels, 0, 0, params, flops)

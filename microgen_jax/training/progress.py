@@ -4,7 +4,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-_SHOWN = ("loss", "heldout_loss", "learning_rate", "grad_norm", "images_per_second", "first_step_seconds")
+_SHOWN = (
+    *(
+        "loss",
+        "critic_loss",
+        "generator_loss",
+        "wasserstein",
+        "heldout_loss",
+        "heldout_wasserstein",
+        "diversity",
+    ),
+    *("learning_rate", "grad_norm", "images_per_second", "first_step_seconds"),
+)
 
 
 class Progress:

@@ -9,6 +9,7 @@ from tensorboardX import SummaryWriter
 
 from microgen_jax.evaluation import figures
 from microgen_jax.training import files
+from microgen_jax.training.curves import draw
 
 
 def cut_back(path: Path, step: int) -> None:
@@ -68,6 +69,14 @@ class Writer:
         grids = [figures.read(path) for path in sorted((self._workdir / "progress").glob("step_*.png"))]
         if grids:
             files.write_bytes(self._workdir / "progress" / "progress.gif", figures.gif(grids))
+
+    def curves(self, panels: tuple[tuple[str, ...], ...]) -> None:
+        """All that `metrics.jsonl` says of some metrics over the steps as `curves.png`, a group of names a panel."""
+        if not self._active:
+            return
+        lines = [json.loads(line) for line in (self._workdir / "metrics.jsonl").read_text().splitlines()]
+        if picture := draw(lines, panels):
+            files.write_bytes(self._workdir / "curves.png", picture)
 
     def close(self) -> None:
         if self._active:

@@ -15,11 +15,20 @@ from microgen_jax.evaluation import floor, report, statistics
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 BROWSERS_OWN = ("google.com", "googleapis.com", "gvt1.com", "gstatic.com")  # its clock, its updates
-QUIET = (
-    "--headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-default-apps --no-pings --enable-logging=stderr "
-    "--window-size=1280,3000"
-).split()
+QUIET = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--hide-scrollbars",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--no-pings",
+    "--enable-logging=stderr",
+    "--window-size=1280,3000",
+]
 
 
 @pytest.fixture(scope="module")

@@ -82,10 +82,10 @@ def test_heldout_sum_does_not_depend_on_the_cut(learnt):
     method, state, _ = learnt
     batch, rows = pictures(6), np.arange(6, dtype=np.int32)
     evaluate = jax.jit(method.eval_step)
-    whole = evaluate(state.ema_params, batch, jnp.ones(6), jnp.asarray(rows))
+    whole = evaluate(state, batch, jnp.ones(6), jnp.asarray(rows))
     cut = [
         evaluate(
-            state.ema_params,
+            state,
             jax.tree.map(lambda x: x[part], batch),  # noqa: B023
             jnp.float32(mask),
             jnp.asarray(rows[part]),

@@ -85,3 +85,17 @@ def test_the_summary_counts_every_parameter_and_operation():
     by_name = {row.name: row for row in rows}
     assert by_name["generator up_1"].flops == 2 * 9 * 256 * 128 * 16 * 16
     assert by_name["critic down_2"].flops == 2 * 16 * 128 * 256 * 8 * 8
+
+
+def test_halving_by_a_product_is_the_convolution_in_both_derivatives():
+    keys = jax.random.split(KEY, 2)
+    x, kernel = jax.random.normal(keys[0], (2, 6, 8, 3)), jax.random.normal(keys[1], (4, 4, 3, 5))
+
+    def twice(form):
+        def steep(x, kernel):
+            return jnp.sum(jax.grad(lambda x: jnp.sum(jnp.sin(form(x, kernel))))(x) ** 2)
+
+        return form(x, kernel), *jax.jit(jax.grad(steep, (0, 1)))(x, kernel)
+
+    for plain, fast in zip(twice(wgan.halve), twice(wgan.halve_by_product)):
+        np.testing.assert_allclose(fast, plain, rtol=1e-4, atol=1e-3)

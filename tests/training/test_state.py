@@ -28,6 +28,7 @@ MODEL = {
 }
 CONFIG = ConfigDict(
     {
+        "method": "ddpm",
         "data": {"size": (16, 16)},
         "model": MODEL,
         "diffusion": {

@@ -1,0 +1,33 @@
+"""Metrics over the steps of a run, as a picture."""
+
+import io
+
+WIDTH, HEIGHT = 7.0, 2.4  # inches, of a panel
+
+
+def draw(lines: list[dict[str, float]], panels: tuple[tuple[str, ...], ...]) -> bytes | None:
+    """A PNG of one panel for every group of names that occur; None where none does.
+
+    Args:
+      lines: as in `metrics.jsonl`: a `step`, and values by name, None where they were not finite.
+      panels: names of metrics.
+    """
+    shown = [[name for name in names if any(name in line for line in lines)] for names in panels]
+    shown = [names for names in shown if names]
+    if not shown:
+        return None
+    from matplotlib.figure import Figure  # slow to import
+
+    figure = Figure((WIDTH, HEIGHT * len(shown)), dpi=100, layout="constrained")
+    for axes, names in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown):
+        for name in names:
+            points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
+            axes.plot(
+                *zip(*points) if points else ((), ()), label=name, marker="." if len(points) < 30 else ""
+            )
+        axes.legend(frameon=False)
+        axes.grid(alpha=0.3)
+    axes.set_xlabel("step")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
