@@ -237,11 +237,11 @@ def test_a_step_is_n_critic_updates_with_pictures_and_noise_of_their_own_then_th
     generator, critic = start.params["generator"], start.params["critic"]
     for n in range(2):
         part = jax.tree.map(lambda x: jnp.asarray(x[n::2]), data)  # noqa: B023
-        grads, _ = jax.grad(method.critic_loss, has_aux=True)(
+        grads, _ = jax.jit(jax.grad(method.critic_loss, has_aux=True))(
             critic, generator, part, rows, jax.random.fold_in(key, n)
         )
         critic = jax.tree.map(jnp.subtract, critic, grads)
-    grads, _ = jax.grad(method.generator_loss, has_aux=True)(
+    grads, _ = jax.jit(jax.grad(method.generator_loss, has_aux=True))(
         generator, critic, part, rows, jax.random.fold_in(key, 2)
     )
     gradients, _ = step_of_sgd(method, meshes.make_mesh(1, 1), data)
