@@ -241,7 +241,7 @@ def _heldout(
             totals = {name: totals.get(name, 0.0) + np.asarray(value, float) for name, value in sums.items()}
         count = totals.pop("count")
         values, step = (
-            method.heldout({name: value / count for name, value in totals.items()}),
+            method.heldout({name: np.asarray(value / count) for name, value in totals.items()}),
             int(state.step),
         )
         for warning in method.warnings(step, values) if jax.process_index() == 0 else ():

@@ -1,11 +1,13 @@
 """Devices as a mesh with the axes `data` and `fsdp`: the batch is cut along both, parameters along `fsdp`."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
-from microgen_jax.types import Batch, Params, UserError
+from microgen_jax.types import Params, UserError
 
 AXES = ("data", "fsdp")
 
@@ -91,8 +93,8 @@ def process_rows(batch_size: int, mesh: Mesh) -> Int[np.ndarray, "b"]:
     return np.sort(np.concatenate([np.arange(batch_size)[index] for index in by_device.values()]))
 
 
-def put_batch(batch: Batch, mesh: Mesh) -> Batch:
-    """This process's rows as one global array over the mesh."""
+def put_batch(batch: Any, mesh: Mesh) -> Any:
+    """This process's rows of every array of a tree as one global array over the mesh."""
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(by_rows(mesh), x), batch)
 
 
