@@ -133,17 +133,16 @@ def get_config() -> ConfigDict:
     evaluate.seed = 0  # of the pictures drawn, the splits and the resamples
 
     config.plan = plan = ConfigDict()
-    plan.devices = (
-        1,
-        8,
-        64,
-        256,
-    )  # numbers of devices to plan for, each with train.batch_size pictures a device
+    plan.devices = (1, 8, 64, 256)  # numbers to plan for; each device has train.batch_size pictures
     plan.chip = "h200"  # a100 | h100 | h200 | tpu_v4 | tpu_v5e | tpu_v5p | tpu_v6e
     plan.utilisation = 0.4  # share of the chip's published peak that convolutions are taken to reach
     plan.channels = 3  # of the pictures, as no data is opened
     plan.classes = 5
     plan.conditions = 0
+
+    config.export = export = ConfigDict()
+    export.format = "diffusers"  # diffusers (PyTorch) | stablehlo (jax.export), into export/<format>/
+    export.folder = ""  # --mode=import: the diffusers folder that is brought in
 
     config.mesh = mesh = ConfigDict()
     mesh.data = -1  # devices along the batch; -1 = all that fsdp leaves

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.evaluate import evaluate
+from microgen_jax.commands.export import export
+from microgen_jax.commands.import_run import import_run
 from microgen_jax.commands.inspect import inspect
 from microgen_jax.commands.plan import plan
 from microgen_jax.commands.sample import sample
@@ -15,6 +17,8 @@ MODES: dict[str, Callable[[Request], None]] = {
     "evaluate": evaluate,
     "inspect": inspect,
     "plan": plan,
+    "export": export,
+    "import": import_run,
 }
 
 

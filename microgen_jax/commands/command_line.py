@@ -120,19 +120,20 @@ def request(argv: list[str], config: flags.FlagHolder, workdir: str, default: Pa
 
 
 def for_run(request: Request, config: ConfigDict) -> ConfigDict:
-    """A run's own configuration with `sample`, `evaluate` and `mesh` as the request has them.
+    """A run's own configuration with `sample`, `evaluate`, `export` and `mesh` as the request has them.
 
     Where no config file was named, `sample` keeps the run's values but for the overrides. The mesh is never the
     run's: it may have been trained on other devices.
     """
     config = config.copy_and_resolve_references()
-    config.mesh, config.evaluate = request.config.mesh, request.config.evaluate
+    for part in ("mesh", "evaluate", "export"):
+        config[part] = request.config[part]
     if request.has_config:
         config.sample = request.config.sample
     ignored = []
     for name, value in request.overrides.items():
         part, _, field = name.partition(".")
-        if part in ("sample", "evaluate", "mesh"):
+        if part in ("sample", "evaluate", "export", "mesh"):
             config[part][field] = value
         else:
             ignored.append(name)

@@ -13,6 +13,17 @@ from microgen_jax.training import files
 from microgen_jax.types import UserError
 
 FORMAT = 1
+IMPORTED = "diffusers"  # kind of a run that came by --mode=import and was not trained here yet
+_OF_THE_WEIGHTS = (
+    "model.",
+    "data.size",
+    "data.channels",
+    "diffusion.schedule",
+    "diffusion.timesteps",
+    "diffusion.beta",
+    "diffusion.zero_terminal_snr",
+    "diffusion.prediction",
+)
 _MAY_GROW = ("train.steps",)
 _MAY_CHANGE = (
     "train.log_every",
@@ -23,7 +34,7 @@ _MAY_CHANGE = (
     "data.workers",
     "data.cache",
 )
-_MAY_CHANGE_WHOLE = ("mesh.", "evaluate.", "plan.")
+_MAY_CHANGE_WHOLE = ("mesh.", "evaluate.", "export.", "plan.")
 
 
 @dataclass(frozen=True)
@@ -126,21 +137,35 @@ def check_resumable(workdir: Path, config: ConfigDict, resolved: Resolved) -> No
       UserError: naming every field that differs, the run's value and the new one.
     """
     before = read(workdir)
+    imported = before.resolved.kind == IMPORTED
     differing = [
         f"{name}={old!r} (now {new!r})"
         for name in settings.names(before.config)
         if (old := settings.value(before.config, name)) != (new := settings.value(config, name))
         and not _may_change(name, old, new)
+        and (name.startswith(_OF_THE_WEIGHTS) or not imported)
     ]
     if differing:
         raise UserError(
             f"--workdir={workdir} holds a run with {', '.join(differing)}; "
             "give the old values back or choose another workdir"
         )
+    if imported:
+        _check_fits(workdir, before.resolved, resolved)
+        return
     for name, old in asdict(before.resolved).items():
         new = getattr(resolved, name)
         if old != new:
             raise UserError(_changed_data(workdir, name, old, new))
+
+
+def _check_fits(workdir: Path, imported: Resolved, resolved: Resolved) -> None:
+    """Refuses to fine-tune imported weights on data that have other classes, or conditions."""
+    if len(imported.classes) != len(resolved.classes) or resolved.conditions:
+        raise UserError(
+            f"--workdir={workdir} holds imported weights for {len(imported.classes)} classes and no conditions; "
+            f"the data have {len(resolved.classes)} classes and {len(resolved.conditions)} conditions"
+        )
 
 
 def _may_change(name: str, old: Any, new: Any) -> bool:

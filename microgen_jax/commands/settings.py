@@ -48,6 +48,14 @@ def value(config: ConfigDict, name: str):
     return config
 
 
+def put(config: ConfigDict, name: str, new) -> None:
+    """Sets a dotted field."""
+    *parts, last = name.split(".")
+    for part in parts:
+        config = config[part]
+    config[last] = new
+
+
 def names(config: ConfigDict, prefix: str = "") -> list[str]:
     """All fields, dotted."""
     found = []

@@ -37,7 +37,7 @@ def train(request: Request) -> None:
     if workdir is None:
         raise UserError("--workdir is missing: name the folder for this run, as in --workdir=runs/mine")
     with hosts.together():
-        config, dataset, method, mesh = _prepare(request.config, workdir)
+        config, dataset, method, mesh = _prepare(_own(request, workdir), workdir)
     with ExitStack() as stack:
         with hosts.together():
             stack.enter_context(lock.hold(workdir, hosts.first()))
@@ -83,12 +83,22 @@ def _prepare(config: ConfigDict, workdir: Path) -> tuple[ConfigDict, Dataset, Me
     return config, dataset, method, mesh
 
 
+def _own(request: Request, workdir: Path) -> ConfigDict:
+    """The request's configuration; where it names no config file, the one that the run was started with."""
+    if request.has_config or not record.exists(workdir):
+        return request.config
+    config = record.read(workdir).config
+    for name, value in request.overrides.items():
+        settings.put(config, name, value)
+    return config
+
+
 def _with_schedule_end(config: ConfigDict, workdir: Path) -> ConfigDict:
     """The learning rate's schedule ends where the first start said, however far `train.steps` grows later."""
     config = config.copy_and_resolve_references()
     if not config.train.schedule_steps:
         first = record.read(workdir).config if record.exists(workdir) else None
-        config.train.schedule_steps = first.train.schedule_steps if first else config.train.steps
+        config.train.schedule_steps = (first and first.train.schedule_steps) or config.train.steps
     return config
 
 

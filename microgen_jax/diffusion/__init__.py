@@ -4,6 +4,7 @@ from microgen_jax.diffusion.guidance import autoguide, guide, hide_conditions
 from microgen_jax.diffusion.losses import LossParts, diffusion_loss, require_loss
 from microgen_jax.diffusion.process import from_logits
 from microgen_jax.diffusion.sampler import kept_levels, require_sampling, sample
+from microgen_jax.diffusion.scheduler import from_scheduler, to_ddpm_scheduler
 from microgen_jax.diffusion.schedules import Schedule, make_schedule
 from microgen_jax.diffusion.vlb import Bound, variational_bound
 
@@ -14,6 +15,7 @@ __all__ = [
     "autoguide",
     "diffusion_loss",
     "from_logits",
+    "from_scheduler",
     "guide",
     "hide_conditions",
     "kept_levels",
@@ -21,5 +23,6 @@ __all__ = [
     "require_loss",
     "require_sampling",
     "sample",
+    "to_ddpm_scheduler",
     "variational_bound",
 ]

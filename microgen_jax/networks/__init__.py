@@ -1,8 +1,22 @@
 """The networks; flax.linen lives in this room only. `build` is its one edge that sees the config."""
 
 from microgen_jax.networks import wgan
+from microgen_jax.networks.architecture import from_unet2d, to_unet2d
+from microgen_jax.networks.bridge import from_diffusers, to_diffusers
 from microgen_jax.networks.build import build, build_wgan, check_size
 from microgen_jax.networks.cost import Row, summary
 from microgen_jax.networks.unet import UNet
 
-__all__ = ["Row", "UNet", "build", "build_wgan", "check_size", "summary", "wgan"]
+__all__ = [
+    "Row",
+    "UNet",
+    "build",
+    "build_wgan",
+    "check_size",
+    "from_diffusers",
+    "from_unet2d",
+    "summary",
+    "to_diffusers",
+    "to_unet2d",
+    "wgan",
+]

@@ -186,7 +186,7 @@ def _sum_pixels(x: Array) -> Array:
 
 def _group_mean(x: Array, groups: int) -> Array:
     """[B, C] -> [B, C]: the mean over each group, for every channel of it."""
-    grouped = x.reshape(len(x), groups, -1)
+    grouped = x.reshape(x.shape[0], groups, x.shape[1] // groups)
     return jnp.broadcast_to(grouped.mean(-1, keepdims=True), grouped.shape).reshape(x.shape)
 
 

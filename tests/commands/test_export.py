@@ -1,0 +1,166 @@
+"""Out to diffusers and StableHLO, and back in: the same weights, the same pictures, and what is refused."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import microgen_jax
+from configs import default
+from microgen_jax.commands.command_line import Request
+from microgen_jax.commands.export import WEIGHTS, export
+from microgen_jax.commands.import_run import import_run
+from microgen_jax.types import UserError
+
+
+def asked(workdir: Path, **fields: str) -> Request:
+    config = default.get_config()
+    config.export.update(fields)
+    return Request(config, {}, False, workdir)
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory) -> Path:
+    """The diffusers folder of the tiny run; for reading only."""
+    workdir = tmp_path_factory.mktemp("exported") / "run"
+    shutil.copytree(trained, workdir)
+    export(asked(workdir, format="diffusers"))
+    return workdir / "export" / "diffusers"
+
+
+@pytest.fixture(scope="module")
+def imported(exported, tmp_path_factory) -> Path:
+    workdir = tmp_path_factory.mktemp("imported") / "run"
+    import_run(asked(workdir, folder=str(exported)))
+    return workdir
+
+
+@pytest.fixture
+def folder(exported, tmp_path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(exported, tmp_path / "folder"))
+
+
+def change(path: Path, **values) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def refused(folder: Path, tmp_path: Path, *words: str) -> None:
+    with pytest.raises(UserError) as error:
+        import_run(asked(tmp_path / "w", folder=str(folder)))
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+    assert not (tmp_path / "w").exists()
+
+
+def test_the_folder_is_laid_out_as_diffusers_wants_it(exported):
+    index = json.loads((exported / "model_index.json").read_text())
+    assert index["_class_name"] == "DDPMPipeline"
+    unet = json.loads((exported / "unet" / "config.json").read_text())
+    assert (unet["sample_size"], unet["num_class_embeds"]) == (16, 5)
+    assert unet["down_block_types"] == ["DownBlock2D", "AttnDownBlock2D"]
+    assert unet["up_block_types"] == ["AttnUpBlock2D", "UpBlock2D"]
+    scheduler = json.loads((exported / "scheduler" / "scheduler_config.json").read_text())
+    assert (scheduler["prediction_type"], scheduler["beta_schedule"]) == ("v_prediction", "squaredcos_cap_v2")
+    card = (exported / "README.md").read_text()
+    for words in ("2 = equiaxed", "4 = no class", "polycrystal", "Not evaluated", "diffusion.schedule"):
+        assert words in card
+
+
+def test_import_gives_back_the_same_bits(trained, imported):
+    before, after = microgen_jax.load(trained), microgen_jax.load(imported)
+    assert after.classes == before.classes
+    assert jax.tree.all(jax.tree.map(np.array_equal, before.params, after.params))
+    assert after.method.schedule.timesteps == before.method.schedule.timesteps
+    np.testing.assert_array_equal(after.method.schedule.alpha_bar, before.method.schedule.alpha_bar)
+    assert (after.method.unet, after.method.prediction) == (before.method.unet, before.method.prediction)
+
+
+@pytest.mark.slow
+def test_an_imported_run_is_fine_tuned_and_goes_on(run, imported, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(imported, workdir)
+    result = run(workdir=workdir, config=None)
+    assert result.returncode == 0, result.stderr[-500:]
+    assert json.loads((workdir / "config.json").read_text())["resolved"]["kind"] == "polycrystal"
+    again = run(workdir=workdir, config=None)
+    assert "already trained for 4 steps" in again.stdout, again.stderr[-500:]
+    other = run(workdir=workdir, config=None, config__model__dropout=0.1)
+    assert "model.dropout" in other.stderr
+
+
+@pytest.mark.slow
+def test_stablehlo_draws_the_same_pictures_without_the_project(trained, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(trained, workdir)
+    export(asked(workdir, format="stablehlo"))
+    alone = Path(shutil.copytree(workdir / "export" / "stablehlo", tmp_path / "alone"))
+    blocker = "raise ImportError('the project is not to be imported')\n"
+    (alone / "microgen_jax.py").write_text(blocker)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([sys.executable, "sample.py"], cwd=alone, env=environment, check=True)
+    assert len((alone / "sample.py").read_text().splitlines()) <= 23
+    drawn = np.load(alone / "images.npy").astype(int)
+    ours = microgen_jax.load(trained).sample(4, seed=0).astype(int)
+    assert np.abs(drawn - ours).max() <= 1
+    assert (drawn != ours).mean() < 0.01
+    assert (alone / "3.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "words"),
+    [
+        ("unet/config.json", {"down_block_types": ["DownBlock2D", "KDownBlock2D"]}, ("KDownBlock2D",)),
+        ("unet/config.json", {"flip_sin_to_cos": False}, ("flip_sin_to_cos", "True")),
+        ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, ("UNet2DConditionModel",)),
+        ("unet/config.json", {"num_head_channels": 8}, ("num_head_channels",)),
+        ("unet/config.json", {"layers_per_block": "two"}, ("wrong type",)),
+        ("unet/config.json", {"layers_per_block": 2}, ("unet/config.json", "resnets")),
+        ("unet/config.json", {"up_block_types": ["UpBlock2D", "UpBlock2D"]}, ("up_block_types", "mirrored")),
+        ("scheduler/scheduler_config.json", {"beta_schedule": "scaled_linear"}, ("scaled_linear", "linear")),
+        ("scheduler/scheduler_config.json", {"_class_name": "VQDiffusionScheduler"}, ("VQDiffusion",)),
+        ("scheduler/scheduler_config.json", {"prediction_type": "flow_prediction"}, ("flow_prediction",)),
+        ("microgen.json", {"classes": ["one", "two"]}, ("2 classes", "5 rows")),
+    ],
+)
+def test_another_architecture_is_refused_by_name(folder, tmp_path, file, values, words):
+    change(folder / file, **values)
+    refused(folder, tmp_path, *words)
+
+
+def test_damaged_folders_are_refused(folder, tmp_path):
+    weights = folder / "unet" / WEIGHTS
+    whole = weights.read_bytes()
+    for length in (0, 7, 100, len(whole) // 2, len(whole) - 1):
+        weights.write_bytes(whole[:length])
+        refused(folder, tmp_path, "cut off", weights.name)
+    weights.unlink()
+    refused(folder, tmp_path, "pickles")
+    (folder / "unet" / "config.json").write_text("{")
+    refused(folder, tmp_path, "config.json", "JSON")
+    refused(tmp_path / "nowhere", tmp_path, "nowhere", "unet/config.json")
+    refused(Path(""), tmp_path, "unet/config.json")
+
+
+def test_a_workdir_in_use_is_left_alone(exported, trained):
+    with pytest.raises(UserError, match="holds a run already"):
+        import_run(asked(trained, folder=str(exported)))
+
+
+def test_what_cannot_leave_is_refused_by_name(trained, tmp_path):
+    with pytest.raises(UserError, match="did you mean diffusers"):
+        export(asked(trained, format="diffuser"))
+    shutil.copytree(trained, tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    content = json.loads(path.read_text())
+    content["config"]["diffusion"] |= {"loss": "bce", "prediction": "x0"}
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="logits"):
+        export(asked(tmp_path / "run", format="diffusers"))

@@ -1,0 +1,57 @@
+"""An exported folder in PyTorch: the same weights and noise give the same picture. Not part of the plain suite.
+
+python -m pytest -m reference -s                     makes an environment with torch and diffusers, minutes
+MICROGEN_REFERENCE_PYTHON=... python -m pytest -m reference -s      takes one that has them
+MICROGEN_REFERENCE_RUN=runs/quickstart ...                          a trained run instead of a tiny one
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import microgen_jax
+from microgen_jax.commands import drawing
+from microgen_jax.types import Condition
+
+SCRIPT = Path(__file__).parents[1] / "fixtures" / "diffusers_ddim.py"
+
+
+@pytest.fixture(scope="module")
+def torch_python(tmp_path_factory) -> str:
+    if given := os.environ.get("MICROGEN_REFERENCE_PYTHON"):
+        return given
+    folder = tmp_path_factory.mktemp("reference") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    packages = ["torch==2.13.0", "diffusers", "safetensors", "numpy"]
+    subprocess.run([folder / "bin" / "pip", "install", "-q", *packages], check=True)
+    return str(folder / "bin" / "python")
+
+
+@pytest.mark.reference
+def test_diffusers_draws_the_same_pictures(run, trained, torch_python, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(os.environ.get("MICROGEN_REFERENCE_RUN", trained), workdir)
+    assert run(mode="export", workdir=workdir, config=None).returncode == 0
+    generator = microgen_jax.load(workdir, sampler="ddim", steps=50, guidance=1.0)
+    label = np.arange(4, dtype=np.int32) % len(generator.classes)
+    keys = drawing.image_keys(0, np.arange(4))
+    size = (*generator.config.data.size, generator.resolved.channels)
+    first = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 0)
+    noise = jax.vmap(lambda key: jax.random.normal(key, size))(first)
+    ours = jax.jit(generator.method.generate)(
+        generator.params, keys, Condition(label, np.zeros((4, 0), np.float32))
+    )
+    np.savez(tmp_path / "noise.npz", xt=noise, label=label)
+    out = tmp_path / "theirs.npy"
+    subprocess.run(
+        [torch_python, SCRIPT, workdir / "export" / "diffusers", tmp_path / "noise.npz", out], check=True
+    )
+    difference = np.abs(np.load(out) - ours)
+    print(f"\n50 DDIM steps, largest difference {difference.max():.1e}, mean {difference.mean():.1e}")
+    assert difference.max() < 1e-3
