@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
     diffusion.prediction = "eps"  # eps | x0 | v
     diffusion.loss = "mse"  # mse | huber | l1 | bce (binary images, prediction x0)
     diffusion.weighting = "uniform"  # uniform | min_snr | p2 | vlb
-    diffusion.time_sampling = "uniform"  # uniform | stratified over the batch
+    diffusion.time_sampling = "uniform"  # uniform | stratified over the batch | importance, by the loss
     diffusion.condition_dropout = 0.1  # share of the labels, and of each condition, hidden in training
 
     config.wgan = wgan = ConfigDict()
@@ -109,8 +109,11 @@ def get_config() -> ConfigDict:
     sample.clip = True  # clip the predicted x0 to [-1, 1]
     sample.clip_percentile = 0.0  # of |x0|, for dynamic thresholding; 0 = plain clipping
     sample.guidance = 1.0  # classifier-free guidance; 1 = off
+    sample.guidance_interval = ()  # noise levels sigma/alpha between which it holds; () = all
     sample.guidance_rescale = 0.0  # share of the standard deviation that guidance gives back
+    sample.autoguidance = ""  # a step: guide by this earlier checkpoint, not by hiding conditions; '' = off
     sample.num = 16
+    sample.frames = 0  # of denoising.gif and denoising.png, from noise to picture; 0 = neither
     sample.batch_size = 16  # per device
     sample.seed = 0
     sample.label = ""  # class by name or number; '' = every class in turn

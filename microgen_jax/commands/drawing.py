@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from microgen_jax.crystal.colour import picture_colour
 from microgen_jax.evaluation import figures
 from microgen_jax.training import mesh as meshes
-from microgen_jax.types import Condition, Method, Params
+from microgen_jax.types import Condition, Params
 
 Generate = Callable[[Params, int, np.ndarray, Condition], Array]
 
@@ -21,15 +21,20 @@ def image_keys(seed: UInt32[Array, ""], indices: Int[Array, "B"]) -> Key[Array, 
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(seed), indices)
 
 
-def compiled(method: Method, mesh: Mesh) -> Generate:
-    """`(params, seed, indices, cond) -> pictures`, a batch over all devices of the mesh, back on each of them."""
+def compiled(draw: Callable[[Params, Array, Condition], Array], mesh: Mesh) -> Generate:
+    """`(params, seed, indices, cond) -> pictures`, a batch over all devices of the mesh, back on each of them.
 
-    def generate(params: Params, seed: Array, rows: tuple[Array, Condition]) -> Array:
+    Args:
+      draw: `method.generate` or like it: `(params, keys, cond) -> pictures`.
+      mesh: from `make_mesh`.
+    """
+
+    def program(params: Params, seed: Array, rows: tuple[Array, Condition]) -> Array:
         indices, cond = rows
-        return method.generate(params, image_keys(seed, indices), cond)
+        return draw(params, image_keys(seed, indices), cond)
 
     by_rows, whole = meshes.by_rows(mesh), meshes.replicated(mesh)
-    program = jax.jit(generate, in_shardings=(None, None, by_rows), out_shardings=whole)
+    program = jax.jit(program, in_shardings=(None, None, by_rows), out_shardings=whole)
     return lambda params, seed, *rows: program(params, np.uint32(seed), meshes.put_whole(rows, mesh))
 
 

@@ -43,6 +43,10 @@ def export(request: Request) -> None:
             "export.format=diffusers: this model gives logits (diffusion.loss=bce), which no scheduler of diffusers "
             "reads; use export.format=stablehlo"
         )
+    if config.sample.autoguidance:
+        raise UserError(
+            "sample.autoguidance needs two sets of weights, and an export holds one; leave it empty"
+        )
     files.check_writable(workdir)
     generator = open_run(config, run.resolved, workdir)
     fill = FORMATS[wanted](generator, workdir)

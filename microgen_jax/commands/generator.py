@@ -1,21 +1,27 @@
 """A trained run as an object that draws pictures; reads `config.json` and a checkpoint, never a config file."""
 
 import math
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from microgen_jax import methods
 from microgen_jax.commands import drawing, record, settings
 from microgen_jax.commands.command_line import nearest
 from microgen_jax.commands.record import Resolved
+from microgen_jax.evaluation import figures
 from microgen_jax.training import checkpoint, compilation
 from microgen_jax.training import mesh as meshes
 from microgen_jax.training.checkpoint import Checkpoints
-from microgen_jax.types import Params, UserError
+from microgen_jax.types import Condition, Method, Params, UserError
 
 
 class Generator:
@@ -25,14 +31,24 @@ class Generator:
       config: as the run was trained, with the `sample` part that this generator uses.
       resolved: classes, conditions and channels.
       step: of the checkpoint.
-      method: what was trained.
-      params: the averaged ones.
+      params: the averaged parameters.
+      method: that draws with them.
+      weak: parameters of an earlier checkpoint, for autoguidance, or None.
     """
 
-    def __init__(self, config: ConfigDict, resolved: Resolved, params: Params, step: int, mesh, method):
+    def __init__(
+        self,
+        config: ConfigDict,
+        resolved: Resolved,
+        params: Params,
+        step: int,
+        mesh: Mesh,
+        method: Method,
+        weak: Params | None = None,
+    ):
         self.config, self.resolved, self.step = config, resolved, step
-        self.method, self.params, self._mesh = method, params, mesh
-        self._generate = drawing.compiled(method, mesh)
+        self.params, self.method, self.weak, self._mesh = params, method, weak, mesh
+        self._generate = self._compiled(method.generate)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -68,19 +84,41 @@ class Generator:
             raise UserError(f"sample.num={num} must be at least 1")
         settings.check_seed("seed", seed)
         labels = choose_labels(self.resolved, num, label)
-        row = standardise(self.resolved, condition or {})
+        row = standardise(self.resolved, condition or {}, self.config.diffusion.condition_dropout)
         return np.concatenate(list(self.batches(labels, np.tile(row, (num, 1)), seed)))
 
     def batches(self, labels: np.ndarray, value: np.ndarray, seed: int) -> Iterator[np.ndarray]:
         """As `sample`, a batch at a time, with class [N] and standardised conditions [N, K] of every picture."""
         return drawing.draw(
-            self._generate,
-            self.params,
-            labels,
-            value,
-            seed=seed,
-            batch_size=self.config.sample.batch_size * self._mesh.size,
+            self._generate, self._parameters(), labels, value, seed=seed, batch_size=self._batch_size
         )
+
+    def frames(self, labels: np.ndarray, value: np.ndarray, seed: int, count: int) -> np.ndarray:
+        """How the first batch of the same pictures came out of the noise: uint8 [count, N, H, W, C].
+
+        Raises:
+          UserError: the method has no steps to look at.
+        """
+        if not isinstance(self.method, methods.DDPM):
+            raise UserError(f"sample.frames={count}: {self.config.method} draws in one go; set 0")
+        function = self._compiled(partial(self.method.frames, count=count))
+        indices = np.arange(self._batch_size, dtype=np.int32)
+        rows = np.minimum(indices, len(labels) - 1)
+        cond = Condition(labels[rows].astype(np.int32), value[rows].astype(np.float32))
+        frames = function(self._parameters(), seed, indices, cond)
+        return figures.to_uint8(jax.device_get(frames))[:, : len(labels)]
+
+    @property
+    def _batch_size(self) -> int:
+        return self.config.sample.batch_size * self._mesh.size
+
+    def _parameters(self) -> Params:
+        return self.params if self.weak is None else (self.params, self.weak)
+
+    def _compiled(self, function: Callable[..., Array]) -> drawing.Generate:
+        if self.weak is None:
+            return drawing.compiled(function, self._mesh)
+        return drawing.compiled(lambda both, keys, cond: function(both[0], keys, cond, both[1]), self._mesh)
 
 
 def choose_labels(resolved: Resolved, num: int, label: str | int | None = None) -> np.ndarray:
@@ -103,18 +141,39 @@ def choose_labels(resolved: Resolved, num: int, label: str | int | None = None) 
     return np.full(num, index, np.int32)
 
 
-def standardise(resolved: Resolved, condition: Mapping[str, float]) -> np.ndarray:
+def standardise(resolved: Resolved, condition: Mapping[str, Any], dropout: float) -> np.ndarray:
     """float32 [K]: the values in units of the training data's spread; NaN where nothing was asked.
 
+    A value outside of what the model was trained on is warned of, on standard error.
+
+    Args:
+      resolved: of the run.
+      condition: values by name, in the data's units.
+      dropout: share of the conditions that was hidden in training; where it is 0 none may be left out.
+
     Raises:
-      UserError: an unknown name, or a value that is no finite number.
+      UserError: an unknown name, a value that is no finite number, or one that must be given and is not.
     """
     for name, value in condition.items():
         if name not in resolved.conditions:
             known = ", ".join(resolved.conditions) or "none, this model was trained without any"
-            raise UserError(f"condition {name!r} does not exist; there are: {known}")
+            near = nearest(name, resolved.conditions)
+            raise UserError(f"condition {name!r} does not exist{near}; there are: {known}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise UserError(f"condition {name}={value!r} must be a finite number")
+    missing = [name for name in resolved.conditions if name not in condition]
+    if missing and not dropout:
+        raise UserError(
+            f"condition {missing[0]!r} is missing: the model was trained with diffusion.condition_dropout=0 and needs "
+            f"every one of {', '.join(resolved.conditions)}"
+        )
+    for name, low, high in zip(resolved.conditions, resolved.low, resolved.high):
+        if name in condition and not low <= condition[name] <= high:
+            print(
+                f"warning: condition {name}={condition[name]:g} lies outside of the {low:g} to {high:g} that the "
+                "model was trained on",
+                file=sys.stderr,
+            )
     asked = np.array([condition.get(name, np.nan) for name in resolved.conditions])
     return ((asked - np.array(resolved.mean)) / np.array(resolved.std)).astype(np.float32)
 
@@ -137,16 +196,20 @@ def open_run(config: ConfigDict, resolved: Resolved, workdir: Path) -> Generator
         raise UserError(f"--workdir={workdir} holds no checkpoint yet; train it first")
     checkpoints = Checkpoints(workdir, read_only=True)
     try:
-        step = _choose(checkpoints, config.sample.checkpoint, workdir)
+        step = _choose(checkpoints, config.sample.checkpoint, workdir, "checkpoint")
         shapes = jax.eval_shape(method.init, jax.random.key(0))
         target = checkpoint.abstract(shapes, meshes.parameter_shardings(shapes, mesh))
         step, params = checkpoints.restore_ema(step, target)
+        weak = None
+        if config.sample.autoguidance:
+            earlier = _choose(checkpoints, config.sample.autoguidance, workdir, "autoguidance")
+            weak = checkpoints.restore_ema(earlier, target)[1]
     finally:
         checkpoints.close()
-    return Generator(config, resolved, params, step, mesh, method)
+    return Generator(config, resolved, params, step, mesh, method, weak)
 
 
-def _choose(checkpoints: Checkpoints, which: str, workdir: Path) -> int | None:
+def _choose(checkpoints: Checkpoints, which: str, workdir: Path, field: str) -> int | None:
     """The step asked for; None stands for the newest that is whole."""
     steps = checkpoints.steps()
     if not steps:
@@ -157,7 +220,7 @@ def _choose(checkpoints: Checkpoints, which: str, workdir: Path) -> int | None:
     if which.isdecimal() and int(which) in steps:
         return int(which)
     there = ", ".join(map(str, steps))
-    raise UserError(f"sample.checkpoint={which!r} does not exist: use newest, best or one of {there}")
+    raise UserError(f"sample.{field}={which!r} does not exist: use newest, best or one of {there}")
 
 
 def load(workdir: str | Path, **sample: object) -> Generator:
@@ -172,7 +235,7 @@ def load(workdir: str | Path, **sample: object) -> Generator:
     """
     workdir = Path(workdir).expanduser()
     run = record.read(workdir)
-    known = (*methods.SAMPLING[run.config.method], "batch_size", "checkpoint")
+    known = (*methods.SAMPLING[run.config.method], "autoguidance", "batch_size", "checkpoint")
     for name, value in sample.items():
         if name not in known:
             raise UserError(f"sample.{name} cannot be set here; there are: {', '.join(known)}")

@@ -24,6 +24,12 @@ _OF_THE_WEIGHTS = (
     "diffusion.zero_terminal_snr",
     "diffusion.prediction",
 )
+# Fields that config.json has not had from the start, with what they stood for.
+_LATER = {
+    "sample.guidance_interval": (),
+    "sample.autoguidance": "",
+    "sample.frames": 0,
+}
 _MAY_GROW = ("train.steps",)
 _MAY_CHANGE = (
     "train.log_every",
@@ -46,6 +52,7 @@ class Resolved:
       conditions: names, with their mean and std over the training pictures.
       mean: of each condition, in its own unit.
       std: of each condition, in its own unit.
+      low, high: the range of each condition over the training pictures, in its own unit.
       channels: of the pictures.
       kind: of the source.
       fingerprint: of the data set.
@@ -58,6 +65,8 @@ class Resolved:
     channels: int
     kind: str
     fingerprint: str
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,8 @@ def resolve(dataset: Dataset) -> Resolved:
         preparation.channels,
         dataset.kind,
         dataset.fingerprint,
+        dataset.low,
+        dataset.high,
     )
 
 
@@ -119,7 +130,10 @@ def read(workdir: Path) -> Record:
             "use the version of microgen-jax that wrote it"
         )
     try:
-        return Record(ConfigDict(_tuples(content["config"])), Resolved(**_tuples(content["resolved"])))
+        config = ConfigDict(_tuples(content["config"]))
+        for name in _LATER.keys() - set(settings.names(config)):
+            settings.put(config, name, _LATER[name])
+        return Record(config, Resolved(**_tuples(content["resolved"])))
     except (KeyError, TypeError, AttributeError) as fault:
         raise UserError(f"{workdir}/config.json is damaged ({fault}); restore it from the run") from fault
 

@@ -18,6 +18,7 @@ from microgen_jax.training import files, hosts
 from microgen_jax.types import UserError
 
 _LARGEST_GRID = 64
+_ROWS_OF_STILLS = 8
 
 
 def sample(request: Request) -> None:
@@ -35,10 +36,12 @@ def sample(request: Request) -> None:
     files.check_writable(workdir)
     labels = choose_labels(run.resolved, config.sample.num, config.sample.label)
     condition = _condition(config.sample.condition)
-    row = standardise(run.resolved, condition)
+    row = standardise(run.resolved, condition, config.diffusion.condition_dropout)
     generator = open_run(config, run.resolved, workdir)
+    value, seed, count = np.tile(row, (len(labels), 1)), config.sample.seed, config.sample.frames
+    frames = generator.frames(labels, value, seed, count) if count else None
     parts = []
-    for part in generator.batches(labels, np.tile(row, (len(labels), 1)), config.sample.seed):
+    for part in generator.batches(labels, value, seed):
         parts.append(part)
         hosts.say(f"drawn {sum(map(len, parts))} of {len(labels)}")
     if not hosts.first():
@@ -48,7 +51,13 @@ def sample(request: Request) -> None:
     shown = drawing.shown(images, generator.config.data)
     flat = float(np.mean([flat_share(image) for image in images]))
     manifest = _manifest(generator, condition) | {"flat_share": flat}
-    files.write_folder(folder, lambda fresh: _write(fresh, images, labels, manifest, shown))
+
+    def fill(fresh: Path) -> None:
+        _write(fresh, images, labels, manifest, shown)
+        if frames is not None:
+            _write_frames(fresh, frames)
+
+    files.write_folder(folder, fill)
     print(f"flat neighbours: {flat:.1%} of pixel pairs differ by 24 of 255 at most")
     print(f"written: {folder}")
 
@@ -74,7 +83,7 @@ def _manifest(generator: Generator, condition: Mapping[str, float]) -> dict:
         "checkpoint": generator.step,
         "seed": sampling["seed"],
         "method": generator.config.method,
-        "sampler": {name: sampling[name] for name in SAMPLING[generator.config.method]},
+        "sampler": {name: sampling[name] for name in (*SAMPLING[generator.config.method], "autoguidance")},
         "num": sampling["num"],
         "label": sampling["label"],
         "condition": dict(condition),
@@ -93,3 +102,12 @@ def _write(folder: Path, images: np.ndarray, labels: np.ndarray, manifest: dict,
     (folder / "grid.png").write_bytes(figures.png(figures.grid(shown[:_LARGEST_GRID])))
     np.savez_compressed(folder / "samples.npz", images=images, labels=labels)
     files.write_json(folder / "manifest.json", manifest)
+
+
+def _write_frames(folder: Path, frames: np.ndarray) -> None:
+    """`denoising.gif`, and `denoising.png` with a picture a row, from noise on the left to what it became."""
+    grids = [figures.grid(frame[:_LARGEST_GRID]) for frame in frames]
+    (folder / "denoising.gif").write_bytes(figures.gif(grids, milliseconds=max(4000 // len(grids), 40)))
+    stills = frames.swapaxes(0, 1)[:_ROWS_OF_STILLS]
+    sheet = figures.grid(stills.reshape(-1, *stills.shape[2:]), columns=len(frames))
+    (folder / "denoising.png").write_bytes(figures.png(sheet))

@@ -264,7 +264,7 @@ def _heldout(
 def _preview(
     config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh
 ) -> Callable[[TrainState], np.ndarray]:
-    generate = drawing.compiled(method, mesh)
+    generate = drawing.compiled(method.generate, mesh)
     label = drawing.in_turn(config.train.sample_num, len(dataset.classes))
     value = drawing.not_given(config.train.sample_num, len(dataset.conditions))
 

@@ -160,3 +160,11 @@ def statistics(table: Float[np.ndarray, "N K"]) -> tuple[tuple[float, ...], tupl
     return tuple(mean.tolist()), tuple(
         np.where(std > 1e-6 * np.maximum(np.abs(mean), 1e-6), std, 1.0).tolist()
     )
+
+
+def ranges(table: Float[np.ndarray, "N K"]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Least and greatest value of what is known of each condition; 0 and 0 of one that is never known."""
+    known = np.isfinite(table)
+    low = np.where(known, table, np.inf).min(0, initial=np.inf)
+    high = np.where(known, table, -np.inf).max(0, initial=-np.inf)
+    return tuple(np.where(known.any(0), low, 0.0).tolist()), tuple(np.where(known.any(0), high, 0.0).tolist())

@@ -45,6 +45,7 @@ class Dataset:
       fingerprint: sha256 (first 16 hex digits) over the kind, every picture's name, class, group,
         conditions and bytes, and the share held out; of polycrystals over seed, counts and size.
         Contents and times of files are not covered.
+      low, high: range of each condition over the training part, in its own unit.
     """
 
     train: Source
@@ -57,6 +58,8 @@ class Dataset:
     refused: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     fingerprint: str
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
 
 
 def open_dataset(data: ConfigDict, seed: int = 0) -> Dataset:
@@ -150,7 +153,9 @@ def _polycrystals(data: ConfigDict, seed: int) -> Dataset:
     fresh = max(round(data.count * data.holdout), len(CLASSES))
     train = polycrystal.Polycrystals(seed, 0, data.count, size, names, boundaries=lines)
     holdout = polycrystal.Polycrystals(seed, data.count, fresh, size, names, boundaries=lines)
-    mean, std = conditions.statistics(train.conditions_probed()) if names else ((), ())
+    probed = train.conditions_probed() if names else np.empty((0, 0), np.float32)
+    mean, std = conditions.statistics(probed)
+    low, high = conditions.ranges(probed)
     stretched = CLASSES.index(polycrystal.LONGEST_AXIS_IS_X)
     preparation = _preparation(data, CLASSES, mean, std, grey=lines)
     if preparation.transforms:
@@ -171,6 +176,8 @@ def _polycrystals(data: ConfigDict, seed: int) -> Dataset:
         fingerprint=_fingerprint(
             ["polycrystal", seed, data.count, fresh, *size, *names, *(["boundaries"] if lines else [])]
         ),
+        low=low,
+        high=high,
     )
 
 
@@ -241,6 +248,7 @@ def _split(data: ConfigDict, listing: Listing) -> Dataset:
     label = np.array([index[name] for name in labels], np.int32)
     grey = all(header.channels == 1 or header.copies for header in listing.headers)
     mean, std = conditions.statistics(table[~held])
+    low, high = conditions.ranges(table[~held])
 
     def part(mask: np.ndarray) -> Records:
         skip = data.on_bad_file == "skip"
@@ -266,6 +274,8 @@ def _split(data: ConfigDict, listing: Listing) -> Dataset:
                 table.tolist(),
             ]
         ),
+        low=low,
+        high=high,
     )
 
 

@@ -6,6 +6,7 @@ from microgen_jax.diffusion.process import from_logits
 from microgen_jax.diffusion.sampler import kept_levels, require_sampling, sample
 from microgen_jax.diffusion.scheduler import from_scheduler, to_ddpm_scheduler
 from microgen_jax.diffusion.schedules import Schedule, make_schedule
+from microgen_jax.diffusion.times import importance, update_square_losses
 from microgen_jax.diffusion.vlb import Bound, variational_bound
 
 __all__ = [
@@ -18,11 +19,13 @@ __all__ = [
     "from_scheduler",
     "guide",
     "hide_conditions",
+    "importance",
     "kept_levels",
     "make_schedule",
     "require_loss",
     "require_sampling",
     "sample",
     "to_ddpm_scheduler",
+    "update_square_losses",
     "variational_bound",
 ]

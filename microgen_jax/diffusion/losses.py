@@ -60,6 +60,12 @@ class LossParts(NamedTuple):
     per_example: Array
     t: Array
 
+    def squares(self, timesteps: int) -> Float[Array, "2 T"]:
+        """How many examples fell on each time, and the sum of their squared losses."""
+        ones = jnp.ones_like(self.per_example)
+        both = jnp.stack([ones, self.per_example**2])
+        return jnp.zeros((2, timesteps), both.dtype).at[:, self.t].add(both)
+
 
 def require_loss(
     schedule: Schedule, prediction: str, *, loss: str = "mse", weighting: str = "uniform"

@@ -64,14 +64,17 @@ def draw_times(
 
 
 def update_square_losses(
-    square_losses: Float[Array, "T"],
-    t: Int[Array, "B"],
-    per_example: Float[Array, "B"],
-    decay: float = 0.9,
+    square_losses: Float[Array, "T"], squares: Float[Array, "2 T"], decay: float = 0.9
 ) -> Float[Array, "T"]:
-    """Folds a batch's losses into the running mean of loss^2 at each time; zero stands for "not seen yet"."""
-    count = jnp.zeros_like(square_losses).at[t].add(1.0)
-    mean = jnp.zeros_like(square_losses).at[t].add(per_example**2) / jnp.maximum(count, 1.0)
+    """Folds a batch's losses into the running mean of loss^2 at each time; zero stands for "not seen yet".
+
+    Args:
+      square_losses: the running mean.
+      squares: counts and sums of `losses.LossParts.squares`; a common factor does not matter.
+      decay: of the running mean, at the times that the batch has.
+    """
+    count, total = squares
+    mean = total / jnp.where(count == 0, 1.0, count)
     blended = jnp.where(square_losses == 0, mean, decay * square_losses + (1 - decay) * mean)
     return jnp.where(count == 0, square_losses, blended)
 

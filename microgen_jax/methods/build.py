@@ -1,5 +1,8 @@
 """From a config to a method: the one edge of this room that sees a ConfigDict."""
 
+import math
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from microgen_jax import diffusion, networks
@@ -8,9 +11,19 @@ from microgen_jax.methods.wgan_gp import WGANGP
 from microgen_jax.training import optimizer
 from microgen_jax.types import Method, UserError
 
-TIME_SAMPLING = ("uniform", "stratified")
+TIME_SAMPLING = ("uniform", "stratified", "importance")
 SAMPLING = {
-    "ddpm": ("sampler", "steps", "eta", "spacing", "clip", "clip_percentile", "guidance", "guidance_rescale"),
+    "ddpm": (
+        "sampler",
+        "steps",
+        "eta",
+        "spacing",
+        "clip",
+        "clip_percentile",
+        "guidance",
+        "guidance_interval",
+        "guidance_rescale",
+    ),
     "wgan_gp": (),
 }
 GAN_BETAS = {"b1": 0.5, "b2": 0.9}  # of Adam, in both networks of wgan_gp
@@ -75,12 +88,11 @@ def _ddpm(config: ConfigDict, channels: int, num_classes: int, num_conditions: i
         raise UserError(
             f"diffusion.time_sampling={config.diffusion.time_sampling!r} is not known: use {known}"
         )
-    sampling = {name: config.sample[name] for name in SAMPLING["ddpm"]}
-    diffusion.require_sampling(schedule, config.diffusion.prediction, **sampling)
-    if config.sample.guidance != 1 and not num_classes and not num_conditions:
-        raise UserError(
-            f"sample.guidance={config.sample.guidance:g}: one class and no conditions leave nothing to guide by; set 1"
-        )
+    sampling = _sampling(config.sample)
+    diffusion.require_sampling(
+        schedule, config.diffusion.prediction, **sampling, trajectory=config.sample.frames
+    )
+    _check_guidance(config, num_classes > 0 or num_conditions > 0)
     train = config.train
     learning_rate = optimizer.learning_rate_schedule(
         train.learning_rate, train.lr_schedule, train.warmup_steps, train.schedule_steps or train.steps
@@ -138,3 +150,31 @@ def _wgan_gp(config: ConfigDict, channels: int, num_classes: int) -> WGANGP:
         accumulate=train.accumulate,
         settling=int(SETTLING * steps),
     )
+
+
+def _sampling(sample: ConfigDict) -> dict[str, Any]:
+    """The keywords of `diffusion.sample`."""
+    sampling = {name: sample[name] for name in SAMPLING["ddpm"]}
+    interval = tuple(sample.guidance_interval) or (0.0, math.inf)
+    if len(interval) != 2 or not all(type(level) in (int, float) for level in interval):
+        raise UserError(f"sample.guidance_interval={interval} must be two noise levels, as in '(0.3,5.0)'")
+    return sampling | {"guidance_interval": tuple(map(float, interval))}
+
+
+def _check_guidance(config: ConfigDict, conditional: bool) -> None:
+    """Refuses guidance by what the model does not have."""
+    sample = config.sample
+    if sample.autoguidance and sample.guidance == 1:
+        raise UserError(
+            f"sample.autoguidance={sample.autoguidance!r} needs a sample.guidance other than 1, as in 2"
+        )
+    if sample.autoguidance and (sample.guidance_interval or sample.guidance_rescale):
+        raise UserError(
+            "sample.autoguidance goes with no guidance_interval and no guidance_rescale; leave them out"
+        )
+    if sample.guidance == 1 or sample.autoguidance:
+        return
+    if not conditional:
+        raise UserError(
+            f"sample.guidance={sample.guidance:g}: one class and no conditions leave nothing to guide by; set 1"
+        )

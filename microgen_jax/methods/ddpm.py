@@ -1,7 +1,8 @@
 """Denoising diffusion (Ho et al. 2020) as a method: network, process, optimizer and sampler joined."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -10,7 +11,16 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from microgen_jax.diffusion import Schedule, diffusion_loss, from_logits, hide_conditions, sample
+from microgen_jax.diffusion import (
+    Schedule,
+    autoguide,
+    diffusion_loss,
+    from_logits,
+    hide_conditions,
+    importance,
+    sample,
+    update_square_losses,
+)
 from microgen_jax.networks import Row, UNet, summary
 from microgen_jax.training import state as states
 from microgen_jax.training.state import TrainState
@@ -31,7 +41,8 @@ class DDPM:
       prediction: what the network gives: eps, x0 or v.
       loss: name in `diffusion.losses`.
       weighting: name in `diffusion.weighting`.
-      time_sampling: 'uniform' or 'stratified'.
+      time_sampling: 'uniform', 'stratified' or 'importance'; the last keeps its table, the running mean of loss^2
+        at every time, beside the optimizer's state.
       condition_dropout: share of the labels, and of each condition, hidden in training.
       ema_decay: of the averaged parameters.
       accumulate: micro-batches to an update.
@@ -61,7 +72,10 @@ class DDPM:
         cond = Condition(jnp.zeros(1, jnp.int32), jnp.zeros((1, self.num_conditions)))
         image, t = jnp.zeros((1, *self.shape)), jnp.zeros(1, jnp.int32)
         params = self.unet.init(key, image, t, *cond)["params"]
-        return states.create(params, self.optimizer)
+        state = states.create(params, self.optimizer)
+        if self.time_sampling != "importance":
+            return state
+        return state.replace(opt_state=(state.opt_state, jnp.zeros(self.schedule.timesteps)))
 
     def denoiser(self, params: Params, dropout_key: Key[Array, ""] | None = None) -> Denoiser:
         """The network as a plain function; with a key it drops units as in training."""
@@ -74,13 +88,21 @@ class DDPM:
         return denoise
 
     def loss_of(
-        self, params: Params, batch: Batch, rows: Int[Array, "B"], key: Key[Array, ""]
+        self,
+        params: Params,
+        batch: Batch,
+        rows: Int[Array, "B"],
+        key: Key[Array, ""],
+        probabilities: Float[Array, "T"] | None = None,
     ) -> tuple[Float[Array, ""], Metrics]:
-        """The training loss of (a part of) a batch; each picture's draws depend on its row in the whole batch."""
+        """The training loss of (a part of) a batch; each picture's draws depend on its row in the whole batch.
+
+        With probabilities of the times, the metrics hold the sums that `update_square_losses` takes as well.
+        """
         hide, draw, drop = jax.random.split(key, 3)
         cond = Condition(batch.label, batch.condition)
         cond = hide_conditions(hide, cond, self.unet.num_classes, self.condition_dropout, rows)
-        value, _ = diffusion_loss(
+        value, parts = diffusion_loss(
             self.denoiser(params, jax.random.fold_in(drop, rows[0])),
             self.schedule,
             batch.image,
@@ -90,16 +112,35 @@ class DDPM:
             loss=self.loss,
             weighting=self.weighting,
             time_sampling=self.time_sampling,
+            probabilities=probabilities,
             rows=rows,
             total=batch.image.shape[0] * self.accumulate,
         )
-        return value, {"loss": value}
+        if probabilities is None:
+            return value, {"loss": value}
+        return value, {"loss": value, "squares": parts.squares(self.schedule.timesteps)}
 
     def train_step(self, state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, Metrics]:
         """One update. The metrics are the loss, the gradient's norm before clipping, and the learning rate."""
-        metrics, grads = states.accumulated_gradients(self.loss_of, state.params, batch, key, self.accumulate)
+        if self.time_sampling == "importance":
+            return self._step_by_importance(state, batch, key)
+        return self._update(state, batch, key, self.loss_of)
+
+    def _update(
+        self, state: TrainState, batch: Batch, key: Key[Array, ""], loss_of: Callable[..., Any]
+    ) -> tuple[TrainState, Metrics]:
+        metrics, grads = states.accumulated_gradients(loss_of, state.params, batch, key, self.accumulate)
         metrics |= {"grad_norm": optax.tree.norm(grads), "learning_rate": self.learning_rate(state.step)}
         return states.apply_gradients(state, grads, self.optimizer, self.ema_decay), metrics
+
+    def _step_by_importance(
+        self, state: TrainState, batch: Batch, key: Key[Array, ""]
+    ) -> tuple[TrainState, Metrics]:
+        opt_state, square_losses = state.opt_state
+        loss_of = partial(self.loss_of, probabilities=importance(square_losses))
+        state, metrics = self._update(state.replace(opt_state=opt_state), batch, key, loss_of)
+        square_losses = update_square_losses(square_losses, metrics.pop("squares"))
+        return state.replace(opt_state=(state.opt_state, square_losses)), metrics
 
     def eval_step(
         self, state: TrainState, batch: Batch, mask: Float[Array, "B"], rows: Int[Array, "B"]
@@ -137,20 +178,56 @@ class DDPM:
         """Nothing: a held-out loss speaks for itself."""
         return []
 
-    def generate(self, params: Params, keys: Key[Array, "B"], cond: Condition) -> Float[Array, "B H W C"]:
-        """Pictures in [-1, 1]; picture i is a function of `keys[i]` and its condition."""
-        denoise = self.denoiser(params)
+    def generate(
+        self,
+        params: Params,
+        keys: Key[Array, "B"],
+        cond: Condition,
+        weak: Params | None = None,
+    ) -> Float[Array, "B H W C"]:
+        """Pictures in [-1, 1]; picture i is a function of `keys[i]` and its condition.
+
+        Args:
+          params: usually the averaged ones.
+          keys: one for each picture.
+          cond: what is asked of each picture.
+          weak: of an earlier checkpoint; `guidance` is then away from it (autoguidance).
+        """
+        return self._sample(params, keys, cond, weak)
+
+    def frames(
+        self,
+        params: Params,
+        keys: Key[Array, "B"],
+        cond: Condition,
+        weak: Params | None = None,
+        *,
+        count: int,
+    ) -> Float[Array, "K B H W C"]:
+        """`count` stills on the way of `generate`, from pure noise to the pictures."""
+        return self._sample(params, keys, cond, weak, trajectory=count)[1]
+
+    def _sample(self, params: Params, keys: Array, cond: Condition, weak: Params | None, **settings: int):
+        settings = {**self.sampling, **settings}
+        denoise = self._denoise_x(params)
+        if weak is not None:
+            denoise = autoguide(denoise, self._denoise_x(weak), scale=settings.pop("guidance"))
         return sample(
-            from_logits(denoise) if self.loss == "bce" else denoise,
+            denoise,
             self.schedule,
             keys,
             cond,
             shape=self.shape,
             prediction=self.prediction,
             null_label=self.unet.num_classes,
-            **self.sampling,
+            **settings,
         )
 
     def summary(self) -> list[Row]:
         """What the network costs, level by level."""
         return summary(self.unet, self.shape[:2])
+
+    def _denoise_x(self, params: Params) -> Denoiser:
+        """The network in terms of `prediction`, its logits made x0."""
+        denoise = self.denoiser(params)
+        return from_logits(denoise) if self.loss == "bce" else denoise

@@ -112,7 +112,7 @@ class TestValues:
             ("train.weight_decay", "inf", ("train.weight_decay", "finite")),
             ("model.channels", "('a',2)", ("model.channels", "int")),
             ("seed", str(2**32), ("seed", "2**32")),
-            ("diffusion.time_sampling", "importance", ("importance", "stratified")),
+            ("diffusion.time_sampling", "importanc", ("importance", "stratified")),
             ("data.source", "folder", ("data.root",)),
         ],
     )

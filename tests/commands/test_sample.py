@@ -69,6 +69,7 @@ def test_command_writes_images_grid_npz_and_manifest(run, trained, generator, tm
         config__sample__num=5,
         config__sample__seed=3,
         config__sample__name="five",
+        config__sample__frames=4,
     )
     assert result.returncode == 0, result.stderr
     folder = trained / "samples" / "five"
@@ -79,6 +80,13 @@ def test_command_writes_images_grid_npz_and_manifest(run, trained, generator, tm
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["checkpoint"], manifest["seed"], manifest["num"]) == (4, 3, 5)
     np.testing.assert_array_equal(stored["images"], generator.sample(5, seed=3))
+    stills = np.asarray(Image.open(folder / "denoising.png"))
+    assert stills.shape == (4 * 18 - 2, 4 * 18 - 2, 3)
+    # Fixed colours: pure noise is clipped at both ends, and the last still is the picture itself.
+    assert 0.2 < np.isin(stills[:16, :16], (0, 255)).mean() < 0.5
+    assert np.abs(stills[18:34, 54:].astype(int) - stored["images"][1]).max() <= 1
+    with Image.open(folder / "denoising.gif") as animation:
+        assert animation.n_frames == 4
     assert not [p.name for p in (trained / "samples").iterdir() if p.name.startswith(".")]
 
 

@@ -5,7 +5,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from microgen_jax.diffusion import require_loss
-from microgen_jax.diffusion.losses import LOSSES, diffusion_loss
+from microgen_jax.diffusion.losses import LOSSES, LossParts, diffusion_loss
 from microgen_jax.diffusion.schedules import make_schedule
 from microgen_jax.diffusion.times import draw_times, importance, update_square_losses
 from microgen_jax.types import UserError
@@ -101,7 +101,7 @@ def test_fixed_times_depend_on_the_row_alone_and_spread_evenly():
 
 def test_importance_sampling_leaves_the_mean_loss_as_it_is():
     loss_at = jnp.linspace(0.1, 3.0, 100) ** 2
-    table = update_square_losses(jnp.zeros(100), jnp.arange(100), loss_at)
+    table = update_square_losses(jnp.zeros(100), LossParts(loss_at, jnp.arange(100)).squares(100))
     np.testing.assert_allclose(table, loss_at**2, rtol=1e-6)
     np.testing.assert_allclose(importance(table, 0.0), loss_at / loss_at.sum(), rtol=1e-5)
     p = importance(table)
@@ -112,10 +112,12 @@ def test_importance_sampling_leaves_the_mean_loss_as_it_is():
 
 
 def test_importance_is_uniform_until_all_times_were_seen():
-    table = update_square_losses(jnp.zeros(4), jnp.array([0, 0, 2]), jnp.array([1.0, 3.0, 2.0]))
+    table = update_square_losses(
+        jnp.zeros(4), LossParts(jnp.array([1.0, 3.0, 2.0]), jnp.array([0, 0, 2])).squares(4)
+    )
     np.testing.assert_allclose(table, [5.0, 0.0, 4.0, 0.0])
     np.testing.assert_allclose(importance(table), 0.25)
-    table = update_square_losses(table, jnp.array([0]), jnp.array([1.0]), decay=0.5)
+    table = update_square_losses(table, LossParts(jnp.array([1.0]), jnp.array([0])).squares(4), decay=0.5)
     np.testing.assert_allclose(table, [3.0, 0.0, 4.0, 0.0])
 
 

@@ -1,6 +1,7 @@
 """The method as a whole: it learns, it evaluates by row, it samples by key."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -111,3 +112,40 @@ def test_binary_images_are_drawn_from_logits():
     cond = Condition(jnp.zeros(2, jnp.int32), jnp.zeros((2, 1)))
     drawn = dataclasses.replace(method, sampling={"steps": 2, "clip": False}).generate(large, keys, cond)
     assert float(jnp.abs(drawn).max()) <= 1.0
+
+
+def test_importance_sampling_learns_the_losses_of_the_times():
+    method = ddpm(time_sampling="importance", accumulate=2)
+    state = jax.jit(method.init)(jax.random.key(0))
+    step = jax.jit(method.train_step)
+    with jax.numpy_dtype_promotion("standard"):  # optax's own arithmetic
+        for k in range(30):
+            state, metrics = step(state, pictures(16), jax.random.key(k))
+    assert set(metrics) == {"loss", "grad_norm", "learning_rate"}
+    square_losses = np.asarray(state.opt_state[1])
+    assert (square_losses > 0).all()
+    assert np.isfinite(float(metrics["loss"]))
+    plain = ddpm(accumulate=2)
+    assert jax.tree.structure(jax.eval_shape(plain.init, jax.random.key(0)).opt_state) == jax.tree.structure(
+        state.opt_state[0]
+    )
+
+
+def test_frames_end_in_the_picture_and_start_in_noise(learnt):
+    method, state, _ = learnt
+    keys, cond = jax.random.split(jax.random.key(1), 2), Condition(jnp.zeros(2, jnp.int32), jnp.zeros((2, 1)))
+    frames = jax.jit(partial(method.frames, count=3))(state.params, keys, cond)
+    drawn = jax.jit(method.generate)(state.params, keys, cond)
+    np.testing.assert_allclose(frames[-1], drawn, atol=1e-4)
+    assert 0.8 < float(frames[0].std()) < 1.2
+
+
+@pytest.mark.slow
+def test_autoguidance_by_the_same_model_changes_nothing(learnt):
+    strong = learnt[1].params
+    weak = jax.tree.map(lambda leaf: 0.9 * leaf, strong)
+    guided = jax.jit(ddpm(sampling={"sampler": "ddim", "steps": 3, "guidance": 2.0}).generate)
+    keys, cond = jax.random.split(jax.random.key(1), 2), Condition(jnp.zeros(2, jnp.int32), jnp.zeros((2, 1)))
+    plain = jax.jit(ddpm(sampling={"sampler": "ddim", "steps": 3}).generate)(strong, keys, cond)
+    np.testing.assert_allclose(guided(strong, keys, cond, strong), plain, atol=1e-4)
+    assert float(jnp.abs(guided(strong, keys, cond, weak) - plain).max()) > 1e-3
