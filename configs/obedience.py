@@ -1,7 +1,7 @@
 """Does the model do as it is told? The quickstart's polycrystals with grain diameter and aspect ratio as conditions.
 
     python main.py --config=configs/obedience.py --workdir=runs/obedience
-    python -m tests.benchmarks.obedience runs/obedience
+    python tests/benchmarks/obedience.py runs/obedience obedience.json
 
 32 px, the quickstart's network. What it reaches on two CPU cores is in docs/samplers.md.
 """

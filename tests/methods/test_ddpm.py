@@ -114,6 +114,7 @@ def test_binary_images_are_drawn_from_logits():
     assert float(jnp.abs(drawn).max()) <= 1.0
 
 
+@pytest.mark.slow
 def test_importance_sampling_learns_the_losses_of_the_times():
     method = ddpm(time_sampling="importance", accumulate=2)
     state = jax.jit(method.init)(jax.random.key(0))
@@ -131,6 +132,7 @@ def test_importance_sampling_learns_the_losses_of_the_times():
     )
 
 
+@pytest.mark.slow
 def test_frames_end_in_the_picture_and_start_in_noise(learnt):
     method, state, _ = learnt
     keys, cond = jax.random.split(jax.random.key(1), 2), Condition(jnp.zeros(2, jnp.int32), jnp.zeros((2, 1)))

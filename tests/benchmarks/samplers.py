@@ -1,0 +1,97 @@
+"""Few steps against many: how far from the data the pictures of a sampler are, in statistics of their pixels.
+
+    python tests/benchmarks/samplers.py runs/quickstart OUT.json [pictures]
+
+Of each picture: mean and standard deviation of every channel, mean absolute difference of neighbours across and
+down, and the share of flat neighbours. The distance between two sets is
+
+  d = sqrt(mean over statistics of ((mean_a - mean_b) / std of the data)^2)
+
+and its noise floor is that between two sets of the data of the same number; both with 90 % of a bootstrap.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import microgen_jax
+from microgen_jax.crystal.polycrystal import CLASSES, polycrystal
+from microgen_jax.crystal.segment import flat_share
+
+SETTINGS = (
+    ("dpmpp2m", 5),
+    ("dpmpp2m", 10),
+    ("dpmpp2m", 20),
+    ("dpmpp2m", 50),
+    ("ddim", 20),
+    ("heun", 10),
+    ("ancestral", 20),
+    ("ancestral", 50),
+    ("ancestral", 1000),
+)
+UNSEEN = 1_000_000  # index of the first polycrystal that the data are drawn from
+
+
+def statistics(images: np.ndarray) -> np.ndarray:
+    """float64 [N, 2 C + 3] of uint8 [N, H, W, C]."""
+    x = images.astype(float)
+    across, down = (np.abs(np.diff(x, axis=axis)).mean((1, 2, 3)) for axis in (2, 1))
+    flat = np.array([flat_share(image) for image in images])
+    return np.column_stack([x.mean((1, 2)), x.std((1, 2)), across, down, flat])
+
+
+def distance(a: np.ndarray, b: np.ndarray, scale: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(((a.mean(0) - b.mean(0)) / scale) ** 2)))
+
+
+def interval(a: np.ndarray, b: np.ndarray, scale: np.ndarray, draws: int = 500) -> tuple[float, float]:
+    """5 % and 95 % of the distance over resamples of both sets."""
+    rng = np.random.default_rng(0)
+    resampled = [distance(*(s[rng.integers(0, len(s), len(s))] for s in (a, b)), scale) for _ in range(draws)]
+    low, high = np.percentile(resampled, (5, 95))
+    return float(low), float(high)
+
+
+def real(first: int, num: int, size: tuple[int, int], seed: int) -> np.ndarray:
+    kinds = [CLASSES[i % len(CLASSES)] for i in range(num)]
+    return np.stack([polycrystal(seed, first + i, size, kind=kind).image for i, kind in enumerate(kinds)])
+
+
+def main(workdir: str, out: str, num: int) -> None:
+    config = microgen_jax.load(workdir).config
+    size = tuple(config.data.size)
+    many = statistics(real(UNSEEN, 2000, size, config.seed))
+    scale = many.std(0)
+    floors = [distance(many[i : i + num], np.delete(many, slice(i, i + num), 0), scale)
+              for i in range(0, 2000 - num, num)]  # fmt: skip
+    print(
+        f"floor: data against data, {num} pictures: {np.mean(floors):.3f}, 95 % {np.percentile(floors, 95):.3f}"
+    )
+    rows = [{"sampler": "data", "distance": float(np.mean(floors)), "high": float(np.percentile(floors, 95))}]
+    for sampler, steps in SETTINGS:
+        began, cpu = time.perf_counter(), time.process_time()
+        generator = microgen_jax.load(workdir, sampler=sampler, steps=steps)
+        drawn = statistics(generator.sample(num))
+        low, high = interval(drawn, many, scale)
+        row = {
+            "sampler": sampler,
+            "steps": steps,
+            "calls": 2 * steps - 1 if sampler == "heun" else steps,
+            "distance": distance(drawn, many, scale),
+            "low": low,
+            "high": high,
+            "flat_share": float(drawn[:, -1].mean()),
+            "seconds": time.perf_counter() - began,
+            "cpu_seconds": time.process_time() - cpu,
+        }
+        rows.append(row)
+        print({name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()})
+        sys.stdout.flush()
+        Path(out).write_text(json.dumps({"pictures": num, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 64)
