@@ -106,7 +106,7 @@ class Generator:
         rows = np.minimum(indices, len(labels) - 1)
         cond = Condition(labels[rows].astype(np.int32), value[rows].astype(np.float32))
         frames = function(self._parameters(), seed, indices, cond)
-        return figures.to_uint8(jax.device_get(frames))[:, : len(labels)]
+        return np.stack([figures.to_uint8(frame) for frame in jax.device_get(frames)])[:, : len(labels)]
 
     @property
     def _batch_size(self) -> int:
