@@ -37,6 +37,7 @@ _MAY_CHANGE = (
     "train.eval_every",
     "train.checkpoint_every",
     "train.keep",
+    "train.skip",
     "data.workers",
     "data.cache",
 )

@@ -10,7 +10,13 @@ _CHOICES = {
     "method": ("ddpm", "wgan_gp"),
     "train.lr_schedule": ("cosine", "constant"),
 }
-_ENTRIES = {"model.channels": int, "model.attention_levels": bool, "model.remat": bool, "data.size": int}
+_ENTRIES = {
+    "model.channels": int,
+    "model.attention_levels": bool,
+    "model.remat": bool,
+    "data.size": int,
+    "train.skip": int,
+}
 _AT_LEAST = {
     "train.steps": 1,
     "train.schedule_steps": 0,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -18,11 +19,12 @@ from microgen_jax.commands import drawing, record, settings
 from microgen_jax.commands.command_line import Request
 from microgen_jax.data import Dataset, audit
 from microgen_jax.networks import Row
-from microgen_jax.training import checkpoint, compilation, files, hosts, lock, loop
+from microgen_jax.training import checkpoint, compilation, costs, files, hosts, lock, loop
 from microgen_jax.training import mesh as meshes
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.progress import Progress
 from microgen_jax.training.state import TrainState
+from microgen_jax.training.watch import Watch
 from microgen_jax.training.writer import Writer
 from microgen_jax.types import Batch, Method, UserError
 
@@ -161,12 +163,28 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, me
                         checkpoints,
                         writer,
                         progress,
+                        Watch(workdir, hosts.first()),
                     )
                 writer.animation()
                 writer.curves(method.curves)
                 hosts.say(f"done: {workdir}/checkpoints/{checkpoints.newest()}")
             except loop.Interrupted as stopped:
                 hosts.say(f"{stopped}; start the same command again to go on")
+            except jax.errors.JaxRuntimeError as fault:
+                if "RESOURCE_EXHAUSTED" not in str(fault):
+                    raise
+                raise UserError(_out_of_memory(state, shardings)) from fault
+
+
+def _out_of_memory(state: TrainState, shardings: TrainState) -> str:
+    held = costs.bytes_on_device(state, shardings) / 1e9
+    stats = jax.local_devices()[0].memory_stats() or {}
+    there = f" of {stats['bytes_limit'] / 1e9:.1f} GB" if "bytes_limit" in stats else ""
+    return (
+        f"out of device memory: parameters, EMA and optimizer take {held:.2f} GB{there}, the rest are activations; "
+        "lower train.batch_size or raise train.accumulate, set model.remat, or raise mesh.fsdp "
+        "(--mode=plan says what each costs)"
+    )
 
 
 def _announce(config: ConfigDict, step: int) -> None:
@@ -206,7 +224,12 @@ def _start(
 def _steps(config: ConfigDict) -> loop.Steps:
     train = config.train
     return loop.Steps(
-        train.steps, train.log_every, train.sample_every, train.eval_every, train.checkpoint_every
+        train.steps,
+        train.log_every,
+        train.sample_every,
+        train.eval_every,
+        train.checkpoint_every,
+        tuple(train.skip),
     )
 
 
@@ -221,7 +244,19 @@ def _functions(
         donate_argnums=0,
     )
     heldout = _heldout(config, dataset, method, mesh, shardings) if len(dataset.holdout) else None
-    return loop.Functions(train_step, heldout, _preview(config, dataset, method, mesh))
+    pictures = partial(
+        data.names,
+        dataset.train,
+        seed=config.seed,
+        batch_size=config.train.batch_size * method.minibatches,
+    )
+    return loop.Functions(
+        train_step,
+        heldout,
+        _preview(config, dataset, method, mesh),
+        lambda k: pictures(k=k),
+        tuple(sorted(shardings.params)),
+    )
 
 
 def _heldout(

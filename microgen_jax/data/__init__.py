@@ -1,13 +1,14 @@
 """From pictures on disk, or drawn on demand, to batches: sources, splits, augmentation, the pipeline."""
 
 from microgen_jax.data.dataset import Dataset, open_dataset
-from microgen_jax.data.pipeline import Preparation, batches, evaluation_batches, prefetch_to_device
+from microgen_jax.data.pipeline import Preparation, batches, evaluation_batches, names, prefetch_to_device
 
 __all__ = [
     "Dataset",
     "Preparation",
     "batches",
     "evaluation_batches",
+    "names",
     "open_dataset",
     "prefetch_to_device",
 ]

@@ -117,8 +117,19 @@ class _Epochs:
         return sys.maxsize
 
     def __getitem__(self, n: int) -> Record:
+        return self._source[self.picture(n)]
+
+    def picture(self, n: int) -> int:
+        """Which picture of the source comes n-th."""
         epoch, place = divmod(n, len(self._source))
-        return self._source[int(_order(self._seed, epoch, len(self._source))[place])]
+        return int(_order(self._seed, epoch, len(self._source))[place])
+
+
+def names(source: Source, *, seed: int, batch_size: int, k: int) -> list[str]:
+    """The pictures that batch k is made of, row by row."""
+    epochs = _Epochs(source, seed)
+    pictures = [epochs.picture(n) for n in range(k * batch_size, (k + 1) * batch_size)]
+    return [source.name(i) if hasattr(source, "name") else f"picture {i}" for i in pictures]
 
 
 @lru_cache(maxsize=8)

@@ -130,7 +130,11 @@ class DDPM:
         self, state: TrainState, batch: Batch, key: Key[Array, ""], loss_of: Callable[..., Any]
     ) -> tuple[TrainState, Metrics]:
         metrics, grads = states.accumulated_gradients(loss_of, state.params, batch, key, self.accumulate)
-        metrics |= {"grad_norm": optax.tree.norm(grads), "learning_rate": self.learning_rate(state.step)}
+        metrics |= {
+            "grad_norm": optax.tree.norm(grads),
+            "learning_rate": self.learning_rate(state.step),
+            "finite_layers": states.finite_layers(grads),
+        }
         return states.apply_gradients(state, grads, self.optimizer, self.ema_decay), metrics
 
     def _step_by_importance(

@@ -168,8 +168,10 @@ class WGANGP:
         )
         updates, generator_moments = self.generator_optimizer.update(grads, opt_state["generator"], generator)
         generator = optax.apply_updates(generator, updates)
-        metrics |= jax.tree.map(jnp.mean, history) | {
+        metrics |= jax.tree.map(jnp.mean, history)
+        metrics |= {
             "grad_norm": optax.tree.norm(grads),
+            "finite_layers": jnp.isfinite(jnp.stack([metrics["critic_grad_norm"], optax.tree.norm(grads)])),
             "learning_rate": self.learning_rate(state.step),
             "critic_learning_rate": self.critic_learning_rate(state.step * self.n_critic),
         }

@@ -22,12 +22,16 @@ from microgen_jax.training import hosts
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.progress import Progress
 from microgen_jax.training.state import TrainState
+from microgen_jax.training.watch import Watch
 from microgen_jax.training.writer import Writer
-from microgen_jax.types import Batch, Metrics
+from microgen_jax.types import Batch, Metrics, UserError
+
+FINITE_LAYERS = "finite_layers"
+_NAMED = 16
 
 
-class Diverged(RuntimeError):
-    """The loss or the gradient was not finite; the message names the step."""
+class Diverged(UserError):
+    """The loss or the gradient was not finite; the message names the step, its pictures and where it began."""
 
 
 class Interrupted(Exception):
@@ -36,13 +40,14 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Steps:
-    """How long to train, and what happens how often (in updates; 0 = never)."""
+    """How long to train, and what happens how often (in updates; 0 = never); `skip` names batches to pass over."""
 
     total: int
     log_every: int
     sample_every: int
     eval_every: int
     checkpoint_every: int
+    skip: tuple[int, ...] = ()
 
 
 class Functions(NamedTuple):
@@ -52,11 +57,15 @@ class Functions(NamedTuple):
       train_step: `(state, batch, key) -> (state, metrics)`; the state is donated.
       heldout: `state -> metrics`, means over the held-out pictures, or None where there are none.
       draw: `state -> uint8 [N, H, W, C]`, the same seeds at every call.
+      pictures: `k -> names` of the pictures of batch k.
+      layers: names of the groups of parameters, in the order of the metric `finite_layers`.
     """
 
     train_step: Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
     heldout: Callable[[TrainState], dict[str, float]] | None
     draw: Callable[[TrainState], np.ndarray]
+    pictures: Callable[[int], list[str]] = lambda k: []
+    layers: tuple[str, ...] = ()
 
 
 class _Due(NamedTuple):
@@ -77,15 +86,30 @@ def _due(step: int, first: int, steps: Steps) -> _Due:
     return _Due(now(steps.log_every) or step == first, heldout, now(steps.sample_every), save)
 
 
-def _read(step: int, metrics: Metrics) -> dict[str, float]:
-    values = {name: float(value) for name, value in metrics.items()}
+def _read(step: int, metrics: Metrics, functions: Functions) -> dict[str, float]:
+    """The metrics of update `step` as numbers."""
+    values = {name: float(value) for name, value in metrics.items() if name != FINITE_LAYERS}
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     if bad:
-        raise Diverged(
-            f"step {step}: {' and '.join(bad)} not finite; checkpoints of earlier steps are intact. "
-            "Look at the data, or train in another workdir with a smaller train.learning_rate"
-        )
+        finite = metrics.get(FINITE_LAYERS, ())
+        layers = [name for name, good in zip(functions.layers, finite) if not good]
+        raise Diverged(_divergence(step, bad, layers, functions))
     return values
+
+
+def _divergence(step: int, bad: list[str], layers: list[str], functions: Functions) -> str:
+    where = ""
+    if layers:
+        every = len(layers) == len(functions.layers)
+        where = f" (gradient: {'every layer' if every else ', '.join(layers)})"
+    pictures = functions.pictures(step - 1)
+    more = f" and {len(pictures) - _NAMED} more" if len(pictures) > _NAMED else ""
+    seen = f"; its pictures: {', '.join(pictures[:_NAMED])}{more}" if pictures else ""
+    return (
+        f"step {step}: {' and '.join(bad)} not finite{where}{seen}. Checkpoints of earlier steps are intact: start "
+        f"again with --config.train.skip='({step - 1},)' to pass over this batch, or look at the data, or train in "
+        "another workdir with a smaller train.learning_rate"
+    )
 
 
 def _quality(heldout: dict[str, float] | None) -> float | None:
@@ -104,6 +128,7 @@ def train(
     checkpoints: Checkpoints,
     writer: Writer,
     progress: Progress,
+    watch: Watch,
 ) -> TrainState:
     """Trains from the state's step to the last one.
 
@@ -117,6 +142,7 @@ def train(
       checkpoints: where the state goes.
       writer: where metrics and pictures go.
       progress: what the person sees.
+      watch: times the updates.
 
     Raises:
       Diverged: a loss or gradient norm was not finite.
@@ -124,18 +150,24 @@ def train(
     """
     step = int(state.step)
     first, pending, stopwatch = step + 1, {}, _Stopwatch()
-    with hosts.StopSignal() as stop, progress:
+    with hosts.StopSignal() as stop, progress, watch:
         while step < steps.total:
             stopwatch.start()
+            watch.start()
             batch = next(batches)
             stopwatch.waited()
-            state, metrics = functions.train_step(state, batch, jax.random.fold_in(key, step))
-            _read(step, pending)
+            if step in steps.skip:
+                state, metrics = state.replace(step=state.step + 1), {}
+            else:
+                state, metrics = functions.train_step(state, batch, jax.random.fold_in(key, step))
+            _read(step, pending, functions)
             step, pending = step + 1, metrics
             due, stopped = _due(step, first, steps), stop.reached(step)
-            values = _read(step, pending) if any(due) or stopped else {}
+            values = _read(step, pending, functions) if any(due) or stopped else {}
             stopwatch.stop()
             progress.advance(step)
+            if slow := watch.stop(step):
+                hosts.say(f"warning: {slow}")
 
             if due.log:
                 values |= stopwatch.report(batch_size, compiled=step == first)
@@ -152,7 +184,7 @@ def train(
                 writer.images(step, functions.draw(state))
 
             if due.save or stopped:
-                _read(step, pending)
+                _read(step, pending, functions)
                 checkpoints.save(step, state, _quality(heldout))
 
             if stopped:

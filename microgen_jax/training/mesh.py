@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Int
 
 from microgen_jax.types import Params, UserError
 
@@ -87,10 +86,10 @@ def check_batch(batch_size: int, accumulate: int, mesh: Mesh) -> None:
         )
 
 
-def process_rows(batch_size: int, mesh: Mesh) -> Int[np.ndarray, "b"]:
+def process_rows(batch_size: int, mesh: Mesh) -> list[int]:
     """The rows of the global batch that this process's devices hold, in order."""
     by_device = by_rows(mesh).addressable_devices_indices_map((batch_size,))
-    return np.sort(np.concatenate([np.arange(batch_size)[index] for index in by_device.values()]))
+    return sorted(row for index in by_device.values() for row in range(batch_size)[index[0]])
 
 
 def put_batch(batch: Any, mesh: Mesh) -> Any:

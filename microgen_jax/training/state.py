@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from microgen_jax.types import Batch, Metrics, Params
 
@@ -55,6 +55,11 @@ def apply_gradients(
     params = optax.apply_updates(state.params, updates)
     ema = ema_update(state.ema_params, params, ema_decay, state.step)
     return TrainState(state.step + 1, params, ema, opt_state)
+
+
+def finite_layers(grads: Params) -> Bool[Array, "G"]:
+    """Whether the gradient is finite, for each entry of the tree's first level, sorted by name."""
+    return jnp.stack([jnp.isfinite(optax.tree.norm(part)) for _, part in sorted(grads.items())])
 
 
 def accumulated_gradients(

@@ -1,19 +1,22 @@
 """The loop on a toy: what happens when, and what a bad value or a signal does."""
 
+import dataclasses
 import itertools
 import json
 import os
 import signal
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from microgen_jax.training import loop
+from microgen_jax.training import loop, watch
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.progress import Progress
 from microgen_jax.training.state import TrainState
+from microgen_jax.training.watch import Watch
 from microgen_jax.training.writer import Writer, cut_back
 
 STEPS = loop.Steps(total=6, log_every=2, sample_every=3, eval_every=4, checkpoint_every=2)
@@ -27,10 +30,10 @@ def step(state, batch, key):
     w = state.params["w"] + batch
     loss = jnp.where(batch > 100, jnp.nan, w)
     new = TrainState(state.step + 1, {"w": w}, {"w": w}, ())
-    return new, {"loss": loss, "grad_norm": loss}
+    return new, {"loss": loss, "grad_norm": loss, "finite_layers": jnp.array([True, bool(batch <= 100)])}
 
 
-def run(workdir, batches, heldout=lambda state: {"heldout_loss": 1.0}):
+def run(workdir, batches, heldout=lambda state: {"heldout_loss": 1.0}, steps=STEPS):
     drawn = []
 
     def draw(state):
@@ -40,15 +43,16 @@ def run(workdir, batches, heldout=lambda state: {"heldout_loss": 1.0}):
     checkpoints, writer = Checkpoints(workdir, keep=9), Writer(workdir, 0)
     try:
         loop.train(
-            loop.Functions(step, heldout, draw),
+            loop.Functions(step, heldout, draw, lambda k: [f"{k}a.png", f"{k}b.png"], ("down", "up")),
             start(),
             map(jnp.float32, batches),
             jax.random.key(0),
-            STEPS,
+            steps,
             8,
             checkpoints,
             writer,
             Progress(0, STEPS.total),
+            Watch(workdir),
         )
     finally:
         checkpoints.wait()
@@ -72,9 +76,37 @@ def test_everything_is_done_when_it_is_due(tmp_path):
 
 
 def test_a_bad_value_names_its_step_and_leaves_the_last_good_checkpoint(tmp_path):
-    with pytest.raises(loop.Diverged, match=r"step 4: loss and grad_norm not finite"):
+    words = (
+        r"step 4: loss and grad_norm not finite \(gradient: up\); its pictures: 3a.png, 3b.png.*skip='\(3,\)'"
+    )
+    with pytest.raises(loop.Diverged, match=words):
         run(tmp_path, [1.0, 1.0, 1.0, 1000.0, 1.0, 1.0])
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdecimal()) == ["2"]
+
+
+def test_a_bad_batch_can_be_passed_over(tmp_path):
+    steps = dataclasses.replace(STEPS, skip=(3,))
+    assert run(tmp_path, [1.0, 1.0, 1.0, 1000.0, 1.0, 1.0], steps=steps)[0] == [2, 4, 6]
+    assert [line["loss"] for line in lines(tmp_path) if "loss" in line][-1] == 5.0
+
+
+def test_an_update_that_hangs_is_said_and_traced(tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "LEAST", 0.2)
+    with Watch(tmp_path) as timer:
+        said = []
+        for k in range(13):
+            timer.start()
+            time.sleep(0.5 if k == 11 else 0.001)
+            said.append(timer.stop(k))
+    assert [k for k, text in enumerate(said) if text] == [11]
+    assert "times the median" in said[11]
+    assert "test_an_update_that_hangs" in (tmp_path / "slow_steps.txt").read_text()
+
+
+def test_no_trace_is_left_where_nothing_hung(tmp_path):
+    with Watch(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_signal_saves_the_step(tmp_path):

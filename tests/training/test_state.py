@@ -1,6 +1,8 @@
 """Gradients, averages and layouts do not depend on how the work is cut."""
 
 import dataclasses
+import runpy
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,61 +17,32 @@ from microgen_jax.training import mesh as meshes
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.types import Batch, UserError
 
-MODEL = {
-    "channels": (16, 32),
-    "blocks_per_level": 1,
-    "attention_levels": (False, True),
-    "mid_attention": True,
-    "head_dim": 16,
-    "norm_groups": 4,
-    "dropout": 0.1,
-    "dtype": "float32",
-    "remat": (False, False),
-}
-CONFIG = ConfigDict(
-    {
-        "method": "ddpm",
-        "data": {"size": (16, 16)},
-        "model": MODEL,
-        "diffusion": {
-            "timesteps": 50,
-            "schedule": "linear",
-            "beta_start": 1e-4,
-            "beta_end": 0.02,
-            "zero_terminal_snr": False,
-            "prediction": "eps",
-            "loss": "mse",
-            "weighting": "uniform",
-            "time_sampling": "uniform",
-            "condition_dropout": 0.2,
-        },
-        "train": {
-            "steps": 10,
-            "schedule_steps": 10,
-            "learning_rate": 1e-3,
-            "lr_schedule": "cosine",
-            "warmup_steps": 2,
-            "weight_decay": 0.01,
-            "clip_norm": 1.0,
-            "ema_decay": 0.99,
-            "accumulate": 1,
-        },
-        "sample": {
-            "sampler": "ddim",
-            "steps": 2,
-            "eta": 0.0,
-            "spacing": "auto",
-            "clip": True,
-            "clip_percentile": 0.0,
-            "guidance": 1.0,
-            "guidance_rescale": 0.0,
-        },
-    }
-)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def small_config() -> ConfigDict:
+    config = runpy.run_path(str(ROOT / "configs" / "default.py"))["get_config"]()
+    config.data.size = (16, 16)
+    config.model.update(
+        channels=(16, 32),
+        blocks_per_level=1,
+        attention_levels=(False, True),
+        head_dim=16,
+        norm_groups=4,
+        dropout=0.1,
+        dtype="float32",
+        remat=(False, False),
+    )
+    config.diffusion.update(timesteps=50, condition_dropout=0.2)
+    config.train.update(
+        steps=10, schedule_steps=10, learning_rate=1e-3, warmup_steps=2, weight_decay=0.01, ema_decay=0.99
+    )
+    config.sample.update(sampler="ddim", steps=2)
+    return config
 
 
 def method_of(**train):
-    config = ConfigDict(CONFIG.to_dict())
+    config = small_config()
     config.train.update(train)
     return methods.build(config, channels=3, num_classes=4, num_conditions=2)
 
