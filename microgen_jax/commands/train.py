@@ -285,12 +285,9 @@ def _heldout(
             sums = jax.device_get(eval_step(state, *meshes.put_batch(part, mesh)))
             totals = {name: totals.get(name, 0.0) + np.asarray(value, float) for name, value in sums.items()}
         count = totals.pop("count")
-        values, step = (
-            method.heldout({name: np.asarray(value / count) for name, value in totals.items()}),
-            int(state.step),
-        )
-        for warning in method.warnings(step, values) if jax.process_index() == 0 else ():
-            print(f"warning: step {step}: {warning}", flush=True)
+        values = method.heldout({name: np.asarray(value / count) for name, value in totals.items()})
+        for warning in method.warnings(step := int(state.step), values):
+            hosts.say(f"warning: step {step}: {warning}")
         return values
 
     return heldout
