@@ -127,7 +127,7 @@ def _plans(config: ConfigDict, method: Method) -> Iterator[Plan]:
         mesh = meshes.make_mesh(devices // fsdp, fsdp)
         rows, whole = meshes.by_rows(mesh), meshes.replicated(mesh)
         shardings = meshes.parameter_shardings(shapes, mesh)
-        count = config.train.batch_size * devices
+        count = config.train.batch_size * method.minibatches * devices
         batch = Batch(
             jax.ShapeDtypeStruct((count, *size, channels), jnp.float32),
             jax.ShapeDtypeStruct((count,), jnp.int32),

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 
-def to_uint8(images: np.ndarray) -> UInt8[np.ndarray, "N H W C"]:
+def to_uint8(images: np.ndarray) -> UInt8[np.ndarray, "... H W C"]:
     """Float images in [-1, 1] as bytes; what lies outside is clipped."""
     return np.clip(np.rint((np.asarray(images, np.float32) + 1.0) * 127.5), 0, 255).astype(np.uint8)
 

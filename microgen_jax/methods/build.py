@@ -122,6 +122,10 @@ def _wgan_gp(config: ConfigDict, channels: int, num_classes: int) -> WGANGP:
             f"sample.label={config.sample.label!r}: this model was trained without classes "
             "(wgan.conditional=False); leave sample.label empty"
         )
+    if config.sample.autoguidance:
+        raise UserError(
+            f"sample.autoguidance={config.sample.autoguidance!r}: wgan_gp has no guidance; leave it empty"
+        )
     generator, critic = networks.build_wgan(
         config, size=config.data.size, channels=channels, num_classes=num_classes if wgan.conditional else 0
     )
