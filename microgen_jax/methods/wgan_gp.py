@@ -82,7 +82,8 @@ class WGANGP:
         ("critic_loss", "generator_loss"),
         ("penalty",),
         ("wasserstein", "heldout_wasserstein"),
-        ("heldout_loss", "diversity"),
+        ("heldout_loss",),
+        ("diversity",),
     )
 
     @property

@@ -19,7 +19,7 @@ def draw(lines: list[dict[str, float | int | None]], panels: tuple[tuple[str, ..
     from matplotlib.figure import Figure  # slow to import
 
     figure = Figure((WIDTH, HEIGHT * len(shown)), dpi=100, layout="constrained")
-    for axes, names in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown):
+    for axes, names in zip(figure.subplots(len(shown), squeeze=False, sharex=True)[:, 0], shown):
         for name in names:
             points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
             axes.plot(

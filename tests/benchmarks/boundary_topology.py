@@ -54,11 +54,12 @@ METHODS = {
             "model.norm_groups": 8,
             "train.batch_size": 16,
             "train.learning_rate": 1e-3,
-            "train.ema_decay": 0.995,
+            "train.warmup_steps": 50,
+            "train.ema_decay": 0.99,
         },
     ),
 }
-SAMPLE = {"sample.num": NUM, "sample.steps": 100, "sample.batch_size": 16}
+SAMPLE = {"sample.num": NUM, "sample.steps": 50, "sample.batch_size": 16}
 
 
 def main() -> None:

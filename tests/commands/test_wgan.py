@@ -95,7 +95,7 @@ def test_training_leaves_what_ddpm_leaves_and_the_curves(trained):
     assert {"heldout_wasserstein", "diversity"} <= set(judged[0])
     names = sorted(path.name for path in (trained / "progress").iterdir())
     assert names == ["progress.gif", "step_00000002.png", "step_00000004.png"]
-    assert figures.read(trained / "curves.png").shape == (4 * 240, 700, 3)
+    assert figures.read(trained / "curves.png").shape == (5 * 240, 700, 3)
     assert list((trained / "tensorboard").iterdir())
 
 

@@ -214,7 +214,7 @@ def step_of_sgd(method: WGANGP, mesh: Mesh, data: Batch):
     return jax.tree.map(jnp.subtract, jax.device_get(start.params), jax.device_get(after.params)), metrics
 
 
-@pytest.mark.parametrize("shape", [(8, 1), (2, 4)])
+@pytest.mark.parametrize("shape", [(8, 1), pytest.param((2, 4), marks=pytest.mark.slow)])
 def test_eight_devices_give_the_gradients_of_one(shape):
     method, data = wgan(classes=2), batch(32, classes=2)
     one, metrics = step_of_sgd(method, meshes.make_mesh(1, 1), data)
