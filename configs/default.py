@@ -91,7 +91,8 @@ def get_config() -> ConfigDict:
     train.warmup_steps = 500
     train.weight_decay = 0.01  # AdamW; kernels and tables only
     train.clip_norm = 1.0  # global gradient norm; 0 = off
-    train.ema_decay = 0.9999
+    train.ema_decay = 0.9999  # of the averaged parameters, which everything is drawn with
+    train.ema_widths = ()  # of further averages, (0.05, 0.1): sample.ema makes any width of them afterwards
     train.accumulate = 1  # micro-batches summed into one update
     train.log_every = 100
     train.sample_every = 5000  # a grid of the same seeds; 0 = never
@@ -120,6 +121,7 @@ def get_config() -> ConfigDict:
     sample.label = ""  # class by name or number; '' = every class in turn
     sample.condition = ""  # JSON text: '{"grain_diameter": 12}'
     sample.checkpoint = "newest"  # newest | best (by held-out loss) | a step
+    sample.ema = 0.0  # relative width of the average, from all kept checkpoints; 0 = by train.ema_decay
     sample.name = "default"  # of the folder under samples/
 
     config.evaluate = evaluate = ConfigDict()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array
@@ -18,10 +19,13 @@ from microgen_jax.commands import drawing, record, settings
 from microgen_jax.commands.command_line import nearest
 from microgen_jax.commands.record import Resolved
 from microgen_jax.evaluation import figures
-from microgen_jax.training import checkpoint, compilation
+from microgen_jax.training import averages, checkpoint, compilation
 from microgen_jax.training import mesh as meshes
 from microgen_jax.training.checkpoint import Checkpoints
+from microgen_jax.training.state import TrainState
 from microgen_jax.types import Condition, Method, Params, UserError
+
+_OF_CHECKPOINTS = ("checkpoint", "ema", "autoguidance")
 
 
 class Generator:
@@ -199,7 +203,7 @@ def open_run(config: ConfigDict, resolved: Resolved, workdir: Path) -> Generator
         step = _choose(checkpoints, config.sample.checkpoint, workdir, "checkpoint")
         shapes = jax.eval_shape(method.init, jax.random.key(0))
         target = checkpoint.abstract(shapes, meshes.parameter_shardings(shapes, mesh))
-        step, params = checkpoints.restore_ema(step, target)
+        step, params = _averaged(config, checkpoints, step, target)
         weak = None
         if config.sample.autoguidance:
             earlier = _choose(checkpoints, config.sample.autoguidance, workdir, "autoguidance")
@@ -207,6 +211,35 @@ def open_run(config: ConfigDict, resolved: Resolved, workdir: Path) -> Generator
     finally:
         checkpoints.close()
     return Generator(config, resolved, params, step, mesh, method, weak)
+
+
+def _averaged(
+    config: ConfigDict, checkpoints: Checkpoints, step: int | None, target: TrainState
+) -> tuple[int, Params]:
+    """The run's own average at a step, or one of the width `sample.ema`, from all that was kept up to that step.
+
+    Raises:
+      UserError: the run kept no averages to make it from, or there is no such width.
+    """
+    width, widths = config.sample.ema, config.train.ema_widths
+    if not width:
+        return checkpoints.restore_ema(step, target)
+    averages.exponent(width)
+    if not widths:
+        raise UserError(
+            f"sample.ema={width:g}: the run was trained with no train.ema_widths to make it from; set 0, or train "
+            "with --config.train.ema_widths='(0.05,0.1)'"
+        )
+    step = step or checkpoints.newest()
+    steps = [kept for kept in checkpoints.steps() if 0 < kept <= step]
+    stored = [(other, kept) for kept in steps for other in widths]
+    weights = averages.coefficients([w for w, _ in stored], [k for _, k in stored], width, step)
+    total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), target.params)
+    for k, kept in enumerate(steps):
+        state = checkpoints.restore(kept, target)
+        for weight, part in zip(weights[k * len(widths) :], state.opt_state.averages):
+            total = jax.tree.map(lambda t, p, w=float(weight): t + w * p, total, part)
+    return step, total
 
 
 def _choose(checkpoints: Checkpoints, which: str, workdir: Path, field: str) -> int | None:
@@ -235,7 +268,7 @@ def load(workdir: str | Path, **sample: object) -> Generator:
     """
     workdir = Path(workdir).expanduser()
     run = record.read(workdir)
-    known = (*methods.SAMPLING[run.config.method], "autoguidance", "batch_size", "checkpoint")
+    known = (*methods.SAMPLING[run.config.method], *_OF_CHECKPOINTS, "batch_size")
     for name, value in sample.items():
         if name not in known:
             raise UserError(f"sample.{name} cannot be set here; there are: {', '.join(known)}")

@@ -29,6 +29,8 @@ _LATER = {
     "sample.guidance_interval": (),
     "sample.autoguidance": "",
     "sample.frames": 0,
+    "sample.ema": 0.0,
+    "train.ema_widths": (),
 }
 _MAY_GROW = ("train.steps",)
 _MAY_CHANGE = (

@@ -83,7 +83,9 @@ def _manifest(generator: Generator, condition: Mapping[str, float]) -> dict:
         "checkpoint": generator.step,
         "seed": sampling["seed"],
         "method": generator.config.method,
-        "sampler": {name: sampling[name] for name in (*SAMPLING[generator.config.method], "autoguidance")},
+        "sampler": {
+            name: sampling[name] for name in (*SAMPLING[generator.config.method], "ema", "autoguidance")
+        },
         "num": sampling["num"],
         "label": sampling["label"],
         "condition": dict(condition),

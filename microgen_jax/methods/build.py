@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from microgen_jax import diffusion, networks
 from microgen_jax.methods.ddpm import DDPM
 from microgen_jax.methods.wgan_gp import WGANGP
-from microgen_jax.training import optimizer
+from microgen_jax.training import averages, optimizer
 from microgen_jax.types import Method, UserError
 
 TIME_SAMPLING = ("uniform", "stratified", "importance")
@@ -111,6 +111,7 @@ def _ddpm(config: ConfigDict, channels: int, num_classes: int, num_conditions: i
         condition_dropout=config.diffusion.condition_dropout,
         ema_decay=train.ema_decay,
         accumulate=train.accumulate,
+        ema_widths=_ema_widths(train.ema_widths),
         sampling=sampling,
     )
 
@@ -163,6 +164,12 @@ def _sampling(sample: ConfigDict) -> dict[str, Any]:
     if len(interval) != 2 or not all(type(level) in (int, float) for level in interval):
         raise UserError(f"sample.guidance_interval={interval} must be two noise levels, as in '(0.3,5.0)'")
     return sampling | {"guidance_interval": tuple(map(float, interval))}
+
+
+def _ema_widths(widths: tuple[float, ...]) -> tuple[float, ...]:
+    for width in widths:
+        averages.exponent(width)
+    return tuple(widths)
 
 
 def _check_guidance(config: ConfigDict, conditional: bool) -> None:

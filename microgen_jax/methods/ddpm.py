@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +22,24 @@ from microgen_jax.diffusion import (
     update_square_losses,
 )
 from microgen_jax.networks import Row, UNet, summary
+from microgen_jax.training import averages
 from microgen_jax.training import state as states
 from microgen_jax.training.state import TrainState
 from microgen_jax.types import Batch, Condition, Denoiser, Metrics, Params
+
+
+class Kept(NamedTuple):
+    """In the place of the optimizer's state, where importance sampling or further averages ask for more than that.
+
+    Attributes:
+      optimizer: its state.
+      square_losses: float32 [T], running mean of loss^2 at every time.
+      averages: of the parameters, one for each of `ema_widths`.
+    """
+
+    optimizer: Any
+    square_losses: Any
+    averages: Any
 
 
 @dataclass(frozen=True)
@@ -41,10 +56,10 @@ class DDPM:
       prediction: what the network gives: eps, x0 or v.
       loss: name in `diffusion.losses`.
       weighting: name in `diffusion.weighting`.
-      time_sampling: 'uniform', 'stratified' or 'importance'; the last keeps its table, the running mean of loss^2
-        at every time, beside the optimizer's state.
+      time_sampling: 'uniform', 'stratified' or 'importance'.
       condition_dropout: share of the labels, and of each condition, hidden in training.
       ema_decay: of the averaged parameters.
+      ema_widths: of further averages, with power-function profiles.
       accumulate: micro-batches to an update.
       sampling: keywords of `diffusion.sample`: sampler, steps, eta, ...
     """
@@ -62,6 +77,7 @@ class DDPM:
     condition_dropout: float
     ema_decay: float
     accumulate: int
+    ema_widths: tuple[float, ...] = ()
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
     minibatches: ClassVar[int] = 1
@@ -73,9 +89,15 @@ class DDPM:
         image, t = jnp.zeros((1, *self.shape)), jnp.zeros(1, jnp.int32)
         params = self.unet.init(key, image, t, *cond)["params"]
         state = states.create(params, self.optimizer)
-        if self.time_sampling != "importance":
+        if self._plain:
             return state
-        return state.replace(opt_state=(state.opt_state, jnp.zeros(self.schedule.timesteps)))
+        square_losses = jnp.zeros(self.schedule.timesteps)
+        copies = tuple(jax.tree.map(jnp.copy, params) for _ in self.ema_widths)
+        return state.replace(opt_state=Kept(state.opt_state, square_losses, copies))
+
+    @property
+    def _plain(self) -> bool:
+        return self.time_sampling != "importance" and not self.ema_widths
 
     def denoiser(self, params: Params, dropout_key: Key[Array, ""] | None = None) -> Denoiser:
         """The network as a plain function; with a key it drops units as in training."""
@@ -122,9 +144,20 @@ class DDPM:
 
     def train_step(self, state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, Metrics]:
         """One update. The metrics are the loss, the gradient's norm before clipping, and the learning rate."""
+        if self._plain:
+            return self._update(state, batch, key, self.loss_of)
+        kept, loss_of = state.opt_state, self.loss_of
         if self.time_sampling == "importance":
-            return self._step_by_importance(state, batch, key)
-        return self._update(state, batch, key, self.loss_of)
+            loss_of = partial(loss_of, probabilities=importance(kept.square_losses))
+        state, metrics = self._update(state.replace(opt_state=kept.optimizer), batch, key, loss_of)
+        square_losses = kept.square_losses
+        if self.time_sampling == "importance":
+            square_losses = update_square_losses(square_losses, metrics.pop("squares"))
+        means = tuple(
+            averages.update(average, state.params, width, state.step)
+            for average, width in zip(kept.averages, self.ema_widths)
+        )
+        return state.replace(opt_state=Kept(state.opt_state, square_losses, means)), metrics
 
     def _update(
         self, state: TrainState, batch: Batch, key: Key[Array, ""], loss_of: Callable[..., Any]
@@ -136,15 +169,6 @@ class DDPM:
             "finite_layers": states.finite_layers(grads),
         }
         return states.apply_gradients(state, grads, self.optimizer, self.ema_decay), metrics
-
-    def _step_by_importance(
-        self, state: TrainState, batch: Batch, key: Key[Array, ""]
-    ) -> tuple[TrainState, Metrics]:
-        opt_state, square_losses = state.opt_state
-        loss_of = partial(self.loss_of, probabilities=importance(square_losses))
-        state, metrics = self._update(state.replace(opt_state=opt_state), batch, key, loss_of)
-        square_losses = update_square_losses(square_losses, metrics.pop("squares"))
-        return state.replace(opt_state=(state.opt_state, square_losses)), metrics
 
     def eval_step(
         self, state: TrainState, batch: Batch, mask: Float[Array, "B"], rows: Int[Array, "B"]

@@ -2,11 +2,14 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 import microgen_jax
+from microgen_jax.training import checkpoint
+from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.types import UserError
 
 
@@ -122,3 +125,30 @@ def test_booleans_tuples_and_empty_text_are_taken(run, tmp_path):
     summary = json.loads((tmp_path / "inspect" / "summary.json").read_text())
     assert summary["augmentation"] == {}
     assert list(summary["sizes"]) == ["32x16"]
+
+
+@pytest.mark.slow
+def test_averages_of_other_widths_and_guidance_by_an_earlier_checkpoint(run, tmp_path):
+    result = run(workdir=tmp_path, config__train__ema_widths="(0.05,0.1)")
+    assert result.returncode == 0, result.stderr[-500:]
+    stored = microgen_jax.load(tmp_path, ema=0.1).params
+    target = jax.eval_shape(microgen_jax.load(tmp_path).method.init, jax.random.key(0))
+    place = jax.tree.map(lambda _: jax.sharding.SingleDeviceSharding(jax.devices()[0]), target)
+    checkpoints = Checkpoints(tmp_path, read_only=True)
+    kept = checkpoints.restore(4, checkpoint.abstract(target, place)).opt_state.averages
+    checkpoints.close()
+    assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-5), stored, kept[1]))
+    wider = microgen_jax.load(tmp_path, ema=0.15).params
+    assert not jax.tree.all(jax.tree.map(np.array_equal, stored, wider))
+
+    guided = microgen_jax.load(tmp_path, autoguidance="2", guidance=2.0)
+    assert guided.sample(2).shape == (2, 16, 16, 3)
+    with pytest.raises(UserError, match=r"sample\.autoguidance='3'.*2, 4"):
+        microgen_jax.load(tmp_path, autoguidance="3", guidance=2.0)
+
+
+def test_an_average_that_was_not_kept(trained):
+    with pytest.raises(UserError, match="ema_widths"):
+        microgen_jax.load(trained, ema=0.1)
+    with pytest.raises(UserError, match="width"):
+        microgen_jax.load(trained, ema=0.5)
