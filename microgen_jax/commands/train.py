@@ -86,10 +86,16 @@ def _prepare(config: ConfigDict, workdir: Path) -> tuple[ConfigDict, Dataset, Me
 
 
 def _own(request: Request, workdir: Path) -> ConfigDict:
-    """The request's configuration; where it names no config file, the one that the run was started with."""
+    """The request's configuration; where it names no config file, the one that the run was started with.
+
+    The mesh is never the run's: it may have been trained on other devices. Neither are parts that its version lacked.
+    """
     if request.has_config or not record.exists(workdir):
         return request.config
     config = record.read(workdir).config
+    for part in request.config:
+        if part == "mesh" or part not in config:
+            config[part] = request.config[part]
     for name, value in request.overrides.items():
         settings.put(config, name, value)
     return config
