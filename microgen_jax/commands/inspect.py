@@ -87,6 +87,7 @@ def _summary(
         "conditions": dict(zip(dataset.conditions, zip(dataset.preparation.mean, dataset.preparation.std))),
         "augmentation": dict(zip(dataset.classes, dataset.preparation.transforms)),
         "augmentation_why": _why(asked, grey=grey),
+        "augmentation_risk": _risk(asked),
         "flat_share": float(np.mean([flat_share(image) for image in figures.to_uint8(tiles)])),
         "refused": [{"file": file, "reason": reason} for file, reason in _refused(dataset)],
         "leaks": [
@@ -120,14 +121,19 @@ def _why(asked: ConfigDict, *, grey: bool) -> str:
     if not asked.augment:
         return "off: data.augment=False"
     process = f"what leaves a process of symmetry {asked.symmetry!r} as it is (data.symmetry)"
-    if "all" in asked.symmetry:
-        process += (
-            ", which takes no direction in the plane to differ from another: where pictures show tension, rolling"
-            " or shear, turned ones would show another process; set orthotropic or monoclinic then"
-        )
     if grey or not asked.ipf_direction:
         return f"{process}; no IPF colours to keep"
     return f"{process} and keeps IPF-{asked.ipf_direction} colours true (data.ipf_direction)"
+
+
+def _risk(asked: ConfigDict) -> str:
+    """What turns would do to pictures of a process that has a direction in the plane."""
+    if not asked.augment or "all" not in asked.symmetry:
+        return ""
+    return (
+        "pictures are turned by 90 degrees too: right where no direction in the plane differs from another;"
+        " for tension, rolling or shear set data.symmetry to orthotropic or monoclinic, or one a class"
+    )
 
 
 def _grains(tiles: np.ndarray) -> dict[str, Any]:
@@ -159,6 +165,8 @@ def _print(summary: dict[str, Any]) -> None:
     for name, elements in summary["augmentation"].items():
         table.add_row(f"augmentation, {name}", ", ".join(elements))
     table.add_row("augmentation", summary["augmentation_why"])
+    if summary["augmentation_risk"]:
+        table.add_row("augmentation, risk", summary["augmentation_risk"])
     table.add_row(
         "flat neighbours", f"{summary['flat_share']:.1%} of pixel pairs differ by 24 of 255 at most"
     )

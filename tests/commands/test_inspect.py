@@ -54,6 +54,7 @@ def test_grains_are_counted_and_measured(tmp_path, inspected):
     assert found["modes"] == {"3 channels, 8 bit": 4}
     assert found["copied_channels"] == 0
     assert "IPF-Z" in found["augmentation_why"]
+    assert "orthotropic" in found["augmentation_risk"]
 
 
 def test_copies_depths_and_values_are_told(tmp_path, inspected, capsys):
@@ -79,6 +80,7 @@ def test_refused_files_stand_with_their_reasons(tmp_path, inspected):
     assert [entry["file"] for entry in found["refused"]] == ["notes.png"]
     assert "not a PNG" in found["refused"][0]["reason"]
     assert found["augmentation_why"] == "off: data.augment=False"
+    assert found["augmentation_risk"] == ""
 
 
 def test_a_random_split_of_copper_warns_and_a_split_by_series_does_not(shared, inspected, capsys):
