@@ -86,7 +86,7 @@ def _summary(
         "split": {"train": len(dataset.train), "holdout": len(dataset.holdout)},
         "conditions": dict(zip(dataset.conditions, zip(dataset.preparation.mean, dataset.preparation.std))),
         "augmentation": dict(zip(dataset.classes, dataset.preparation.transforms)),
-        "augmentation_why": _why(asked, grey=grey),
+        "augmentation_why": _why(dataset, asked, grey=grey),
         "augmentation_risk": _risk(asked),
         "flat_share": float(np.mean([flat_share(image) for image in figures.to_uint8(tiles)])),
         "refused": [{"file": file, "reason": reason} for file, reason in _refused(dataset)],
@@ -117,10 +117,12 @@ def _refused(dataset: Dataset) -> list[tuple[str, str]]:
     return [*dataset.refused, *dataset.train.failed.items(), *dataset.holdout.failed.items()]
 
 
-def _why(asked: ConfigDict, *, grey: bool) -> str:
+def _why(dataset: Dataset, asked: ConfigDict, *, grey: bool) -> str:
     if not asked.augment:
         return "off: data.augment=False"
     process = f"what leaves a process of symmetry {asked.symmetry!r} as it is (data.symmetry)"
+    if dataset.preparation.orientations:
+        return f"{process}; orientations are moved with the sample (data.ebsd)"
     if grey or not asked.ipf_direction:
         return f"{process}; no IPF colours to keep"
     return f"{process} and keeps IPF-{asked.ipf_direction} colours true (data.ipf_direction)"
