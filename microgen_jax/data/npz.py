@@ -8,6 +8,7 @@ import io
 import math
 import os
 import struct
+import tokenize
 import zipfile
 from functools import lru_cache, partial
 from io import BufferedIOBase
@@ -85,7 +86,11 @@ def _find(tree: Tree, root: str, name: str, key: str) -> Array:
             _check(entries[wanted], wanted, _in_place(stream, entries[wanted]))
             if _in_place(stream, entries[wanted]):
                 _check_sum(stream, entries[wanted])
-    except BROKEN as error:
+    except (
+        *BROKEN,
+        SyntaxError,
+        tokenize.TokenError,
+    ) as error:  # the latter two of a header that is no Python
         raise BadFile(f"not an npz file, or broken ({reason_of(error)})") from error
     shape = entries[wanted].shape
     load = partial(_load, root, name, os.getpid(), tree.open, wanted)

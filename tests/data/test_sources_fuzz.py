@@ -3,6 +3,7 @@
 python -m pytest tests/data/test_sources_fuzz.py -m slow
 """
 
+import io
 import resource
 import shutil
 import time
@@ -37,6 +38,12 @@ def sidecar(root: Path) -> Path:
     )
 
 
+def npy_bytes(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
 def scan(write: Callable) -> Callable[[Path], Path]:
     def make(root: Path) -> Path:
         root.mkdir()
@@ -57,6 +64,7 @@ KINDS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "sidecar": ("folder", sidecar),
     "npz": ("npz", lambda root: put(root / "bad.npz", npz_bytes(images=STACK, labels=np.arange(3)))),
     "npz, packed": ("npz", lambda root: put(root / "bad.npz", npz_bytes(True, images=STACK))),
+    "npy": ("npz", lambda root: put(root / "bad.npz", npy_bytes(STACK))),  # packed after it is spoilt
     "hdf5": ("hdf5", lambda root: put(root / "bad.h5", whole_hdf5())),
     "zip": ("folder", lambda root: put(root / "bad.zip", zip_of("a/0.png", picture("PNG")))),
     "ang": ("ebsd", scan(write_ang)),
@@ -83,7 +91,7 @@ def fuzz(kind: str, seed: int, bytes_wanted: int, folder: Path, data_config: Cal
         root = folder / f"{found['files']}"
         path = make(root)
         content, changed = mutate(path.read_bytes(), rng)
-        path.write_bytes(content)
+        path.write_bytes(zip_of("images.npy", content) if kind == "npy" else content)
         found.update(files=1, bytes=changed)
         skip = ("raise", "skip")[int(rng.integers(2))]
         data = data_config(
@@ -107,7 +115,7 @@ def test_mutated_files_end_in_pictures_or_in_one_line(kind, tmp_path, data_confi
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_million_mutated_bytes(kind, tmp_path, data_config, capsys):
-    """Fifteen kinds of file, 70,000 bytes each."""
+    """Sixteen kinds of file, 70,000 bytes each."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = fuzz(kind, 1, 70_000, tmp_path, data_config)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
