@@ -1,11 +1,13 @@
 """tfds with the library's own mock data; TensorFlow is never imported."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from microgen_jax.data import batches, open_dataset
+from microgen_jax.data.tfds import _undecoded
 from microgen_jax.types import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -31,6 +33,25 @@ def test_prepared_data_sets_are_read_with_their_own_classes_and_test_part(
             assert dataset.classes[dataset.train[i].label] == names[raw["label"]]
         batch = next(batches(dataset.train, dataset.preparation, seed=0, batch_size=4))
     assert batch.image.shape == (4, 32, 32, shape[-1])
+    assert "tensorflow" not in sys.modules
+
+
+def test_labels_are_read_without_decoding_the_picture():
+    from tensorflow_datasets.proto import tf_example_pb2, tf_feature_pb2
+
+    features = tfds.features.FeaturesDict(
+        {"image": tfds.features.Image(shape=(9, 9, 1)), "label": tfds.features.ClassLabel(num_classes=4)}
+    )
+    values = {
+        "image": tf_feature_pb2.Feature(bytes_list=tf_feature_pb2.BytesList(value=[b"no picture"])),
+        "label": tf_feature_pb2.Feature(int64_list=tf_feature_pb2.Int64List(value=[3])),
+    }
+    record = tf_example_pb2.Example(features=tf_feature_pb2.Features(feature=values)).SerializeToString()
+    source = SimpleNamespace(data_source=[record, b"\xff"], dataset_info=SimpleNamespace(features=features))
+    skipped = {"image": tfds.decode.SkipDecoding()}
+    assert _undecoded(source, 0, skipped, "mine")["label"] == 3
+    with pytest.raises(UserError, match=r"data\.name=mine: example 1 cannot be read"):
+        _undecoded(source, 1, skipped, "mine")
     assert "tensorflow" not in sys.modules
 
 
