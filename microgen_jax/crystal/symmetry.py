@@ -45,8 +45,8 @@ _POINT_GROUPS = {
 }
 _LAUE_OF_POINT_GROUP = {alias: group for group, aliases in _POINT_GROUPS.items() for alias in aliases}
 
-# "Symmetry" of TSL's .ang and H5 headers: the rotation group, shortened (62 for 622); 2, 20 and 21 are monoclinic
-# with the twofold axis along c, b and a (EbsdLib), here always along z.
+# "Symmetry" of TSL's .ang and H5 headers: the rotation group, shortened (62 for 622); 2, 20 and 21 are
+# monoclinic with the twofold axis along c, b and a, here always along z.
 _LAUE_OF_TSL = {
     "1": "-1",
     "2": "2/m",

@@ -74,8 +74,10 @@ def leaks(train: list[Look], holdout: list[Look], threshold: float = NEAR_COPY) 
 
 
 def off_key_by_averaging(source: Source, size: tuple[int, int], limit: int) -> float:
-    """Share of the pixels of no IPF colour that bilinear resampling to `size` (the short side fitted) would give:
-    what nearest sampling is there to avoid. Of up to `limit` pictures of three 8-bit channels."""
+    """Share of pixels of no IPF colour that bilinear resampling to `size` would give, the short side fitted.
+
+    Taken over up to `limit` pictures of three 8-bit channels: what nearest sampling is there to avoid.
+    """
     shares, count = [], min(limit, len(source))
     for n in range(count):
         image = source[n * len(source) // count].image

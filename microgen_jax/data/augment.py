@@ -13,9 +13,9 @@ and a class may be augmented by the elements for which both hold. Where a pictur
 
     g becomes g P^-1                                                                                 (3)
 
-x and y are those of the picture. Where a vendor's axes are others (y up, or TSL's exchanged x and y), (3) is off by
-half a turn about z, which shows in no section: the trace of a plane and a crystal axis along x or y stay what they
-are.
+x and y are those of the picture. Where a vendor's axes are others (y up, or TSL's exchanged x and y), (3) is
+off by half a turn about z, which shows in no section: the trace of a plane and a crystal axis along x or y stay
+what they are.
 """
 
 import difflib

@@ -3,11 +3,11 @@
     <folder>/<key>/pixels.bin   every picture's bytes, one after the other, each starting at a multiple of 64
     <folder>/<key>/index.npz    where each one starts, its shape and dtype, and why a bad one could not be read
 
-The key is three hashes: of the root with the settings that its kind of source obeys, of the sizes and times of its
-files, and of the pictures listed. What is stale therefore has another key; it is written anew, and caches of the
-same root and settings from before its files changed are removed (a process that still reads one keeps it until it
-ends). A cache is written in a folder beside its own and renamed when it is whole; of two that are written at once,
-one is dropped. What a killed process left half-written is removed when nobody has written to it for an hour.
+The key is three hashes: of the root with the settings that its kind of source obeys, of the sizes and times of
+its files, and of the pictures listed. What is stale therefore has another key; it is written anew, and caches of
+the same root and settings from before its files changed are removed (a process that still reads one keeps it
+until it ends). A cache is written in a folder beside its own and renamed when it is whole; of two that are
+written at once, one is dropped. What a killed process left half-written is removed after an hour without a write.
 """
 
 import hashlib

@@ -1,10 +1,10 @@
-"""EBSD scans as pictures, cut into tiles: IPF maps along one sample direction, or X, Y and Z together; or orientations.
+"""EBSD scans as pictures cut into tiles: IPF maps along one sample direction, along X, Y and Z, or orientations.
 
-An orientation picture has four channels, float32, (q + 1) / 2 of the unit quaternion q = (w, x, y, z): the one of
-all equivalents that turns least, with w >= 0 (`symmetry.reduce`), so that neighbours of a grain have neighbouring
-numbers; they jump only where an orientation crosses the edge of the fundamental zone. A point that is not indexed
-is its nearest indexed one, or q = 0 (`fill='black'`), which no orientation is: the mask travels in the norm. The
-Laue group is one for all points, `data.laue_group`; phases of another are as good as not indexed.
+An orientation picture has four channels, float32, (q + 1) / 2 of the unit quaternion q = (w, x, y, z): the one
+of all equivalents that turns least, with w >= 0 (`symmetry.reduce`), so that neighbours of a grain have
+neighbouring numbers; they jump only where an orientation crosses the edge of the fundamental zone. A point that
+is not indexed is its nearest indexed one, or q = 0 (`fill='black'`), which no orientation is: the mask travels in
+the norm. The Laue group is one for all points, `data.laue_group`; phases of another count as not indexed.
 
 Tiles lie on a grid at the scan's own step and overlap, so a split must keep a scan together. A class of one
 scan is split by place instead: the far end of its longer axis is held out, tiles are cut in both parts

@@ -86,7 +86,7 @@ def _find(tree: Tree, root: str, name: str, key: str) -> Array:
 
 
 def _check_stored(dataset: h5py.Dataset, key: str) -> None:
-    """Refuses a dataset that promises more than its bytes can give, or is kept in chunks far above its size."""
+    """Refuses a dataset that promises more than its bytes can give, or whose chunks are far above its size."""
     filtered = dataset.id.get_create_plist().get_nfilters() > 0
     if dataset.nbytes > dataset.id.get_storage_size() * (MAX_RATIO if filtered else 1):
         raise BadFile(f"dataset {key!r} promises {dataset.nbytes:,} bytes, and too few are stored")

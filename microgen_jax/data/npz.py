@@ -1,7 +1,7 @@
 """npz files: `images`, and `labels` where there are classes.
 
-An array that lies in the file as it is (`np.savez`) is mapped into memory, and read picture by picture; a packed one
-(`np.savez_compressed`), or one in an npz inside a zip file, is unpacked into memory once a process.
+An array that lies in the file as it is (`np.savez`) is mapped into memory, and read picture by picture; a packed
+one (`np.savez_compressed`), or one in an npz inside a zip file, is unpacked into memory once a process.
 """
 
 import io

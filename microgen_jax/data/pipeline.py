@@ -26,7 +26,7 @@ class Preparation(NamedTuple):
       mean, std: [K], the training part's statistics of the conditions.
       to_grey: colour pictures become their luminance where `channels` is 1.
       ipf_xyz: the nine channels are IPF-X, Y and Z colours, of which two change places under a quarter turn.
-      orientations: Laue group of pictures whose four channels are quaternions, which turn with the picture; '' else.
+      orientations: Laue group of pictures whose four channels are quaternions; '' else.
     """
 
     size: tuple[int, int]

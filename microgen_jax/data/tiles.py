@@ -10,7 +10,7 @@ CROP = ("random", "grid")
 
 
 def starts(span: range, side: int, overlap: float) -> range:
-    """Where windows of `side` px begin that share `overlap` of it with the next; none reaches out of `span`."""
+    """Where windows of `side` px begin, each sharing `overlap` of it with the next, none reaching out of `span`."""
     return range(span.start, span.stop - side + 1, max(round(side * (1 - overlap)), 1))
 
 
@@ -41,7 +41,7 @@ def cut(listing: Listing, size: tuple[int, int], overlap: float) -> Listing:
     def spread(column: Sequence) -> list:
         return [column[n] for n in pictures]
 
-    note = f"{len(where)} windows of {size[0]}x{size[1]} px that overlap by {overlap:.0%}, of {len(shapes)} pictures"
+    windows = f"{len(where)} windows of {size[0]}x{size[1]} px that overlap by {overlap:.0%}"
     return listing._replace(
         names=[f"{listing.names[n]}[{top},{left}]" for n, top, left in where],
         labels=spread(listing.labels),
@@ -51,5 +51,5 @@ def cut(listing: Listing, size: tuple[int, int], overlap: float) -> Listing:
         columns={name: spread(column) for name, column in listing.columns.items()},
         groups=spread(listing.groups or listing.names),
         held_out=None if listing.held_out is None else listing.held_out[pictures],
-        notes=(*listing.notes, note),
+        notes=(*listing.notes, f"{windows}, of {len(shapes)} pictures"),
     )

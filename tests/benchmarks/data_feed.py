@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.data_feed --pictures=100000
 
-Writes a folder of small pictures (class folders a to d, 24 x 24 px RGB, PNG) and one of 128 px tiles into a temporary
-place, opens the first, trains a tiny network on it through the train command, and then runs the pipeline alone on the
-second from its cache. Prints one line for each figure.
+Writes a folder of small pictures (class folders a to d, 24 x 24 px RGB, PNG) and one of 128 px tiles into a
+temporary place, opens the first, trains a tiny network on it through the train command, and then runs the
+pipeline alone on the second from its cache. Prints one line for each figure.
 """
 
 import argparse
