@@ -30,6 +30,7 @@ def compared(
     exists = math.isfinite(found.ratio)
     if not exists:
         notes.append("the real tiles do not differ at all, the generated ones do")
+        notes += ["no more often than chance allows"] if found.interval[0] <= 1 else []
     return {
         "value": found.value,
         "floor": found.floor,

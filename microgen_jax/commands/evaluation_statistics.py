@@ -1,5 +1,6 @@
 """The part of `--mode=evaluate` that compares microstructure statistics, pooled, by class, and with the conditions."""
 
+import math
 import time
 from typing import NamedTuple
 
@@ -70,6 +71,9 @@ def compare(
         seconds[name] = round(time.perf_counter() - start, 2)
         if found is not None:
             compared[name] = found
+            metrics[name] |= (
+                {"p_value": floor.chance(measured[name], plan)} if found.ratio == math.inf else {}
+            )
         progress.advance(task)
     if audit is not None and "copies" in wanted:
         metrics["copies"] = evaluation_audit.copies(audit)

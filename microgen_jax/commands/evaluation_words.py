@@ -7,7 +7,7 @@ from rich.table import Table
 from microgen_jax.commands import evaluation_features, evaluation_reconstruction
 from microgen_jax.commands.evaluation_entries import SMALL
 from microgen_jax.commands.evaluation_sets import Tiles
-from microgen_jax.evaluation import statistics
+from microgen_jax.evaluation import floor, statistics
 
 AUDIT = {
     "copies": "share of tiles that copy a training picture",
@@ -88,13 +88,13 @@ def _distances(entries: dict[str, dict]) -> list[str]:
     never = [
         name
         for name, entry in entries.items()
-        if entry["ratio"] is None and entry["floor"] == 0 and entry["value"]
+        if entry["ratio"] is None and entry["floor"] == 0 and entry["p_value"] < 1 - floor.LEVEL
     ]
     if never:
         listed = ", ".join(describe(name) for name in never)
         sentences.append(f"Seen in generated pictures only, the real ones agreeing exactly: {listed}.")
     for name, entry in entries.items():
-        if entry.get("p_value") is not None:
+        if "standard_error" in entry and entry.get("p_value") is not None:
             said = "tells both sets apart" if entry["p_value"] < 0.05 else "cannot tell the sets apart"
             sentences.append(f"The {describe(name)} {said} (p = {entry['p_value']:.3f}).")
     return sentences

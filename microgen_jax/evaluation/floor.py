@@ -17,6 +17,7 @@ square difference of curves and of single numbers.
       the same splits of them. A resample adds noise of its own and lies farther off, so that only its deviations
       from the median resample are used (bias and spread: Efron and Tibshirani 1993, chapters 10 and 13):
       ratio* = (value + value* - median value*) / (floor floor* / median floor*).
+      Nearer than real to real means nothing for a distance, so that its interval reaches up to 1 at least.
 """
 
 from collections.abc import Callable
@@ -220,7 +221,7 @@ def compare(statistic: Statistic, plan: Plan) -> Comparison | None:
     """Compares the tiles of a plan; None where the statistic does not exist for one side of it.
 
     The floor is 0 where all real tiles agree exactly; the ratio is then 1 if the generated ones agree as well,
-    and infinite if not.
+    and infinite if not, with an interval from 1 on where chance could have put all tiles that differ on their side.
     """
     a, b, g = (pool(statistic, chosen) for chosen in (plan.real, plan.other, plan.generated))
     if not all(np.isfinite(part).all() for part in (a, b, g)):
@@ -230,8 +231,22 @@ def compare(statistic: Statistic, plan: Plan) -> Comparison | None:
     bands = _band(statistic, a, real), _band(statistic, g, generated)
     if floor <= 1e-12 * max(1.0, float(np.abs(statistic.grid).max())):
         ratio = 1.0 if value <= floor else float("inf")
-        return Comparison(value, floor, ratio, (ratio, ratio), *bands)
-    return Comparison(value, floor, value / floor, interval(value, floor, values, floors), *bands)
+        by_chance = chance(statistic, plan) > 1 - LEVEL
+        return Comparison(value, floor, ratio, (1.0 if by_chance else ratio, ratio), *bands)
+    low, high = interval(value, floor, values, floors)
+    return Comparison(value, floor, value / floor, (low, max(high, 1.0)), *bands)
+
+
+def chance(statistic: Statistic, plan: Plan) -> float:
+    """Of tiles that differ where all real ones agree: the probability that drawing puts all on the generated side."""
+    each = pool(statistic, np.eye(len(statistic.denominator)))
+    there = np.isfinite(each).all(axis=1)
+    usual = pool(statistic, (np.arange(len(each)) < plan.tiles)[None].astype(float))
+    away = distance(statistic, each[there], np.broadcast_to(usual, each[there].shape))
+    differing = int(np.sum(away > 1e-12 * max(1.0, float(np.abs(statistic.grid).max()))))
+    generated, total = int(np.sum(there[plan.tiles :])), int(np.sum(there))
+    n = np.arange(min(differing, generated))
+    return float(np.prod((generated - n) / (total - n)))
 
 
 def interval(

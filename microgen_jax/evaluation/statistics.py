@@ -53,7 +53,7 @@ DESCRIPTIONS = {
 _GRAINS = tuple(DESCRIPTIONS)[:13]
 _SPATIAL = tuple(name for name in DESCRIPTIONS if name[-2:] in ("_x", "_y"))
 BY_KIND = {
-    "colour": (*_GRAINS, "colour_gradient", *_SPATIAL, "intensity"),
+    "colour": (*_GRAINS, "colour_gradient", *_SPATIAL, "intensity", "power_spectrum"),
     "lines": (*_GRAINS, *_SPATIAL, "phase_fraction"),
     "phases": (*_SPATIAL, "phase_fraction"),
     "grey": ("two_point_x", "two_point_y", "intensity", "power_spectrum"),
@@ -167,10 +167,10 @@ def _measure_block(images: np.ndarray, pictures: Pictures) -> dict:
     if pictures.kind in ("colour", "grey"):
         grey = np.rint(images.mean(axis=-1, keepdims=True)).astype(np.uint8)
         found["intensity"] = correlation.intensity_histogram(grey)[:, 0]
+        found["power"] = correlation.power_spectrum(images.mean(axis=-1) / 255)[0]
     if pictures.kind == "grey":
         field = images[..., 0] / 255 - pictures.level
         found["two_point"] = correlation.along_axes(correlation.two_point(field), lags)
-        found["power"] = correlation.power_spectrum(images[..., 0] / 255)[0]
         return found
     raw = labels_of(images, pictures)
     mask = _mask(images, pictures)  # of no meaning in colour

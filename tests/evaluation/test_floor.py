@@ -107,3 +107,7 @@ def test_what_never_occurs_has_no_comparison_and_what_never_varies_no_spread() -
     assert (same.value, same.floor, same.ratio) == (0, 0, 1)
     other = floor.compare(floor.scalar(np.repeat([1.0, 2.0], 8), "1"), plan)
     assert (other.value, other.floor, other.ratio) == (1, 0, float("inf"))
+    assert other.interval[0] > 1
+    rare = floor.scalar(np.repeat([0.0, 1.0], [14, 2]), "1")
+    assert floor.chance(rare, plan) == pytest.approx(8 / 16 * 7 / 15)
+    assert floor.compare(rare, plan).interval == (1, float("inf"))
