@@ -99,6 +99,7 @@ def get_config() -> ConfigDict:
     train.sample_num = 16  # pictures in that grid
     train.eval_every = 1000  # held-out loss; 0 = never
     train.eval_num = 512  # held-out pictures that it is taken over; 0 = all
+    train.eval_draws = 64  # pictures drawn in 25 steps with it, for the ratios called quality; 0 = none
     train.checkpoint_every = 1000
     train.skip = ()  # numbers of batches to pass over, as a run that diverged names them
     train.keep = 3  # newest checkpoints kept, beside the best

@@ -37,6 +37,7 @@ _MAY_CHANGE = (
     "train.log_every",
     "train.sample_every",
     "train.eval_every",
+    "train.eval_draws",
     "train.checkpoint_every",
     "train.keep",
     "train.skip",

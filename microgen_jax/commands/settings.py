@@ -31,6 +31,7 @@ _AT_LEAST = {
     "train.sample_num": 1,
     "train.eval_every": 0,
     "train.eval_num": 0,
+    "train.eval_draws": 0,
     "train.checkpoint_every": 1,
     "train.keep": 1,
     "wgan.n_critic": 1,

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from microgen_jax import data, methods
-from microgen_jax.commands import drawing, record, settings
+from microgen_jax.commands import drawing, evaluation_watch, record, settings
 from microgen_jax.commands.command_line import Request
 from microgen_jax.data import Dataset, audit
 from microgen_jax.networks import Row
@@ -249,7 +249,11 @@ def _functions(
         out_shardings=(shardings, whole),
         donate_argnums=0,
     )
-    heldout = _heldout(config, dataset, method, mesh, shardings) if len(dataset.holdout) else None
+    heldout = None
+    if len(dataset.holdout):
+        loss = _heldout(config, dataset, method, mesh, shardings)
+        watch = evaluation_watch.watch(config, dataset, mesh)
+        heldout = loss if watch is None else lambda state: loss(state) | watch(state)
     pictures = partial(
         data.names,
         dataset.train,

@@ -223,10 +223,11 @@ def compare(statistic: Statistic, plan: Plan) -> Comparison | None:
     The floor is 0 where all real tiles agree exactly; the ratio is then 1 if the generated ones agree as well,
     and infinite if not, with an interval from 1 on where chance could have put all tiles that differ on their side.
     """
-    a, b, g = (pool(statistic, chosen) for chosen in (plan.real, plan.other, plan.generated))
-    if not all(np.isfinite(part).all() for part in (a, b, g)):
+    found = distances(statistic, plan)
+    if found is None:
         return None
-    value, floor = float(distance(statistic, a, g).mean()), float(distance(statistic, a, b).mean())
+    value, floor = found
+    a, g = (pool(statistic, chosen) for chosen in (plan.real, plan.generated))
     values, floors, real, generated = _resampled(statistic, plan)
     bands = _band(statistic, a, real), _band(statistic, g, generated)
     if floor <= 1e-12 * max(1.0, float(np.abs(statistic.grid).max())):
@@ -235,6 +236,14 @@ def compare(statistic: Statistic, plan: Plan) -> Comparison | None:
         return Comparison(value, floor, ratio, (1.0 if by_chance else ratio, ratio), *bands)
     low, high = interval(value, floor, values, floors)
     return Comparison(value, floor, value / floor, (low, max(high, 1.0)), *bands)
+
+
+def distances(statistic: Statistic, plan: Plan) -> tuple[float, float] | None:
+    """Value and floor of eq. 2 alone."""
+    a, b, g = (pool(statistic, chosen) for chosen in (plan.real, plan.other, plan.generated))
+    if not all(np.isfinite(part).all() for part in (a, b, g)):
+        return None
+    return float(distance(statistic, a, g).mean()), float(distance(statistic, a, b).mean())
 
 
 def chance(statistic: Statistic, plan: Plan) -> float:

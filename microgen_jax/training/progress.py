@@ -5,15 +5,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 _SHOWN = (
-    *(
-        "loss",
-        "critic_loss",
-        "generator_loss",
-        "wasserstein",
-        "heldout_loss",
-        "heldout_wasserstein",
-        "diversity",
-    ),
+    *("loss", "critic_loss", "generator_loss", "wasserstein"),
+    *("heldout_loss", "heldout_wasserstein", "diversity", "quality"),
     *("learning_rate", "grad_norm", "images_per_second", "first_step_seconds"),
 )
 

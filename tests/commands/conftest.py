@@ -22,6 +22,7 @@ TINY = {
     "config.train.log_every": "1",
     "config.train.sample_every": "0",
     "config.train.eval_every": "0",
+    "config.train.eval_draws": "0",
     "config.train.checkpoint_every": "2",
     "config.sample.steps": "3",
     "config.sample.batch_size": "4",
@@ -73,6 +74,11 @@ def start():
 def trained(run, tmp_path_factory) -> Path:
     """A run of four steps on four classes; for reading only."""
     workdir = tmp_path_factory.mktemp("trained")
-    result = run(workdir=workdir, config__train__eval_every=2, config__train__sample_every=2)
+    result = run(
+        workdir=workdir,
+        config__train__eval_every=2,
+        config__train__eval_draws=4,
+        config__train__sample_every=2,
+    )
     assert result.returncode == 0, result.stderr
     return workdir

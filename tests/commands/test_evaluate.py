@@ -100,6 +100,13 @@ def test_nothing_is_written_without_a_workdir(run, sets, tmp_path) -> None:
     assert "--workdir" in result.stdout
 
 
+def test_quality_is_watched_while_training(trained) -> None:
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    watched = [line for line in lines if "quality" in line]
+    assert [line["step"] for line in watched] == [2, 4]
+    assert all(line["quality"] > 2 and line["quality/intensity"] > 1 for line in watched)
+
+
 def test_a_run_is_judged_against_its_held_out_pictures(run, trained) -> None:
     result = run(
         mode="evaluate",
