@@ -35,6 +35,7 @@ DESCRIPTIONS = {
     "neighbours": "neighbours of a grain",
     "boundary_fraction": "share of pixel edges that are boundaries",
     "triple_junctions": "triple junctions per area",
+    "dihedral_angles": "dihedral angles at triple junctions",
     "dead_ends": "dead-ended boundaries per image",
     "floating_pieces": "floating pieces per image",
     "colour_gradient": "colour steps inside grains",
@@ -50,7 +51,7 @@ DESCRIPTIONS = {
     "intensity": "histogram of intensity",
     "power_spectrum": "power spectrum",
 }
-_GRAINS = tuple(DESCRIPTIONS)[:13]
+_GRAINS = tuple(DESCRIPTIONS)[:14]
 _SPATIAL = tuple(name for name in DESCRIPTIONS if name[-2:] in ("_x", "_y"))
 BY_KIND = {
     "colour": (*_GRAINS, "colour_gradient", *_SPATIAL, "intensity", "power_spectrum"),
@@ -179,6 +180,7 @@ def _measure_block(images: np.ndarray, pictures: Pictures) -> dict:
         found["*grains"] = grains.measure(labels)
         found["edges"], found["boundaries"] = grains.crossings(labels)
         found["triples"] = grains.triple_junctions(labels)
+        found["*angles"] = grains.dihedral_angles(labels)
     if pictures.kind == "colour":
         found["dead_ends"] = grains.dead_ends(images, pictures.tolerance)
         found["floating"] = grains.specks(raw)
@@ -207,6 +209,11 @@ def _statistics(
     table = {}
     if "*grains" in lists:
         table |= _grain_statistics(rows, lists["*grains"], tiles, size, pictures)
+    if "*angles" in lists:
+        angles = lists["*angles"]
+        table["dihedral_angles"] = floor.distribution(
+            angles.angle, angles.window, tiles, "degrees", "dihedral angle in degrees"
+        )
     if "steps" in rows:
         table["colour_gradient"] = floor.histogram(
             rows["steps"], np.arange(256), "levels/px", "colour step between neighbours in levels"

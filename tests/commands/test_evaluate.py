@@ -123,6 +123,8 @@ def test_a_run_is_judged_against_its_held_out_pictures(run, trained) -> None:
     assert metrics["copies"]["value"] == 0
     assert metrics["copies"]["n_generated"] == 12
     assert metrics["training_distance"]["value"] > 0
+    assert metrics["psnr_x0_10"]["value"] > metrics["psnr_x0_50"]["value"] > 0
+    assert metrics["vlb"]["value"] > metrics["vlb"]["standard_error"] > 0
     assert metrics["intensity"]["interval"][0] > 1  # four steps of training make noise
     assert metrics["intensity/equiaxed"]["value"] is None
     assert "too few" in metrics["intensity/equiaxed"]["note"]

@@ -92,6 +92,22 @@ def test_a_grid_of_squares() -> None:
     assert grains.area_weighted_mean(found) == pytest.approx(np.sqrt(4 * 64 / np.pi))
 
 
+def test_dihedral_angles_are_those_that_were_drawn() -> None:
+    y, x = np.indices((40, 40)) - 19.5
+    wanted = np.array([90.0, 120.0, 150.0])
+    ends = np.cumsum(wanted)
+    direction = np.degrees(np.arctan2(y, x)) % 360
+    picture = np.searchsorted(ends, direction)[None]
+    found = grains.dihedral_angles(picture)
+    np.testing.assert_allclose(np.sort(found.angle), wanted, atol=6)
+    assert found.window.tolist() == [0, 0, 0]
+    squares = (3 * (np.indices((24, 24))[0] // 12) + np.indices((24, 24))[1] // 12)[None]
+    assert len(grains.dihedral_angles(squares).angle) == 0  # four grains meet
+    assert len(grains.dihedral_angles(picture[:, :8]).angle) == 0
+    brick = np.where(np.arange(24)[:, None] < 12, 0, 1 + (np.arange(24) >= 12)[None])[None]
+    np.testing.assert_allclose(np.sort(grains.dihedral_angles(brick).angle), [90, 90, 180], atol=1e-9)
+
+
 def test_small_regions_are_specks_and_no_neighbours() -> None:
     picture = np.zeros((2, 12, 12), int)
     picture[0, 5, 5:7] = 1
