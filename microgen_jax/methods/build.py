@@ -189,3 +189,8 @@ def _check_guidance(config: ConfigDict, conditional: bool) -> None:
         raise UserError(
             f"sample.guidance={sample.guidance:g}: one class and no conditions leave nothing to guide by; set 1"
         )
+    if not config.diffusion.condition_dropout:
+        raise UserError(
+            f"sample.guidance={sample.guidance:g}: the model was trained with diffusion.condition_dropout=0 and does "
+            "not know how to go without conditions; set 1"
+        )

@@ -197,13 +197,19 @@ class TestWorkdir:
         (tmp_path / "config.json").write_text('{"format": 1}')
         refused(run(mode="sample", workdir=tmp_path, config=None), "config.json", "damaged")
 
-    def test_damaged_checkpoint(self, run, trained, tmp_path):
+    def test_damaged_checkpoints(self, run, trained, tmp_path):
+        """The newest is passed over with a warning; where none is whole there is nothing to draw with."""
         shutil.copytree(trained, tmp_path / "w")
-        for file in (tmp_path / "w" / "checkpoints" / "4" / "state").rglob("*"):
-            if file.is_file() and file.stat().st_size > 2000:
-                file.write_bytes(file.read_bytes()[:1000])
-        result = run(mode="sample", workdir=tmp_path / "w", config=None)
-        refused(result, "checkpoints/4", "damaged")
+        for step, left in (("4", 1), ("2", 0)):
+            for file in (tmp_path / "w" / "checkpoints" / step / "state").rglob("*"):
+                if file.is_file() and file.stat().st_size > 2000:
+                    file.write_bytes(file.read_bytes()[:1000])
+            result = run(mode="sample", workdir=tmp_path / "w", config=None)
+            if left:
+                assert "warning" in result.stdout
+                assert "checkpoints/4 is damaged" in result.stdout
+            else:
+                refused(result, "checkpoints/4", "damaged")
 
 
 class TestSampling:
