@@ -22,7 +22,6 @@ from microgen_jax.commands.export import FACTS, WEIGHTS
 from microgen_jax.commands.record import Resolved
 from microgen_jax.methods import DDPM
 from microgen_jax.training import files
-from microgen_jax.training import state as states
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.state import TrainState
 from microgen_jax.types import UserError
@@ -140,4 +139,4 @@ def _state(method: DDPM, weights: dict[str, np.ndarray]) -> TrainState:
                 f"unet/{WEIGHTS}: {name} is {found.get(name, 'missing')}, and unet/config.json wants "
                 f"{wanted.get(name, 'none')}"
             )
-    return states.create(jax.tree.map(jnp.asarray, networks.from_diffusers(weights)), method.optimizer)
+    return method.start(jax.tree.map(jnp.asarray, networks.from_diffusers(weights)))

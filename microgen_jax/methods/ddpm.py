@@ -87,7 +87,10 @@ class DDPM:
         """The state before the first update, a pure function of the key."""
         cond = Condition(jnp.zeros(1, jnp.int32), jnp.zeros((1, self.num_conditions)))
         image, t = jnp.zeros((1, *self.shape)), jnp.zeros(1, jnp.int32)
-        params = self.unet.init(key, image, t, *cond)["params"]
+        return self.start(self.unet.init(key, image, t, *cond)["params"])
+
+    def start(self, params: Params) -> TrainState:
+        """The state before the first update, of parameters that came from elsewhere."""
         state = states.create(params, self.optimizer)
         if self._plain:
             return state
