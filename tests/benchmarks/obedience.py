@@ -6,7 +6,8 @@ The diameter of a picture is sqrt(4 area / (pi grains)), with grains segmented b
 neighbours; grains cut by the edge make it too small, so it is put on the scale of what was asked for by a line fitted
 to the data's own pictures. The aspect ratio is that of the mean intercepts, on a scale of its own in the same way.
 R^2 = 1 - sum (measured - asked)^2 / sum (asked - mean)^2, over the mean of each requested value and, beside it, over
-single pictures; the interval is 95 % of a bootstrap over pictures.
+single pictures and for the best straight line (which forgives a wrong scale); the interval is 95 % of a bootstrap over
+pictures.
 """
 
 import json
@@ -73,6 +74,7 @@ def summary(asked: np.ndarray, measured: np.ndarray) -> dict:
         "r2": r2(asked, measured.mean(1)),
         "low": float(low),
         "high": float(high),
+        "r2_line": float(np.corrcoef(asked, measured.mean(1))[0, 1] ** 2),
         "r2_single": r2(np.repeat(asked, num), measured.ravel()),
         "measured": measured.mean(1).tolist(),
     }

@@ -27,6 +27,8 @@ SETTINGS = (
     ("dpmpp2m", 20),
     ("dpmpp2m", 50),
     ("ddim", 20),
+    ("dpmpp2m_sde", 20),
+    ("dpmpp2m_sde", 50),
     ("heun", 10),
     ("ancestral", 20),
     ("ancestral", 50),

@@ -1,0 +1,43 @@
+"""The figure of docs/samplers.md from what the two benchmarks wrote.
+
+python tests/benchmarks/sampling_figure.py samplers.json obedience.json docs/sampling.png
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+MARKERS = {"ancestral": "o", "dpmpp2m": "s", "dpmpp2m_sde": "D", "ddim": "^"}
+
+
+def main(samplers: str, obedience: str, out: str) -> None:
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
+    data, *rows = json.loads(Path(samplers).read_text())["rows"]
+    for name, marker in MARKERS.items():
+        mine = [row for row in rows if row["sampler"] == name]
+        calls, middle = [row["calls"] for row in mine], [row["distance"] for row in mine]
+        around = [
+            [row["distance"] - row["low"] for row in mine],
+            [row["high"] - row["distance"] for row in mine],
+        ]
+        left.errorbar(calls, middle, around, marker=marker, capsize=3, label=name)
+    left.axhspan(0, data["high"], color="0.85", label="data against data")
+    left.set(xscale="log", xlabel="network calls", ylabel="distance to the data", ylim=(0, None))
+    left.legend()
+
+    told = json.loads(Path(obedience).read_text())
+    asked = told["requested"]["grain_diameter"]
+    for row in told["rows"]:
+        if row["condition"] == "grain_diameter":
+            label = "data" if row["guidance"] == "data" else f"guidance {row['guidance']:g}"
+            right.plot(asked, row["measured"], "k--" if row["guidance"] == "data" else "o-", label=label)
+    right.plot(asked, asked, color="0.7", lw=1)
+    right.set(xlabel="requested grain diameter, px", ylabel="measured, px")
+    right.legend()
+    figure.savefig(out, dpi=80)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
