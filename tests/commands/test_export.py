@@ -29,7 +29,11 @@ def asked(workdir: Path, **fields: str) -> Request:
 def exported(trained, tmp_path_factory) -> Path:
     """The diffusers folder of the tiny run; for reading only."""
     workdir = tmp_path_factory.mktemp("exported") / "run"
-    shutil.copytree(trained, workdir)
+    shutil.copytree(trained, workdir, ignore=shutil.ignore_patterns("evaluation"))
+    (workdir / "evaluation").mkdir()
+    metric = {"value": 0.5, "floor": 0.25, "ratio": 2.0, "note": ""}
+    metrics = {"grain_diameter": metric, "texture": {"value": None, "note": "no orientations"}}
+    (workdir / "evaluation" / "metrics.json").write_text(json.dumps({"settings": {}, "metrics": metrics}))
     export(asked(workdir, format="diffusers"))
     return workdir / "export" / "diffusers"
 
@@ -70,7 +74,13 @@ def test_the_folder_is_laid_out_as_diffusers_wants_it(exported):
     scheduler = json.loads((exported / "scheduler" / "scheduler_config.json").read_text())
     assert (scheduler["prediction_type"], scheduler["beta_schedule"]) == ("v_prediction", "squaredcos_cap_v2")
     card = (exported / "README.md").read_text()
-    for words in ("2 = equiaxed", "4 = no class", "polycrystal", "Not evaluated", "diffusion.schedule"):
+    for words in (
+        "2 = equiaxed",
+        "4 = no class",
+        "polycrystal",
+        "| grain_diameter | 0.5 | 0.25 |",
+        "diffusion.schedule",
+    ):
         assert words in card
 
 

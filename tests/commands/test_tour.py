@@ -15,7 +15,7 @@ METRIC = {"value": 0.5, "floor": 0.25, "ratio": 2.0, "interval": [0.4, 0.6], "no
 def test_the_tour_runs(trained, tmp_path, monkeypatch, capsys):
     workdir = tmp_path / "run"
     shutil.copytree(trained, workdir)
-    (workdir / "evaluation").mkdir()
+    (workdir / "evaluation").mkdir(exist_ok=True)
     skipped = {"value": None, "note": "no orientations"}
     metrics = {"settings": {}, "metrics": {"grain_diameter": METRIC, "texture": skipped}}
     (workdir / "evaluation" / "metrics.json").write_text(json.dumps(metrics))
