@@ -31,6 +31,12 @@ _LATER = {
     "sample.frames": 0,
     "sample.ema": 0.0,
     "train.ema_widths": (),
+    "wgan.n_critic": 5,
+    "wgan.gp_weight": 10.0,
+    "wgan.latent_dim": 100,
+    "wgan.width": 64,
+    "wgan.critic_learning_rate": 4e-4,
+    "wgan.conditional": True,
 }
 _MAY_GROW = ("train.steps",)
 _MAY_CHANGE = (

@@ -57,9 +57,11 @@ def value(config: ConfigDict, name: str):
 
 
 def put(config: ConfigDict, name: str, new) -> None:
-    """Sets a dotted field."""
+    """Sets a dotted field; groups that are not there are made."""
     *parts, last = name.split(".")
     for part in parts:
+        if part not in config:
+            config[part] = ConfigDict()
         config = config[part]
     config[last] = new
 

@@ -127,6 +127,8 @@ def _wgan_gp(config: ConfigDict, channels: int, num_classes: int) -> WGANGP:
         raise UserError(
             f"sample.autoguidance={config.sample.autoguidance!r}: wgan_gp has no guidance; leave it empty"
         )
+    if train.ema_widths:
+        raise UserError(f"train.ema_widths={tuple(train.ema_widths)}: wgan_gp keeps one average; set ()")
     generator, critic = networks.build_wgan(
         config, size=config.data.size, channels=channels, num_classes=num_classes if wgan.conditional else 0
     )

@@ -130,6 +130,7 @@ def test_samples_and_evaluation_by_the_same_commands(trained):
         ({"wgan__critic_learning_rate": 0.0}, r"wgan\.critic_learning_rate"),
         ({"data__conditions": ("grain_diameter",)}, r"data\.conditions.*ddpm"),
         ({"model__dtype": "float16"}, r"float16.*bfloat16"),
+        ({"train__ema_widths": (0.1,)}, r"train\.ema_widths.*one average"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, changes, words):
@@ -156,6 +157,17 @@ def test_a_label_that_the_model_was_not_told_is_refused(tmp_path):
             num_classes=4,
             num_conditions=0,
         )
+
+
+def test_a_record_of_before_there_was_a_second_method_is_read(trained, tmp_path):
+    content = json.loads((trained / "config.json").read_text())
+    del content["config"]["wgan"]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert record.read(tmp_path).config.wgan.to_dict() == config().wgan.to_dict() | {
+        "n_critic": 5,
+        "latent_dim": 100,
+        "width": 64,
+    }
 
 
 PROCESS = {
