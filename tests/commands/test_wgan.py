@@ -110,7 +110,8 @@ def test_samples_and_evaluation_by_the_same_commands(trained):
     stored = np.load(trained / "samples/default/samples.npz", allow_pickle=False)
     assert (stored["images"].shape, stored["images"].dtype) == ((5, 32, 32, 1), np.uint8)
     manifest = json.loads((trained / "samples/default/manifest.json").read_text())
-    assert (manifest["method"], manifest["sampler"]) == ("wgan_gp", {"ema": 0.0, "autoguidance": ""})
+    assert manifest["method"] == "wgan_gp"
+    assert not {"sampler", "steps"} & set(manifest["sampler"])
     generator = microgen_jax.load(trained)
     np.testing.assert_array_equal(generator.sample(2), stored["images"][:2])
     with pytest.raises(UserError, match=r"sample\.steps cannot be set"):
