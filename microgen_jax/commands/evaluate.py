@@ -25,6 +25,8 @@ from microgen_jax.evaluation import floor, statistics
 from microgen_jax.training import files, hosts
 from microgen_jax.types import UserError
 
+TRAINING_FEATURES = 2000  # training tiles whose features are looked at
+
 
 def evaluate(request: Request) -> None:
     """Writes `evaluation/metrics.json` and `evaluation/report.html`, and prints a table.
@@ -63,7 +65,12 @@ def evaluate(request: Request) -> None:
             real, generated, pictures, audit, wanted, names, asked.seed, progress
         )
         classes = evaluation_statistics.classes_of(real, generated)
-        seen, seconds = evaluation_features.compare(networks, real, generated, classes, asked.seed, progress)
+        training = None
+        if run is not None and set(networks.names) & set(evaluation_features.NEAREST):
+            training = sets.training_tiles(run, TRAINING_FEATURES)
+        seen, seconds = evaluation_features.compare(
+            networks, real, generated, classes, training, asked.seed, progress
+        )
         restored = _restored(run, asked.metrics, progress)
     outcome = outcome._replace(
         metrics=_ordered({**outcome.metrics, **seen, **restored, **_skipped(asked.metrics, pictures, run)}),
@@ -159,7 +166,7 @@ def _skipped(metrics: tuple[str, ...], pictures: statistics.Pictures, run: Run |
     """Entries of what was asked for by name, or belongs to every evaluation, and cannot be measured here."""
     skipped = {}
     for name in metrics or AUDIT:
-        if name in AUDIT and run is None:
+        if run is None and (name in AUDIT or name in evaluation_features.NEAREST):
             skipped[name] = entries.null(0, 0, "needs the training pictures: name the run's --workdir")
         elif name in statistics.DESCRIPTIONS and name not in pictures.names:
             skipped[name] = entries.null(0, 0, f"pictures of the kind {pictures.kind!r} do not have it")

@@ -43,6 +43,7 @@ def _metrics() -> dict[str, tuple[str, str]]:
 
 
 METRICS = _metrics()
+NEAREST = {f"training_distance_{suffix}": extractor for extractor, suffix in SUFFIX.items()}
 DESCRIPTIONS = {
     name: _WORDS[measure].format(_TITLE[SUFFIX[extractor]]) for name, (extractor, measure) in METRICS.items()
 } | {
@@ -50,7 +51,12 @@ DESCRIPTIONS = {
     "kid": "kernel Inception distance (KID)",
     "is": "Inception Score (IS)",
     LPIPS: "mean LPIPS between tiles of one set",
+    **{
+        name: f"distance to the nearest training picture in {_TITLE[SUFFIX[extractor]]} features"
+        for name, extractor in NEAREST.items()
+    },
 }
+OWNERS = {name: extractor for name, (extractor, _) in METRICS.items()} | NEAREST
 SCORES = {
     LPIPS,
     *(name for name, (_, measure) in METRICS.items() if measure in (*feature_distances.SCORES, "score")),
@@ -92,7 +98,7 @@ def open_networks(asked: Any) -> Networks:
             "inception-fid": bool(asked.inception_weights),
             "vgg16": False,
         }
-        wanted = [name for name in METRICS if there[METRICS[name][0]]]
+        wanted = [name for name, extractor in OWNERS.items() if there[extractor]]
         if not there["efficientnet-lite0"]:
             skipped["fd_efflite0"] = missing
         if not there["inception-fid"]:
@@ -101,7 +107,7 @@ def open_networks(asked: Any) -> Networks:
             skipped[LPIPS] = missing
         else:
             wanted.append(LPIPS)
-    needed = dict.fromkeys(METRICS[name][0] for name in wanted if name in METRICS)
+    needed = dict.fromkeys(OWNERS[name] for name in wanted if name in OWNERS)
     opened = [_open(name, asked) for name in needed]
     return Networks(opened, perceptual.open_lpips() if LPIPS in wanted else None, tuple(wanted), skipped)
 
@@ -117,10 +123,15 @@ def compare(
     real: Tiles,
     generated: Tiles,
     classes: list[tuple[int, int, str]],
+    training: np.ndarray | None,
     seed: int,
     progress: Progress,
 ) -> tuple[dict[str, dict], dict[str, float]]:
-    """Entries of metrics.json, pooled and by class, and the seconds that each network took."""
+    """Entries of metrics.json, pooled and by class, and the seconds that each network took.
+
+    Args:
+      training: tiles that the nearest is looked for among; None leaves that out.
+    """
     sizes = len(real.images), len(generated.images)
     found = {name: entries.null(*sizes, reason) for name, reason in networks.skipped.items()}
     if not networks.names:
@@ -141,6 +152,9 @@ def compare(
         names = {name: measure for name, measure in names.items() if METRICS[name][0] == extractor.name}
         for ending, rows, others in sets:
             found |= _distances(extractor, taps, names, real.groups, rows, others, ending, seed)
+        name = f"training_distance_{SUFFIX[extractor.name]}"
+        if name in networks.names and training is not None:
+            found[name] = _nearest(extractor, taps[extractor.pooled], training, real.groups, seed, progress)
         seconds[extractor.name] = round(time.perf_counter() - start, 2)
     if networks.lpips is not None:
         start = time.perf_counter()
@@ -169,6 +183,28 @@ def _distances(
     except ValueError as reason:
         return {f"{name}{ending}": entries.null(*sizes, str(reason)) for name in names}
     return {f"{name}{ending}": entries.of_features(found[measure], *sizes) for name, measure in names.items()}
+
+
+def _nearest(
+    extractor: Extractor,
+    pooled: np.ndarray,
+    training: np.ndarray,
+    groups: np.ndarray,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Distances of real and generated tiles to the nearest training tile, compared like any distribution."""
+    task = progress.add_task(f"training features by {extractor.name}", total=len(training))
+    known = features.embed(extractor, training, lambda count: progress.advance(task, count))[extractor.pooled]
+    distance = feature_distances.nearest(pooled, known)
+    sizes = len(groups), len(pooled) - len(groups)
+    statistic = floor.distribution(distance, np.arange(len(distance)), len(distance), "1", "distance")
+    plan = floor.plan(groups, sizes[1], seed=seed)
+    entry = entries.compared(floor.compare(statistic, plan), statistic, plan, *sizes)
+    side = "nearer" if distance[sizes[0] :].mean() < distance[: sizes[0]].mean() else "farther"
+    return entry | {
+        "note": f"{entry['note']}; among {len(training)} training tiles; generated ones are {side}"
+    }
 
 
 def _diversity(network: Lpips, real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any]:

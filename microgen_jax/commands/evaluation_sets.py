@@ -139,6 +139,12 @@ def training_pictures(run: Run, limit: int) -> Iterator[tuple[np.ndarray, int]]:
         yield figures.to_uint8(image), picture.label
 
 
+def training_tiles(run: Run, limit: int) -> UInt8[np.ndarray, "N H W C"]:
+    """Up to `limit` training pictures as the model sees them without augmentation."""
+    count = min(limit, len(run.dataset.train))
+    return _read(run.dataset.train, run.dataset, count, "training pictures").images
+
+
 def transforms(run: Run) -> tuple[tuple[str, ...], np.ndarray]:
     """The transforms under which copies are looked for, and which of them each class has, bool [K, T]."""
     height, width = run.dataset.preparation.size

@@ -21,6 +21,7 @@ SPLITS = 6  # of the plan's
 RESAMPLES = 36
 PERMUTATIONS = 400
 MOST = 1500  # vectors a side of what holds all pairs
+BLOCK = 1024  # vectors whose distances to all known ones are held at once
 LEAST = 50  # vectors a side below which nothing is said
 SCORES = frechet.Scores._fields
 MEASURES = ("fd", "fd_mid", "kd", *SCORES, "score")
@@ -94,6 +95,19 @@ def compare(
         pooled[small.a], pooled[small.g], permutations=PERMUTATIONS if alone else 0, seed=seed
     )
     return {name: _distance(name, whole, halved, test, plan.size) for name in whole[0]}
+
+
+def nearest(vectors: Float[np.ndarray, "N D"], known: Float[np.ndarray, "M D"]) -> Float[np.ndarray, "N"]:
+    """Distance of each vector to the nearest known one, float64."""
+    centre = known.mean(axis=0, dtype=np.float64)
+    rows, columns = vectors - centre, known - centre
+    own = np.sum(columns**2, axis=1)
+    found = []
+    for start in range(0, len(rows), BLOCK):
+        part = rows[start : start + BLOCK]
+        squares = own - 2 * (part @ columns.T) + np.sum(part**2, axis=1)[:, None]
+        found.append(np.sqrt(np.maximum(squares.min(axis=1), 0)))
+    return np.concatenate(found)
 
 
 class _Tables:

@@ -65,14 +65,17 @@ def test_entries_are_pooled_and_by_class() -> None:
     rng = np.random.default_rng(0)
     real, made = (rng.integers(0, top, (n, 8, 8, 1)).astype(np.uint8) for top, n in ((256, 240), (200, 110)))
     names = tuple(n for n, (owner, _) in evaluation_features.METRICS.items() if owner == "efficientnet-lite0")
-    networks = evaluation_features.Networks([fake_extractor()], None, names, {"fid": "no weights"})
+    near = "training_distance_efflite0"
+    networks = evaluation_features.Networks([fake_extractor()], None, (*names, near), {"fid": "no weights"})
     with Progress(disable=True) as progress:
         found, seconds = evaluation_features.compare(
-            networks, tiles(real), tiles(made), [(0, 0, "x"), (1, 1, "y")], 0, progress
+            networks, tiles(real), tiles(made), [(0, 0, "x"), (1, 1, "y")], real[:40], 0, progress
         )
     assert list(seconds) == ["efficientnet-lite0"]
     assert (found["fid"]["value"], found["fid"]["note"]) == (None, "no weights")
-    assert set(found) == {"fid", *names, *(f"{name}/{k}" for name in names for k in "xy")}
+    assert "nearer" not in found[near]["note"]
+    assert found[near]["interval"][0] > 1  # some of the real tiles are the training tiles themselves
+    assert set(found) == {"fid", near, *names, *(f"{name}/{k}" for name in names for k in "xy")}
     assert found["fd_efflite0"]["interval"][0] > 1
     assert found["kd_efflite0"]["ratio"] is None
     assert found["kd_efflite0"]["p_value"] < 0.01
@@ -88,10 +91,10 @@ def test_few_tiles_or_strange_channels_are_skipped_and_said() -> None:
     few = tiles(rng.integers(0, 256, (40, 8, 8, 1)).astype(np.uint8))
     networks = evaluation_features.Networks([fake_extractor()], None, ("fd_efflite0",), {})
     with Progress(disable=True) as progress:
-        found, _ = evaluation_features.compare(networks, few, few, [], 0, progress)
+        found, _ = evaluation_features.compare(networks, few, few, [], None, 0, progress)
         assert f"{feature_distances.LEAST} are the least" in found["fd_efflite0"]["note"]
         nine = tiles(np.zeros((4, 8, 8, 9), np.uint8))
-        found, _ = evaluation_features.compare(networks, nine, nine, [], 0, progress)
+        found, _ = evaluation_features.compare(networks, nine, nine, [], None, 0, progress)
         assert "the pictures have 9" in found["fd_efflite0"]["note"]
 
 
@@ -103,7 +106,7 @@ def test_copies_of_one_picture_are_less_diverse() -> None:
     alike = tiles(np.clip(real.images[:1] + rng.integers(0, 9, (60, 1, 1, 1)), 0, 255).astype(np.uint8))
     networks = evaluation_features.open_networks(asked(metrics=("lpips_diversity",)))
     with Progress(disable=True) as progress:
-        found, _ = evaluation_features.compare(networks, real, alike, [], 0, progress)
+        found, _ = evaluation_features.compare(networks, real, alike, [], None, 0, progress)
     assert found["lpips_diversity"]["interval"][1] < 0.5
 
 

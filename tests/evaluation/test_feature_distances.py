@@ -49,3 +49,11 @@ def test_too_few_tiles_are_refused() -> None:
     rows = np.zeros((120, 4))
     with pytest.raises(ValueError, match="50 are the least"):
         compared(rows[:90], rows[90:])
+
+
+def test_the_nearest_is_found() -> None:
+    rng = np.random.default_rng(0)
+    vectors, known = rng.normal(3, 1, (30, 5)), rng.normal(3, 1, (40, 5))
+    wanted = np.linalg.norm(vectors[:, None] - known[None], axis=-1).min(axis=1)
+    np.testing.assert_allclose(feature_distances.nearest(vectors, known), wanted)
+    np.testing.assert_allclose(feature_distances.nearest(known, known), 0, atol=1e-6)
