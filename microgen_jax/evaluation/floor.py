@@ -33,6 +33,7 @@ RESAMPLED_SPLITS = 6  # of the K, that each resample is taken over
 LEVEL = 0.98  # some twenty intervals are read side by side
 LEAST_FLOOR = 0.01  # of the floor; a resample in which real tiles agree by chance counts as this
 LEAST_TILES = 4  # real; below it no two halves can be compared
+BLOCK = 512  # tiles looked at one by one at once
 MOST_NODES = 4096  # of a distribution's values; beyond it values are shared out to evenly spaced nodes
 
 
@@ -239,7 +240,9 @@ def compare(statistic: Statistic, plan: Plan) -> Comparison | None:
 
 
 def distances(statistic: Statistic, plan: Plan) -> tuple[float, float] | None:
-    """Value and floor of eq. 2 alone."""
+    """Value and floor of eq. 2 alone; None where the statistic does not exist for one side."""
+    if not len(statistic.grid):
+        return None
     a, b, g = (pool(statistic, chosen) for chosen in (plan.real, plan.other, plan.generated))
     if not all(np.isfinite(part).all() for part in (a, b, g)):
         return None
@@ -248,11 +251,16 @@ def distances(statistic: Statistic, plan: Plan) -> tuple[float, float] | None:
 
 def chance(statistic: Statistic, plan: Plan) -> float:
     """Of tiles that differ where all real ones agree: the probability that drawing puts all on the generated side."""
-    each = pool(statistic, np.eye(len(statistic.denominator)))
-    there = np.isfinite(each).all(axis=1)
-    usual = pool(statistic, (np.arange(len(each)) < plan.tiles)[None].astype(float))
-    away = distance(statistic, each[there], np.broadcast_to(usual, each[there].shape))
-    differing = int(np.sum(away > 1e-12 * max(1.0, float(np.abs(statistic.grid).max()))))
+    number = len(statistic.denominator)
+    usual = pool(statistic, (np.arange(number) < plan.tiles)[None].astype(float))
+    least = 1e-12 * max(1.0, float(np.abs(statistic.grid).max()))
+    there, differing = np.zeros(number, bool), 0
+    for start in range(0, number, BLOCK):
+        rows = np.arange(start, min(start + BLOCK, number))
+        each = pool(take(statistic, rows), np.eye(len(rows)))
+        there[rows] = np.isfinite(each).all(axis=1)
+        each = each[there[rows]]
+        differing += int(np.sum(distance(statistic, each, np.broadcast_to(usual, each.shape)) > least))
     generated, total = int(np.sum(there[plan.tiles :])), int(np.sum(there))
     n = np.arange(min(differing, generated))
     return float(np.prod((generated - n) / (total - n)))

@@ -103,6 +103,8 @@ def test_groups_widen_the_floor() -> None:
 def test_what_never_occurs_has_no_comparison_and_what_never_varies_no_spread() -> None:
     plan = floor.plan(np.arange(8), 8)
     assert floor.compare(floor.scalar(np.ones(16), "1", denominator=np.zeros(16)), plan) is None
+    nothing = floor.distribution(np.zeros(0), np.zeros(0, int), 16, "px", "px")
+    assert floor.compare(nothing, plan) is None
     same = floor.compare(floor.scalar(np.ones(16), "1"), plan)
     assert (same.value, same.floor, same.ratio) == (0, 0, 1)
     other = floor.compare(floor.scalar(np.repeat([1.0, 2.0], 8), "1"), plan)
