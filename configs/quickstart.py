@@ -29,6 +29,7 @@ def get_config():
     config.train.sample_every = 500
     config.train.eval_every = 500
     config.train.eval_num = 256
+    config.train.eval_draws = 0
     config.train.checkpoint_every = 500
     config.sample.sampler = "ancestral"
     config.sample.steps = 50
