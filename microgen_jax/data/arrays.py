@@ -26,6 +26,7 @@ class Array(NamedTuple):
       key: name of the dataset in the file.
       load: gives the array, or the HDF5 dataset, of this process.
       labels: class name of each picture, or None for the folder's.
+      others: names of datasets in the file that might have been taken as well.
     """
 
     file: str
@@ -34,6 +35,7 @@ class Array(NamedTuple):
     dtype: np.dtype
     load: Callable[[], Any]
     labels: Sequence[str] | None = None
+    others: Sequence[str] = ()
 
 
 def list_arrays(
@@ -139,6 +141,9 @@ def _header(array: Array, layout: str, values: Range) -> Header:
 def _notes(layout: str, why: str, arrays: Sequence[Array], ranges: Sequence[Range]) -> tuple[str, ...]:
     found = Counter((array.dtype.name, str(values)) for array, values in zip(arrays, ranges))
     notes = [f"layout {layout}, {layouts.LAYOUTS[layout]}: {why}"]
+    for array in [array for array in arrays if array.others][:1]:
+        others = ", ".join(map(repr, array.others[:3])) + (", ..." if len(array.others) > 3 else "")
+        notes.append(f"{array.file} holds {others} too: {array.key!r} is read, data.key names another")
     return (
         *notes,
         *(f"{n} dataset(s) of {dtype}, read as {values}" for (dtype, values), n in sorted(found.items())),

@@ -67,6 +67,7 @@ def _find(tree: Tree, root: str, name: str, key: str) -> Array:
         found = _datasets(file)
     except BROKEN as error:
         raise BadFile(f"not an HDF5 file, or broken ({reason_of(error)})") from error
+    usable = []
     if key:
         key = key.strip("/")
         if key not in found:
@@ -82,7 +83,9 @@ def _find(tree: Tree, root: str, name: str, key: str) -> Array:
     if dataset.shape is None or not 2 <= dataset.ndim <= 4:
         raise BadFile(f"dataset {key!r} has the shape {dataset.shape}, no pictures")
     _check_stored(dataset, key)
-    return Array(name, key, dataset.shape, dataset.dtype, partial(_load, root, name, key, tree.open))
+    return Array(
+        name, key, dataset.shape, dataset.dtype, partial(_load, root, name, key, tree.open), None, usable[1:]
+    )
 
 
 def _check_stored(dataset: h5py.Dataset, key: str) -> None:

@@ -68,7 +68,8 @@ class Listing(NamedTuple):
 
 def fault_text(root: str, name: str, reason: str) -> str:
     """The one line that a bad file gives."""
-    place = root if PurePath(root).name == name else f"{root}/{name}"
+    file = PurePath(root).name
+    place = root + name.removeprefix(file) if name.partition(":")[0] == file else f"{root}/{name}"
     return f"{place}: {reason}. Mend or remove it, or set data.on_bad_file=skip"
 
 

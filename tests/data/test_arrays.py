@@ -69,7 +69,7 @@ def test_an_asked_for_layout_decides_cubes(tmp_path, data_config, layout, axis):
         (stack(3, 4, 4) / 255.0, "[0, 1]", 0, 1), (stack(3, 4, 4, dtype="float32"), "[0, 255]", 0, 255),
         (stack(3, 4, 4), "[0, 255]", 0, 255), (stack(3, 4, 4) // 128, "[0, 1]", 0, 1),
         (stack(3, 4, 4, dtype="uint16") * 200, "[0, 65535]", 0, 65535), (stack(3, 4, 4) > 128, "[0, 1]", 0, 1),
-        (stack(3, 4, 4) / 127.5 - 1, "[-1, 1]", -1, 1),
+        (stack(3, 4, 4) / 127.5 - 1, "[-1, 1]", -1, 1), ((stack(3, 4, 4) // 128).astype("uint16"), "[0, 1]", 0, 1),
     ],
 )  # fmt: skip
 def test_ranges_are_told_per_dataset_and_reported(tmp_path, data_config, array, text, low, high):
@@ -82,12 +82,15 @@ def test_ranges_are_told_per_dataset_and_reported(tmp_path, data_config, array, 
     np.testing.assert_allclose(found / span, (array[1] * 1.0 - low) / (high - low), atol=1e-6)
 
 
-def test_integers_that_may_be_grains_are_refused_until_told(tmp_path, data_config):
-    ids = np.repeat(np.arange(4), 4).reshape(1, 4, 4).astype(np.int32) * 50
+@pytest.mark.parametrize("dtype", ["int32", "uint16"])
+def test_integers_that_may_be_grains_are_refused_until_told(tmp_path, data_config, dtype):
+    ids = np.repeat(np.arange(4), 4).reshape(1, 4, 4).astype(dtype) * 50
     write(tmp_path / "a.h5", ids=ids)
     data = data_config(tmp_path, channels=1)
     with pytest.raises(UserError, match=r"0 to 150: set data\.value_range"):
         open_dataset(data)
+    with pytest.raises(UserError, match=rf"^{tmp_path}/a\.h5:ids: integers"):
+        open_dataset(data_config(tmp_path / "a.h5", channels=1))
     data.value_range = "ids"
     network = open_dataset(data).train[0].image[..., 0]
     np.testing.assert_array_equal(network, np.repeat([[0], [0], [0], [255]], 4, axis=1))
@@ -105,7 +108,9 @@ def test_values_that_leave_the_range_later_are_named():
 
 def test_a_key_can_be_chosen_and_a_wrong_one_is_named(tmp_path, data_config):
     write(tmp_path / "a.h5", first=stack(2, 4, 4), second=stack(5, 4, 4))
-    assert len(everything(open_dataset(data_config(tmp_path, channels=1)))) == 2
+    first = open_dataset(data_config(tmp_path, channels=1))
+    assert len(everything(first)) == 2
+    assert any("holds 'second' too: 'first' is read" in note for note in first.notes)
     assert len(everything(open_dataset(data_config(tmp_path, channels=1, key="second")))) == 5
     with pytest.raises(UserError, match="there are first, second"):
         open_dataset(data_config(tmp_path, channels=1, key="third"))
