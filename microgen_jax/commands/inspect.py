@@ -82,9 +82,10 @@ def _summary(
         "copied_channels": sum(look.copies for look in seen),
         "dtype": dataset.dtype,
         "modes": dict(Counter(map(_mode, headers)).most_common()),
-        "values": [min(look.low for look in seen), max(look.high for look in seen)],
-        "split": {"train": len(dataset.train), "holdout": len(dataset.holdout)},
+        "values": _ranges(seen),
+        "split": {"train": len(dataset.train), "holdout": len(dataset.holdout), "by": asked.split_by},
         "conditions": dict(zip(dataset.conditions, zip(dataset.preparation.mean, dataset.preparation.std))),
+        "condition_ranges": dict(zip(dataset.conditions, zip(dataset.low, dataset.high))),
         "augmentation": dict(zip(dataset.classes, dataset.preparation.transforms)),
         "augmentation_why": _why(dataset, asked, grey=grey),
         "augmentation_risk": _risk(asked),
@@ -99,17 +100,47 @@ def _summary(
     }
     if asked.ipf_direction and not grey and dataset.preparation.channels == 3:
         summary["off_key"] = {
-            "source": float(np.mean([look.off_key for look in seen])),
-            "resampled": float(np.mean([off_key_share(image) for image in figures.to_uint8(tiles)])),
+            "source": _mean(
+                [
+                    look.off_key
+                    for look in seen
+                    if (look.channels, look.dtype, look.copies) == (3, "uint8", False)
+                ]
+            ),
+            "resampled": _mean(
+                [off_key_share(image) for image in figures.to_uint8(tiles) if (image != image[..., :1]).any()]
+            ),
             "bilinear": audit.off_key_by_averaging(dataset.train, tuple(asked.size), len(tiles)),
         }
         summary["grains"] = _grains(figures.to_uint8(tiles))
     return summary
 
 
+def _mean(shares: list[float]) -> float:
+    return float(np.mean(shares)) if shares else 0.0
+
+
 def _mode(header: Header) -> str:
     plural = "s" if header.channels > 1 else ""
     return f"{header.channels} channel{plural}, {_DEPTHS.get(header.dtype, header.dtype)}"
+
+
+def _ranges(seen: list[audit.Look]) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of each depth, as those of different depths cannot be compared."""
+    found: dict[str, list[audit.Look]] = {}
+    for look in seen:
+        found.setdefault(look.dtype, []).append(look)
+    return {
+        _DEPTHS.get(dtype, dtype): (min(look.low for look in looks), max(look.high for look in looks))
+        for dtype, looks in sorted(found.items())
+    }
+
+
+def _values(found: dict[str, tuple[float, float]]) -> str:
+    return ", ".join(
+        f"{low:g} to {high:g}" + (f" ({depth})" if len(found) > 1 else "")
+        for depth, (low, high) in found.items()
+    )
 
 
 def _refused(dataset: Dataset) -> list[tuple[str, str]]:
@@ -158,12 +189,21 @@ def _print(summary: dict[str, Any]) -> None:
     table.add_row("classes", ", ".join(f"{name} {n}" for name, n in summary["classes"].items()))
     table.add_row("sizes", ", ".join(f"{size} ({n})" for size, n in sizes[:6]) + more)
     table.add_row("modes", ", ".join(f"{mode} ({n})" for mode, n in summary["modes"].items()))
-    table.add_row("values", "{:g} to {:g}".format(*summary["values"]))
+    table.add_row("values", _values(summary["values"]))
     if summary["copied_channels"]:
         table.add_row(
             "copied channels", f"in {summary['copied_channels']} pictures: data.channels=1 is enough"
         )
-    table.add_row("split", f"{summary['split']['train']} train, {summary['split']['holdout']} held out")
+    if summary["channels"] == 3 and all(mode.startswith("1 channel,") for mode in summary["modes"]):
+        table.add_row("grey", "every picture has one channel: data.channels=1 is enough")
+    by = f", split by {summary['split']['by']}" if summary["split"]["by"] else ""
+    table.add_row("split", f"{summary['split']['train']} train, {summary['split']['holdout']} held out{by}")
+    for name, (mean, std) in summary["conditions"].items():
+        low, high = summary["condition_ranges"][name]
+        spread = f"{low:g} to {high:g}, mean {mean:.4g}, standard deviation {std:.4g} in training"
+        if low == high:
+            spread = f"{low:g} in all of training: nothing can be learnt from it"
+        table.add_row(f"condition, {name}", spread)
     for name, elements in summary["augmentation"].items():
         table.add_row(f"augmentation, {name}", ", ".join(elements))
     table.add_row("augmentation", summary["augmentation_why"])
@@ -187,10 +227,12 @@ def _print(summary: dict[str, Any]) -> None:
         table.add_row("refused", f"{entry['file']}: {entry['reason']}")
     for note in summary["notes"]:
         table.add_row("note", note)
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False, emoji=False).print(table)
     if summary["leaks"]:
         worst = summary["leaks"][0]
+        split_by = summary["split"]["by"]
+        mend = f"they are split by {split_by!r}" if split_by else "set data.split_by"
         print(
             f"warning: {len(summary['leaks'])} held-out pictures are near copies of training pictures, such as "
-            f"{worst['a']} and {worst['b']} (correlation {worst['correlation']:.3f}); set data.split_by"
+            f"{worst['a']} and {worst['b']} (correlation {worst['correlation']:.3f}); {mend}"
         )

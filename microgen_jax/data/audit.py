@@ -139,6 +139,8 @@ def _thumbnail(image: np.ndarray) -> np.ndarray:
     rows, columns = (np.linspace(0, side, _SIDE + 1).astype(int) for side in grey.shape)
     rows, columns = (np.minimum(edge[:-1], side - 1) for edge, side in zip((rows, columns), grey.shape))
     means = np.add.reduceat(np.add.reduceat(grey, rows, axis=0), columns, axis=1)
-    means /= np.outer(np.diff([*rows, grey.shape[0]]), np.diff([*columns, grey.shape[1]]))
+    means /= np.outer(
+        *(np.maximum(np.diff([*edge, side]), 1) for edge, side in zip((rows, columns), grey.shape))
+    )
     centred = (means - means.mean()).ravel()
     return centred / max(np.linalg.norm(centred), 1e-6)

@@ -66,10 +66,60 @@ def test_copies_depths_and_values_are_told(tmp_path, inspected, capsys):
     found = inspected(tmp_path / "maps", size=(16, 16), channels=1)
     assert found["copied_channels"] == 3
     assert found["modes"] == {"3 channels, 8 bit": 3, "1 channel, 16 bit": 3}
-    assert found["values"][0] < 256 < found["values"][1] <= 199 * 256
+    assert found["values"]["8 bit"][1] < 200 < found["values"]["16 bit"][1] <= 199 * 256
     assert not {"grains", "off_key"} & set(found)
     assert "no IPF colours to keep" in found["augmentation_why"]
     assert "copied channels" in capsys.readouterr().out
+
+
+def test_names_in_brackets_are_printed_as_they_are(tmp_path, inspected, capsys):
+    for n in range(3):
+        save(tmp_path / f"maps/x[bold]/{n}.png", squares(8, n))
+        save(tmp_path / f"maps/a[/b] :smile:/{n}.png", squares(8, n))
+    (tmp_path / "maps/x[bold]/[4].png").write_text("no picture")
+    inspected(tmp_path / "maps", size=(32, 32), on_bad_file="skip")
+    shown = capsys.readouterr().out
+    assert "a[/b] :smile: 3, x[bold] 3" in shown
+    assert "[4].png" in shown
+
+
+def test_grey_pictures_count_neither_for_nor_against_the_key(tmp_path, inspected):
+    for n in range(6):
+        save(tmp_path / f"maps/{n}.png", squares(8, n))
+        save(tmp_path / f"maps/grey{n}.png", squares(8, n)[..., 0])
+    assert inspected(tmp_path / "maps", size=(32, 32))["off_key"] == {
+        "source": 0,
+        "resampled": 0,
+        "bilinear": 0,
+    }
+
+
+def test_conditions_and_grey_pictures_are_told(tmp_path, inspected, capsys):
+    for n in range(8):
+        save(tmp_path / f"maps/{n}.png", squares(8, n)[..., 0])
+    inspected(
+        tmp_path / "maps", size=(32, 32), filename_pattern=r"(?P<step>\d)", conditions=("step",), holdout=0
+    )
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "0 to 7, mean 3.5, standard deviation 2.291" in shown
+    assert "every picture has one channel" in shown
+
+
+def test_a_condition_that_never_varies_is_told(tmp_path, inspected, capsys):
+    for n in range(4):
+        save(tmp_path / f"maps/{n}_7.png", squares(8, n))
+    inspected(
+        tmp_path / "maps", size=(32, 32), filename_pattern=r"_(?P<step>\d)", conditions=("step",), holdout=0
+    )
+    assert "7 in all of training" in capsys.readouterr().out
+
+
+def test_copies_of_small_pictures_are_found(tmp_path, inspected, capsys):
+    for n in range(4):
+        save(tmp_path / f"maps/{n}.png", squares(8, 1)[4:12])
+    found = inspected(tmp_path / "maps", size=(8, 32), filename_pattern=r"(?P<number>\d)", split_by="number")
+    assert found["leaks"][0]["correlation"] == pytest.approx(1)
+    assert "they are split by 'number'" in capsys.readouterr().out
 
 
 def test_refused_files_stand_with_their_reasons(tmp_path, inspected):
