@@ -82,22 +82,25 @@ def decode_text(data: bytes, name: str) -> str:
         return data.decode("latin-1")
 
 
-def sidecar_columns(rows: Sequence[Sequence[str]], names: Sequence[str]) -> dict[str, list[str]]:
+def sidecar_columns(
+    rows: Sequence[Sequence[str]], names: Sequence[str], left_out: Sequence[str] = ()
+) -> dict[str, list[str]]:
     """Columns of `metadata.csv` put in the order of `names`; '' where a picture has no row.
 
     The first column names the file, relative to the root or, where that is unique, without its folders;
-    the first row names the columns.
+    the first row names the columns. Rows of files that were left out are passed over.
 
     Raises:
       UserError: no header, a row that names no picture, or two rows for one picture.
     """
     if len(rows) < 2 or len(rows[0]) < 2:
         raise UserError(f"{SIDECAR} needs a header row, and a column beside the file names")
-    index = {name: number for number, name in enumerate(names)}
+    every = [*names, *left_out]
+    index = {name: number for number, name in enumerate(every)}
     bases: dict[str, list[int]] = {}
-    for number, name in enumerate(names):
+    for number, name in enumerate(every):
         bases.setdefault(name.rpartition("/")[2], []).append(number)
-    columns = {title: [""] * len(names) for title in rows[0][1:]}
+    columns = {title: [""] * len(every) for title in rows[0][1:]}
     seen = set()
     for row in rows[1:]:
         name = row[0].replace("\\", "/").removeprefix("./")
@@ -111,7 +114,7 @@ def sidecar_columns(rows: Sequence[Sequence[str]], names: Sequence[str]) -> dict
         seen.add(found[0])
         for title, value in zip(rows[0][1:], row[1:]):
             columns[title][found[0]] = value
-    return columns
+    return {title: cells[: len(names)] for title, cells in columns.items()}
 
 
 def values(

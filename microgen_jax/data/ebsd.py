@@ -138,7 +138,9 @@ def open_ebsd(
         (height, width), tile = shapes[index], tiles[index]
         return maps[tile.scan][tile.top : tile.top + height, tile.left : tile.left + width]
 
-    columns = sidecar_columns(read_table(tree, SIDECAR), kept) if SIDECAR in tree.files else {}
+    columns = {}
+    if SIDECAR in tree.files:
+        columns = sidecar_columns(read_table(tree, SIDECAR), kept, [name for name, _ in refused])
     return Listing(
         kind="ebsd",
         root=root,

@@ -39,7 +39,9 @@ def open_folder(tree: Tree, *, root: str, on_bad_file: str = "raise") -> Listing
     if SIDECAR not in tree.files:
         return listing
     rows = read_table(tree, SIDECAR)
-    return listing._replace(columns=sidecar_columns(rows, listing.names))
+    return listing._replace(
+        columns=sidecar_columns(rows, listing.names, [name for name, _ in listing.refused])
+    )
 
 
 def open_names(
@@ -58,7 +60,7 @@ def open_names(
             header = images.read_header(stream)
             if len(names) <= VERIFY_ALL:
                 stream.seek(0)
-                header = images.header_of(images.read_image(stream))
+                header = images.header_of(images.read_image(stream))._replace(more=header.more)
         return header
 
     headers, bad = check_all(names, check)
@@ -86,7 +88,14 @@ def open_names(
         read=read,
         columns={},
         refused=tuple(refused),
+        notes=_pages([good[n] for n, k in enumerate(kept) if headers[k].more]),
     )
+
+
+def _pages(names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    return (f"{len(names)} TIFF files hold several pages, of which the first is read, such as {names[0]}",)
 
 
 def _opened(tree: Tree, name: str):

@@ -33,6 +33,7 @@ class Header(NamedTuple):
     Attributes:
       dtype: uint8, uint16 or float32.
       copies: its three channels are copies of each other; False also where it was not decoded.
+      more: the file holds further pictures, which are not read (pages of a TIFF).
     """
 
     height: int
@@ -40,6 +41,7 @@ class Header(NamedTuple):
     channels: int
     dtype: str
     copies: bool = False
+    more: bool = False
 
 
 def header_of(pixels: Shaped[np.ndarray, "H W C"]) -> Header:
@@ -73,7 +75,8 @@ def read_header(stream: BufferedIOBase) -> Header:
     with _reasons(), Image.open(stream, formats=FORMATS) as picture:
         check_pixels(picture.height, picture.width)
         _check_end(stream, picture)
-        return Header(picture.height, picture.width, *_layout(picture.mode))
+        more = picture.format == "TIFF" and bool(picture.tag_v2.next)
+        return Header(picture.height, picture.width, *_layout(picture.mode), more=more)
 
 
 def read_image(stream: BufferedIOBase) -> Shaped[np.ndarray, "H W C"]:

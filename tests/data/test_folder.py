@@ -91,6 +91,28 @@ def test_float_tiffs_lie_between_0_and_1(tmp_path, save, data_config):
         open_dataset(data)
 
 
+def test_further_pages_of_a_tiff_are_told(tmp_path, save, data_config):
+    first = save(tmp_path / "a/0.tif")
+    pages = [Image.fromarray(first)] * 2
+    pages[0].save(tmp_path / "a/0.tif", save_all=True, append_images=pages)
+    save(tmp_path / "a/1.tif")
+    notes = open_dataset(data_config(tmp_path)).notes
+    assert any("1 TIFF files hold several pages" in note and "a/0.tif" in note for note in notes)
+
+
+def test_a_row_of_metadata_may_name_a_file_that_was_left_out(tmp_path, save, data_config):
+    for n in range(3):
+        save(tmp_path / f"a/{n}.png")
+    (tmp_path / "a/1.png").write_text("no picture")
+    rows = ["file,step", "0.png,5", "a/1.png,6", "a/2.png,7"]
+    (tmp_path / "metadata.csv").write_text("\n".join(rows))
+    data = data_config(tmp_path, on_bad_file="skip", conditions=("step",), holdout=0.0)
+    assert open_dataset(data).train.conditions[:, 0].tolist() == [5, 7]
+    (tmp_path / "metadata.csv").write_text("\n".join([*rows, "a/3.png,8"]))
+    with pytest.raises(UserError, match=r"'a/3\.png' names no picture"):
+        open_dataset(data)
+
+
 def truncated(path, save):
     save(path)
     path.write_bytes(path.read_bytes()[:-40])
