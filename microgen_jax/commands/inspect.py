@@ -22,6 +22,7 @@ from microgen_jax.types import Source
 
 _LOOKED_AT = 2000
 _SHOWN = 36
+_EXCHANGING = {"turn_90", "turn_270", "transpose", "antitranspose"}
 _DEPTHS = {"uint8": "8 bit", "uint16": "16 bit", "float32": "float"}
 
 
@@ -88,7 +89,7 @@ def _summary(
         "condition_ranges": dict(zip(dataset.conditions, zip(dataset.low, dataset.high))),
         "augmentation": dict(zip(dataset.classes, dataset.preparation.transforms)),
         "augmentation_why": _why(dataset, asked, grey=grey),
-        "augmentation_risk": _risk(asked),
+        "augmentation_risk": _risk(dataset, asked),
         "flat_share": float(np.mean([flat_share(image) for image in figures.to_uint8(tiles)])),
         "refused": [{"file": file, "reason": reason} for file, reason in _refused(dataset)],
         "leaks": [
@@ -159,12 +160,14 @@ def _why(dataset: Dataset, asked: ConfigDict, *, grey: bool) -> str:
     return f"{process} and keeps IPF-{asked.ipf_direction} colours true (data.ipf_direction)"
 
 
-def _risk(asked: ConfigDict) -> str:
+def _risk(dataset: Dataset, asked: ConfigDict) -> str:
     """What turns would do to pictures of a process that has a direction in the plane."""
-    if not asked.augment or "all" not in asked.symmetry:
+    done = {element for elements in dataset.preparation.transforms for element in elements}
+    if "all" not in asked.symmetry or not done & _EXCHANGING:
         return ""
+    how = "turned by 90 degrees" if "turn_90" in done else "mirrored at a diagonal"
     return (
-        "pictures are turned by 90 degrees too: right where no direction in the plane differs from another;"
+        f"pictures are {how} too: right where no direction in the plane differs from another;"
         " for tension, rolling or shear set data.symmetry to orthotropic or monoclinic, or one a class"
     )
 

@@ -160,5 +160,5 @@ def choice(value: str, known: Sequence[str] | dict, what: str) -> str:
     if value in known:
         return value
     near = difflib.get_close_matches(value, list(known), n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     raise UserError(f"{what}={value!r} is not known{hint} Known: {', '.join(known)}")

@@ -18,7 +18,7 @@ from microgen_jax.data.ebsd import FILL, KEPT_AS, Rendering, Tiling, open_ebsd
 from microgen_jax.data.folder import open_folder
 from microgen_jax.data.hdf5 import open_hdf5
 from microgen_jax.data.images import Header
-from microgen_jax.data.listing import Listing, Records
+from microgen_jax.data.listing import Listing, Records, place
 from microgen_jax.data.lists import find_table, open_list
 from microgen_jax.data.npz import open_npz
 from microgen_jax.data.pipeline import Preparation
@@ -190,7 +190,7 @@ def _filter(data: ConfigDict, listing: Listing) -> Listing:
         return listing
     if data.on_bad_file == "raise" or len(bad) == len(faults):
         more = f" ({len(bad)} of {len(faults)} pictures)" if len(bad) > 1 else ""
-        raise UserError(f"{listing.root}/{bad[0][0]}: {bad[0][1]}{more}")
+        raise UserError(f"{place(listing.root, bad[0][0])}: {bad[0][1]}{more}")
     return listing.keep([n for n, fault in enumerate(faults) if not fault], bad)
 
 

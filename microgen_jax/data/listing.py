@@ -66,11 +66,16 @@ class Listing(NamedTuple):
         )
 
 
+def place(root: str, name: str) -> str:
+    """Where a picture is, as a person would look for it; a root that is a file stands in `name` already."""
+    file = PurePath(root).name
+    inside = name.removeprefix(file)
+    return root + inside if name.startswith(file) and inside[:1] in ("", ":", "[") else f"{root}/{name}"
+
+
 def fault_text(root: str, name: str, reason: str) -> str:
     """The one line that a bad file gives."""
-    file = PurePath(root).name
-    place = root + name.removeprefix(file) if name.partition(":")[0] == file else f"{root}/{name}"
-    return f"{place}: {reason}. Mend or remove it, or set data.on_bad_file=skip"
+    return f"{place(root, name)}: {reason}. Mend or remove it, or set data.on_bad_file=skip"
 
 
 def check_all(names: Sequence[str], check: Callable[[str], object]) -> tuple[list, list[tuple[str, str]]]:

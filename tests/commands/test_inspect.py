@@ -94,6 +94,15 @@ def test_grey_pictures_count_neither_for_nor_against_the_key(tmp_path, inspected
     }
 
 
+@pytest.mark.parametrize(("direction", "risk"), [("Z", "turned by 90"), ("1,1,1", "mirrored"), ("X", "")])
+def test_the_risk_of_turns_is_told_where_there_are_any(tmp_path, inspected, direction, risk):
+    for n in range(3):
+        save(tmp_path / f"maps/{n}.png", squares(8, n))
+    found = inspected(tmp_path / "maps", size=(32, 32), ipf_direction=direction)["augmentation_risk"]
+    assert risk in found
+    assert bool(risk) == bool(found)
+
+
 def test_conditions_and_grey_pictures_are_told(tmp_path, inspected, capsys):
     for n in range(8):
         save(tmp_path / f"maps/{n}.png", squares(8, n)[..., 0])
