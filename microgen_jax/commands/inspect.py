@@ -13,10 +13,10 @@ from microgen_jax import data
 from microgen_jax.commands import drawing, settings
 from microgen_jax.commands.command_line import Request
 from microgen_jax.crystal.colour import off_key_share
-from microgen_jax.crystal.segment import flat_share, grains_from_colour
+from microgen_jax.crystal.segment import flat_share
 from microgen_jax.data import Dataset, audit
 from microgen_jax.data.images import Header
-from microgen_jax.evaluation import figures, grains
+from microgen_jax.evaluation import figures, grains, statistics
 from microgen_jax.training import files
 from microgen_jax.types import Source
 
@@ -113,7 +113,10 @@ def _summary(
             ),
             "bilinear": audit.off_key_by_averaging(dataset.train, tuple(asked.size), len(tiles)),
         }
-        summary["grains"] = _grains(figures.to_uint8(tiles))
+    pictures = drawing.shown(figures.to_uint8(tiles), asked)
+    kind = statistics.recognise(pictures)
+    if kind.kind in ("colour", "lines"):
+        summary["grains"] = _grains(statistics.labels_of(pictures, kind))
     return summary
 
 
@@ -172,12 +175,12 @@ def _risk(dataset: Dataset, asked: ConfigDict) -> str:
     )
 
 
-def _grains(tiles: np.ndarray) -> dict[str, Any]:
-    """Grains of colour tiles: how many a tile, and the mean diameter of those that no edge cuts, in px."""
-    found = grains.measure(np.stack([grains_from_colour(tile) for tile in tiles]))
+def _grains(labels: np.ndarray) -> dict[str, Any]:
+    """Grains of the tiles: how many a tile, and the mean diameter of those that no edge cuts, in px."""
+    found = grains.measure(labels)
     whole = found.diameter[found.whole]
     return {
-        "per_tile": len(found.diameter) / len(tiles),
+        "per_tile": len(found.diameter) / len(labels),
         "whole": len(whole),
         "mean_diameter": float(whole.mean()) if len(whole) else None,
     }
