@@ -78,7 +78,8 @@ def evaluate(request: Request) -> None:
     )
     metrics = outcome.metrics
     settings = evaluation_report.settings(request, run, real, generated, pictures, outcome, audit, networks)
-    warnings, summary = words(metrics, real, generated, outcome.plan.size, run.notes if run else ())
+    notes = (*(run.notes if run else ()), *evaluation_statistics.missing_classes(real, generated))
+    warnings, summary = words(metrics, real, generated, outcome.plan.size, notes)
     show(metrics, warnings, summary)
     if request.workdir is None:
         print("nothing written: name a --workdir to keep metrics.json and report.html")
@@ -128,7 +129,7 @@ def _check_alike(real: Tiles, generated: Tiles) -> None:
 
 def _draw(run: Run, real: Tiles, num: int, seed: int, progress: Progress) -> Tiles:
     """As many pictures as asked for, with the real pictures' classes and conditions in turn."""
-    labels = real.labels[np.arange(num) % len(real.labels)].astype(np.int32)
+    labels = _labels(run, real)[np.arange(num) % len(real.labels)].astype(np.int32)
     task = progress.add_task("drawing", total=num)
     told = np.full((num, len(run.dataset.conditions)), np.nan, np.float32)
     if real.conditions.shape[1] == told.shape[1]:
@@ -140,6 +141,14 @@ def _draw(run: Run, real: Tiles, num: int, seed: int, progress: Progress) -> Til
     groups = np.arange(num).astype(str)
     origin = f"drawn from the run, checkpoint {run.generator.step}"
     return Tiles(np.concatenate(parts), labels, groups, told, run.dataset.classes, origin)
+
+
+def _labels(run: Run, real: Tiles) -> np.ndarray:
+    """The run's class for every real picture: that of the same name, else the run's classes in turn."""
+    own = run.dataset.classes
+    if set(real.classes) <= set(own):
+        return np.array([own.index(name) for name in real.classes])[real.labels]
+    return np.arange(len(real.labels)) % len(own)
 
 
 def _recognise(real: Tiles, run: Run | None, asked: Any) -> statistics.Pictures:

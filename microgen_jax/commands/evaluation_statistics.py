@@ -103,10 +103,29 @@ def compare(
 
 
 def classes_of(real: Tiles, generated: Tiles) -> list[tuple[int, int, str]]:
-    """Classes of the real tiles, as numbered on either side; none where the sides' classes are not the same."""
-    if len(real.classes) < 2 or set(real.classes) != set(generated.classes):
+    """Classes that both sides name, as numbered on either; none where a side has no classes to tell apart."""
+    if min(len(real.classes), len(generated.classes)) < 2:
         return []
-    return [(n, generated.classes.index(name), name) for n, name in enumerate(real.classes)]
+    return [
+        (n, generated.classes.index(name), name)
+        for n, name in enumerate(real.classes)
+        if name in generated.classes
+    ]
+
+
+def missing_classes(real: Tiles, generated: Tiles) -> tuple[str, ...]:
+    """What must be said of classes that cannot be compared, in sentences."""
+    if len(real.classes) < 2:
+        return ()
+    if len(generated.classes) < 2:
+        return ("the generated pictures are not told apart by class: all classes are compared together",)
+    notes = []
+    for side, own, others in (("real", real, generated), ("generated", generated, real)):
+        alone = [name for name in own.classes if name not in others.classes]
+        if alone:
+            more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
+            notes.append(f"classes of the {side} pictures only, not compared: {', '.join(alone[:5])}{more}")
+    return tuple(notes)
 
 
 def _obedience(

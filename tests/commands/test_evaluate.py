@@ -150,6 +150,37 @@ def test_samples_by_name_are_judged_and_copies_are_counted(run, trained, tmp_pat
     assert "copy a training picture" in result.stdout
 
 
+def test_classes_of_other_real_pictures_go_by_name(run, trained, tmp_path) -> None:
+    for row, name in enumerate((CLASSES[0], CLASSES[2], "other")):
+        folder = tmp_path / "maps" / name
+        folder.mkdir(parents=True)
+        for n, image in enumerate(tiles(3000 + 4 * row, 4)):
+            (folder / f"{n}.png").write_bytes(figures.png(image))
+
+    def judge(root: Path) -> tuple[dict, str]:
+        result = run(
+            mode="evaluate",
+            workdir=trained,
+            config=None,
+            config__evaluate__real=root,
+            config__evaluate__metrics="('intensity',)",
+            config__evaluate__num=8,
+        )
+        assert result.returncode == 0, result.stderr
+        metrics = json.loads((trained / "evaluation" / "metrics.json").read_text())["metrics"]
+        return metrics, " ".join(result.stdout.split())
+
+    metrics, said = judge(tmp_path / "maps")
+    assert "classes of the real pictures only, not compared: other" in said
+    assert {f"intensity/{name}" for name in (CLASSES[0], CLASSES[2])} < set(metrics)
+    for image in (tmp_path / "maps" / "other").iterdir():
+        image.unlink()
+    (tmp_path / "maps" / "other").rmdir()
+    metrics, said = judge(tmp_path / "maps")
+    assert [metrics[f"intensity/{name}"]["n_generated"] for name in (CLASSES[0], CLASSES[2])] == [4, 4]
+    assert f"classes of the generated pictures only, not compared: {CLASSES[1]}" in said
+
+
 def test_flat_pictures_are_said_and_do_not_stop(run, sets, tmp_path) -> None:
     result = evaluate(run, sets, "real.npz", "flat.npz", workdir=tmp_path)
     assert result.returncode == 0, result.stderr
