@@ -76,10 +76,12 @@ def is_score(name: str) -> bool:
 def _distances(entries: dict[str, dict]) -> list[str]:
     judged = {name: entry for name, entry in entries.items() if entry["ratio"] is not None}
     beyond = {name: entry for name, entry in judged.items() if entry["interval"][0] > 1}
-    sentences = [
-        f"{len(judged) - len(beyond)} of {len(judged)} statistics are as near to the real pictures as real "
-        "pictures are to each other."
-    ]
+    sentences = ["Nothing was compared that has a real-against-real floor; the table says why."]
+    if judged:
+        sentences = [
+            f"{len(judged) - len(beyond)} of {len(judged)} statistics are as near to the real pictures as real "
+            "pictures are to each other."
+        ]
     if beyond:
         worst = sorted(beyond, key=lambda name: -beyond[name]["ratio"])
         listed = ", ".join(f"{describe(name)} ({_times(beyond[name]['ratio'])})" for name in worst[:TOLD])

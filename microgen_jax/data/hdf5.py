@@ -10,7 +10,7 @@ import h5py
 
 from microgen_jax.data.arrays import Array, list_arrays
 from microgen_jax.data.images import BadFile
-from microgen_jax.data.listing import Listing
+from microgen_jax.data.listing import Listing, place
 from microgen_jax.data.tree import BROKEN, Tree, reason_of
 from microgen_jax.types import UserError
 
@@ -48,7 +48,7 @@ def open_hdf5(
         except BadFile as error:
             refused.append((name, str(error)))
     if not arrays:
-        raise UserError(f"{root}/{refused[0][0]}: {refused[0][1]}")
+        raise UserError(f"{place(root, refused[0][0])}: {refused[0][1]}")
     return list_arrays(
         arrays,
         kind="hdf5",

@@ -74,8 +74,10 @@ def place(root: str, name: str) -> str:
 
 
 def fault_text(root: str, name: str, reason: str) -> str:
-    """The one line that a bad file gives."""
-    return f"{place(root, name)}: {reason}. Mend or remove it, or set data.on_bad_file=skip"
+    """The one line that a bad file gives; where it is all that there is, skipping it leaves nothing."""
+    alone = name.split(":")[0] == PurePath(root).name
+    skip = "Mend it" if alone else "Mend or remove it, or set data.on_bad_file=skip"
+    return f"{place(root, name)}: {reason}. {skip}"
 
 
 def check_all(names: Sequence[str], check: Callable[[str], object]) -> tuple[list, list[tuple[str, str]]]:
