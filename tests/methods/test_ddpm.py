@@ -122,7 +122,7 @@ def test_importance_sampling_learns_the_losses_of_the_times():
     with jax.numpy_dtype_promotion("standard"):  # optax's own arithmetic
         for k in range(30):
             state, metrics = step(state, pictures(16), jax.random.key(k))
-    assert set(metrics) == {"loss", "grad_norm", "learning_rate"}
+    assert set(metrics) == {"loss", "grad_norm", "learning_rate", "finite_layers"}
     square_losses = np.asarray(state.opt_state.square_losses)
     assert (square_losses > 0).all()
     assert np.isfinite(float(metrics["loss"]))
