@@ -8,23 +8,11 @@ another place is `--config.data.root=DIR`, and an npz file with `images` and `la
 Not run on a GPU yet: images per second and evaluation figures are to be measured there.
 """
 
-from configs import default
+from configs import mnist
 
 
 def get_config():
-    config = default.get_config()
+    config = mnist.get_config()
     config.data.name = "fashion_mnist"
-    config.data.size = (32, 32)
-    config.data.channels = 1
-    config.data.pad = "background"
-    config.data.augment = False
-    config.data.ipf_direction = ""
-    config.model.channels = (64, 128, 128)
-    config.model.attention_levels = (False, False, True)
-    config.model.dtype = "bfloat16"
-    config.train.batch_size = 128
-    config.train.warmup_steps = 1000
-    config.train.ema_decay = 0.999
     config.train.steps = 40_000
-    config.train.learning_rate = 5e-4
     return config

@@ -125,7 +125,6 @@ def _plans(config: ConfigDict, method: Method) -> Iterator[Plan]:
     for devices in config.plan.devices:
         fsdp = min(config.mesh.fsdp, devices)
         mesh = meshes.make_mesh(devices // fsdp, fsdp)
-        rows, whole = meshes.by_rows(mesh), meshes.replicated(mesh)
         shardings = meshes.parameter_shardings(shapes, mesh)
         count = config.train.batch_size * method.minibatches * devices
         batch = Batch(
@@ -133,12 +132,7 @@ def _plans(config: ConfigDict, method: Method) -> Iterator[Plan]:
             jax.ShapeDtypeStruct((count,), jnp.int32),
             jax.ShapeDtypeStruct((count, config.plan.conditions), jnp.float32),
         )
-        step = jax.jit(
-            method.train_step,
-            in_shardings=(shardings, rows, whole),
-            out_shardings=(shardings, whole),
-            donate_argnums=0,
-        )
+        step = meshes.compiled_step(method.train_step, shardings, mesh)
         cost = costs.step_cost(step.trace(shapes, batch, key), devices)
         params = costs.bytes_on_device(shapes.params, shardings.params)
         state = costs.bytes_on_device(shapes, shardings)

@@ -242,13 +242,7 @@ def _steps(config: ConfigDict) -> loop.Steps:
 def _functions(
     config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh, shardings: TrainState
 ) -> loop.Functions:
-    whole, rows = meshes.replicated(mesh), meshes.by_rows(mesh)
-    train_step = jax.jit(
-        method.train_step,
-        in_shardings=(shardings, rows, whole),
-        out_shardings=(shardings, whole),
-        donate_argnums=0,
-    )
+    train_step = meshes.compiled_step(method.train_step, shardings, mesh)
     heldout = None
     if len(dataset.holdout):
         loss = _heldout(config, dataset, method, mesh, shardings)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from microgen_jax.crystal.colour import off_key_share
-from microgen_jax.data.listing import Records
+from microgen_jax.data.listing import Records, picture_name
 from microgen_jax.types import Source
 
 _SIDE = 16
@@ -117,7 +117,7 @@ def _look(source: Source, index: int) -> Look:
     height, width, channels = image.shape
     copies = channels > 1 and bool((image == image[..., :1]).all())
     coloured = channels == 3 and not copies and image.dtype == np.uint8
-    name = source.name(index) if hasattr(source, "name") else f"picture {index}"
+    name = picture_name(source, index)
     off_key = float(off_key_share(image)) if coloured else 0.0
     return Look(
         name=name,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from microgen_jax.data.images import BadFile, Header
-from microgen_jax.types import Record, UserError
+from microgen_jax.types import Record, Source, UserError
 
 THREADS = 8
 CHUNK = 256
@@ -64,6 +64,11 @@ class Listing(NamedTuple):
             groups=None if self.groups is None else pick(self.groups),
             held_out=None if self.held_out is None else self.held_out[list(indices)],
         )
+
+
+def picture_name(source: Source, index: int) -> str:
+    """What a person calls a picture of a source."""
+    return source.name(index) if hasattr(source, "name") else f"picture {index}"
 
 
 def place(root: str, name: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from absl import flags
 
 from microgen_jax.data import augment, geometry
+from microgen_jax.data.listing import picture_name
 from microgen_jax.types import Batch, Record, Source, UserError
 
 
@@ -129,7 +130,7 @@ def names(source: Source, *, seed: int, batch_size: int, k: int) -> list[str]:
     """The pictures that batch k is made of, row by row."""
     epochs = _Epochs(source, seed)
     pictures = [epochs.picture(n) for n in range(k * batch_size, (k + 1) * batch_size)]
-    return [source.name(i) if hasattr(source, "name") else f"picture {i}" for i in pictures]
+    return [picture_name(source, i) for i in pictures]
 
 
 @lru_cache(maxsize=8)

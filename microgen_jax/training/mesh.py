@@ -1,5 +1,6 @@
 """Devices as a mesh with the axes `data` and `fsdp`: the batch is cut along both, parameters along `fsdp`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -67,6 +68,22 @@ def parameter_shardings(tree: Params, mesh: Mesh, smallest: int = 4096) -> Param
         return NamedSharding(mesh, PartitionSpec(*(None,) * axis, "fsdp"))
 
     return jax.tree.map(place, tree)
+
+
+def compiled_step(train_step: Callable, shardings: Params, mesh: Mesh) -> Callable:
+    """`(state, batch, key) -> (state, metrics)` over the mesh, jitted; the state is donated.
+
+    Args:
+      train_step: a method's.
+      shardings: of the state.
+      mesh: from `make_mesh`.
+    """
+    return jax.jit(
+        train_step,
+        in_shardings=(shardings, by_rows(mesh), replicated(mesh)),
+        out_shardings=(shardings, replicated(mesh)),
+        donate_argnums=0,
+    )
 
 
 def check_batch(batch_size: int, accumulate: int, mesh: Mesh) -> None:

@@ -121,8 +121,8 @@ def compare(case: str, rounds: int, torch: str, variants: list[str]) -> list[dic
     here = [sys.executable, "-m", "tests.benchmarks.speed", "--serve", str(size), str(batch_size)]
     lines = {"jax": here}
     if torch:
-        script = str(ROOT / "tests" / "benchmarks" / "speed_torch.py")
-        lines |= {v: [torch, script, v, json.dumps(NETWORK), str(size), str(batch_size)] for v in variants}
+        there = [torch, "-m", "tests.benchmarks.speed_torch"]
+        lines |= {v: [*there, v, json.dumps(NETWORK), str(size), str(batch_size)] for v in variants}
     workers = {name: Worker(line) for name, line in lines.items()}
     rows = []
     for task in TASKS:

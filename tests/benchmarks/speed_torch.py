@@ -1,17 +1,16 @@
 """The PyTorch side of `speed.py`: diffusers' UNet2DModel, AdamW, clipping and an average, as a person would write it.
 
-Run by `speed.py` in an environment with torch and diffusers: speed_torch.py VARIANT NETWORK SIZE BATCH, where VARIANT
-is eager, channels_last or compile.
+Started by `speed.py` with a Python that has torch and diffusers, with VARIANT NETWORK SIZE BATCH; VARIANT is eager,
+channels_last or compile.
 """
 
 import json
 import sys
-import time
 
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 
-CALLS = {"train": 2, "forward": 4, "ddim50": 1}
+from tests.benchmarks.speed import serve
 
 
 def build(network: dict, size: int) -> UNet2DModel:
@@ -64,16 +63,7 @@ def main(variant: str, network: dict, size: int, batch_size: int) -> None:
         for t in sampler.timesteps:
             x = sampler.step(called(x, t.expand(batch_size)).sample, t, x).prev_sample
 
-    rounds = {"train": train, "forward": forward, "ddim50": ddim50}
-    for task in rounds.values():
-        task()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        task = line.strip()
-        began = time.perf_counter()
-        for _ in range(CALLS[task]):
-            rounds[task]()
-        print((time.perf_counter() - began) / CALLS[task], flush=True)
+    serve({"train": train, "forward": forward, "ddim50": ddim50})
 
 
 if __name__ == "__main__":
