@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from microgen_jax.networks.layers import GroupNorm, zeros
+from microgen_jax.networks.layers import GroupNorm, Pointwise, zeros
 
 
 class Attention(nn.Module):
@@ -27,14 +27,13 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
         batch, height, width, channels = x.shape
-        h = GroupNorm(self.norm_groups, name="group_norm")(x).reshape(batch, height * width, channels)
+        h = GroupNorm(self.norm_groups, name="group_norm")(x)
         q, k, v = (
-            nn.Dense(channels, dtype=x.dtype, name=name)(h).reshape(batch, height * width, -1, self.head_dim)
+            Pointwise(channels, name=name)(h).reshape(batch, height * width, -1, self.head_dim)
             for name in ("to_q", "to_k", "to_v")
         )
-        out = dot_product_attention(q, k, v).reshape(h.shape)
-        out = nn.Dense(channels, dtype=x.dtype, kernel_init=zeros, name="to_out_0")(out)
-        return x + out.reshape(x.shape)
+        out = dot_product_attention(q, k, v).reshape(x.shape)
+        return x + Pointwise(channels, kernel_init=zeros, name="to_out_0")(out)
 
 
 def dot_product_attention(

@@ -9,9 +9,14 @@ from functools import partial
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Num
 
+Padding = tuple[tuple[int, int], tuple[int, int]]  # top and bottom, left and right
+
 EPS = 1e-5  # of every norm, as in diffusers
+AROUND: Padding = ((1, 1), (1, 1))
+NONE: Padding = ((0, 0), (0, 0))
 
 lecun_normal = nn.initializers.lecun_normal()
 zeros = nn.initializers.zeros_init()
@@ -23,11 +28,13 @@ class Conv(nn.Module):
     Attributes:
       features: channels that come out.
       stride: 1, or 2 to halve height and width.
+      upsample: double height and width first (nearest).
       kernel_init: float32 [3, 3, C, features].
     """
 
     features: int
     stride: int = 1
+    upsample: bool = False
     kernel_init: nn.initializers.Initializer = lecun_normal
 
     @nn.compact
@@ -35,7 +42,29 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.features), jnp.float32)
         bias = self.param("bias", zeros, (self.features,), jnp.float32)
         kernel, bias = kernel.astype(x.dtype), bias.astype(x.dtype).reshape(1, 1, 1, -1)
-        return (conv3x3(x, kernel) if self.stride == 1 else _conv(x, kernel, self.stride)) + bias
+        if self.stride > 1:
+            return _conv(x, kernel, stride=self.stride) + bias
+        if self.upsample and alone_on_cpu():
+            return conv_of_upsampled(x, kernel) + bias
+        return conv(upsample(x) if self.upsample else x, kernel) + bias
+
+
+class Pointwise(nn.Module):
+    """1×1 convolution with a bias: a dense layer of every pixel.
+
+    Attributes:
+      features: channels that come out.
+      kernel_init: float32 [C, features].
+    """
+
+    features: int
+    kernel_init: nn.initializers.Initializer = lecun_normal
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W features"]:
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), jnp.float32)
+        bias = self.param("bias", zeros, (self.features,), jnp.float32)
+        return conv(x, kernel.astype(x.dtype)[None, None], NONE) + bias.astype(x.dtype).reshape(1, 1, 1, -1)
 
 
 class GroupNorm(nn.Module):
@@ -70,63 +99,97 @@ def sinusoids(t: Num[Array, "B"], dim: int) -> Float[Array, "B dim"]:
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
 
 
-@jax.custom_vjp
-def conv3x3(x: Array, kernel: Array) -> Array:
-    """[B, H, W, C] and [3, 3, C, K] -> [B, H, W, K], zero padding 1; the kernel's gradient has two forms."""
-    return _conv(x, kernel)
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv(x: Array, kernel: Array, padding: Padding = AROUND) -> Array:
+    """[B, H, W, C] and [n, m, C, K] -> [B, h, w, K], stride 1, zero padding; the kernel's gradient has two forms."""
+    return _conv(x, kernel, padding)
 
 
-def _conv3x3_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _conv(x, kernel), (x, kernel)
+def _conv_forward(x: Array, kernel: Array, padding: Padding) -> tuple[Array, tuple[Array, Array]]:
+    return _conv(x, kernel, padding), (x, kernel)
 
 
-def _conv3x3_backward(saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+def _conv_backward(padding: Padding, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    (dx,) = jax.linear_transpose(lambda x: _conv(x, kernel), x)(dy)
-    if products_win(x.shape, kernel.shape):
-        return dx, kernel_gradient_by_products(x, dy)
-    (dkernel,) = jax.linear_transpose(lambda kernel: _conv(x, kernel), kernel)(dy)
+    (dx,) = jax.linear_transpose(lambda x: _conv(x, kernel, padding), x)(dy)
+    if products_win(kernel.shape):
+        return dx, kernel_gradient_by_products(x, dy, kernel.shape[:2], padding)
+    (dkernel,) = jax.linear_transpose(lambda kernel: _conv(x, kernel, padding), kernel)(dy)
     return dx, dkernel
 
 
-conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
+conv.defvjp(_conv_forward, _conv_backward)
 
 
-def _conv(x: Array, kernel: Array, stride: int = 1) -> Array:
+def _conv(x: Array, kernel: Array, padding: Padding = AROUND, stride: int = 1) -> Array:
+    if kernel.shape[:2] == (1, 1):
+        return jnp.dot(x, kernel[0, 0])
     return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
-def products_win(x: tuple[int, ...], kernel: tuple[int, ...]) -> bool:
-    """Where `kernel_gradient_by_products` was measured to be the faster form (docs/performance.md).
+def alone_on_cpu() -> bool:
+    """One CPU device: where XLA's own forms are slow, and a scan over pictures brings none from elsewhere."""
+    return jax.default_backend() == "cpu" and jax.device_count() == 1
 
-    On one CPU device only: over several the scan would bring every picture to each of them.
+
+def products_win(kernel: tuple[int, ...]) -> bool:
+    """Where `kernel_gradient_by_products` was measured to be the faster form (docs/performance.md)."""
+    return alone_on_cpu() and min(kernel[2:]) >= 16
+
+
+def kernel_gradient_by_products(
+    x: Array, dy: Array, size: tuple[int, int], padding: Padding = AROUND
+) -> Array:
+    """Gradient of a kernel, [n, m, C, K], as matrix products over about a thousand pixels each.
+
+    The m column shifts of x side by side (mC wide) times the n row shifts of dy side by side (nK wide) hold the
+    products of all shifts; they are summed in float32, over several pictures at a time or over strips of one.
     """
-    pixels, narrow, wide = x[1] * x[2], min(kernel[2:]), max(kernel[2:])
-    alone = jax.default_backend() == "cpu" and jax.device_count() == 1
-    return alone and narrow >= 64 and wide >= 96 and pixels >= 4096
+    rows, columns = size
+    batch, height, width, channels = x.shape
+    out_width, features = dy.shape[2:]
+    pictures, strip = _chunk(batch, height, out_width)
+    strips = height // strip
+    dy = jnp.pad(dy, ((0, 0), tuple(rows - 1 - n for n in padding[0]), (0, 0), (0, 0)))
 
+    def add(total: Array, i: Array) -> tuple[Array, None]:
+        corner = (i // strips * pictures, i % strips * strip, 0, 0)
+        shifts = jax.lax.dynamic_slice(x, corner, (pictures, strip, width, channels))
+        shifts = jnp.pad(shifts, ((0, 0), (0, 0), padding[1], (0, 0)))
+        shifts = jnp.concatenate([shifts[:, :, j : j + out_width] for j in range(columns)], axis=-1)
+        out = jax.lax.dynamic_slice(dy, corner, (pictures, strip + rows - 1, out_width, features))
+        out = jnp.concatenate([out[:, j : j + strip] for j in reversed(range(rows))], axis=-1)
+        return total + jnp.einsum("bhwk,bhwc->kc", out, shifts, preferred_element_type=jnp.float32), None
 
-def kernel_gradient_by_products(x: Array, dy: Array) -> Array:
-    """Gradient of the 3×3 kernel, [3, 3, C, K], one matrix product for each picture.
-
-    The three column shifts of x side by side (3C wide) times the three row shifts of dy side by side (3K wide)
-    hold all nine products of shifted pictures; summed over the pictures in float32.
-    """
-    channels, features = x.shape[-1], dy.shape[-1]
-
-    def add(total: Array, picture: tuple[Array, Array]) -> tuple[Array, None]:
-        x, dy = picture
-        x = jnp.pad(x, ((1, 1), (1, 1), (0, 0)))
-        columns = jnp.concatenate([x[:, j : j + dy.shape[1]] for j in range(3)], axis=-1)
-        rows = jnp.concatenate([jnp.pad(dy, ((i, 2 - i), (0, 0), (0, 0))) for i in range(3)], axis=-1)
-        product = jnp.einsum("hwk,hwc->kc", rows, columns, preferred_element_type=jnp.float32)
-        return total + product, None
-
-    total, _ = jax.lax.scan(add, jnp.zeros((3 * features, 3 * channels), jnp.float32), (x, dy))
-    gradient = total.reshape(3, features, 3, channels).transpose(0, 2, 3, 1)
+    total = jnp.zeros((rows * features, columns * channels), jnp.float32)
+    total, _ = jax.lax.scan(add, total, jnp.arange(batch // pictures * strips))
+    gradient = total.reshape(rows, features, columns, channels).transpose(0, 2, 3, 1)
     return gradient.astype(x.dtype)
+
+
+def _chunk(batch: int, height: int, width: int) -> tuple[int, int]:
+    """How many pictures, and rows of each, divide the batch and hold nearest to 1024 pixels, which stay in cache."""
+    pictures = [(n, height) for n in range(1, batch + 1) if batch % n == 0]
+    strips = [(1, n) for n in range(1, height) if height % n == 0]
+    return min(pictures + strips, key=lambda chunk: abs(math.log2(math.prod(chunk) * width / 1024)))
+
+
+def conv_of_upsampled(x: Array, kernel: Array) -> Array:
+    """[B, H, W, C] and [3, 3, C, K] -> [B, 2H, 2W, K]: `conv` of `upsample(x)` with 4/9 of the products.
+
+    Three rows of a doubled picture are two of the picture, and so for columns: each of the four places in a 2×2
+    square has a 2×2 kernel of its own, made of sums.
+    """
+    batch, height, width, _ = x.shape
+    sums = np.array(
+        [[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], kernel.dtype
+    )  # place, tap, row of the kernel
+    kernels = jnp.einsum("ami,bnj,ijck->abmnck", sums, sums, kernel)
+    places = [[conv(x, kernels[a, b], ((1 - a, a), (1 - b, b))) for b in range(2)] for a in range(2)]
+    y = jnp.stack([jnp.stack(row, axis=3) for row in places], axis=2)
+    return y.reshape(batch, 2 * height, 2 * width, -1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -140,15 +203,18 @@ def group_norm(x: Array, scale: Array, bias: Array, groups: int, silu: bool) -> 
 
 
 def _group_norm_forward(x: Array, scale: Array, bias: Array, groups: int, silu: bool) -> tuple[Array, tuple]:
-    mean, rstd = _statistics(x, groups)
+    mean, rstd = (_spread(g, x.shape[-1]) for g in _statistics(x, groups))
     z = _over_pixels(rstd * scale[None]) * (x.astype(jnp.float32) - _over_pixels(mean)) + bias.reshape(
         1, 1, 1, -1
     )
-    return (z / (1.0 + jnp.exp(-z)) if silu else z).astype(x.dtype), (x, scale, bias, mean, rstd)
+    if silu:  # by tanh, since XLA would store an exponential that the derivative takes too
+        z = 0.5 * z * (1.0 + jnp.tanh(0.5 * z))
+    return z.astype(x.dtype), (x, scale, bias, mean, rstd)
 
 
 def _group_norm_backward(groups: int, silu: bool, saved: tuple, dy: Array) -> tuple[Array, Array, Array]:
     x, scale, bias, mean, rstd = saved
+    channels, pixels = x.shape[-1], math.prod(x.shape[1:3])
     slope = _over_pixels(rstd * scale[None])
     centred = x.astype(jnp.float32) - _over_pixels(mean)
     dz = dy.astype(jnp.float32)
@@ -157,9 +223,9 @@ def _group_norm_backward(groups: int, silu: bool, saved: tuple, dy: Array) -> tu
         gate = 1.0 / (1.0 + jnp.exp(-z))
         dz = dz * gate * (1.0 + z * (1.0 - gate))
     sum_dz, sum_dz_x = _sum_pixels(dz), _sum_pixels(dz * centred) * rstd  # [B, C]
-    mean_dz = _group_mean(sum_dz * scale[None], groups) / math.prod(x.shape[1:3])
-    mean_dz_x = _group_mean(sum_dz_x * scale[None], groups) / math.prod(x.shape[1:3])
-    dx = slope * dz - _over_pixels(rstd * mean_dz) - _over_pixels(rstd**2 * mean_dz_x) * centred
+    constant = _spread(_group_mean(rstd * sum_dz * scale[None], groups) / pixels, channels)
+    linear = _spread(_group_mean(rstd**2 * sum_dz_x * scale[None], groups) / pixels, channels)
+    dx = slope * dz - _over_pixels(constant) - _over_pixels(linear) * centred
     return dx.astype(x.dtype), sum_dz_x.sum(0), sum_dz.sum(0)
 
 
@@ -167,7 +233,7 @@ group_norm.defvjp(_group_norm_forward, _group_norm_backward)
 
 
 def _statistics(x: Array, groups: int) -> tuple[Array, Array]:
-    """Mean and 1 / standard deviation of every channel's group, float32 [B, C]."""
+    """Mean and 1 / standard deviation of every group, float32 [B, groups]."""
     pixels = math.prod(x.shape[1:3])
     x = x.astype(jnp.float32)
     first = x[:, :1, :1, :]
@@ -175,7 +241,7 @@ def _statistics(x: Array, groups: int) -> tuple[Array, Array]:
     var = _sum_pixels(jnp.square(x - first)) / pixels - jnp.square(shifted)
     means = shifted + first[:, 0, 0]
     mean = _group_mean(means, groups)
-    var = _group_mean(var + jnp.square(means - mean), groups)
+    var = _group_mean(var + jnp.square(means - _spread(mean, x.shape[-1])), groups)
     return mean, jax.lax.rsqrt(jnp.maximum(var, 0.0) + EPS)
 
 
@@ -185,9 +251,17 @@ def _sum_pixels(x: Array) -> Array:
 
 
 def _group_mean(x: Array, groups: int) -> Array:
-    """[B, C] -> [B, C]: the mean over each group, for every channel of it."""
-    grouped = x.reshape(x.shape[0], groups, x.shape[1] // groups)
-    return jnp.broadcast_to(grouped.mean(-1, keepdims=True), grouped.shape).reshape(x.shape)
+    """[B, C] -> [B, groups]"""
+    return x.reshape(x.shape[0], groups, -1).mean(-1)
+
+
+def _spread(x: Array, channels: int) -> Array:
+    """[B, groups] -> [B, C]: a group's number for every channel of it, to the bit.
+
+    As a product, because XLA would put a broadcast into the loop over pixels, where it divides every index.
+    """
+    members = np.repeat(np.eye(x.shape[1], dtype=np.float32), channels // x.shape[1], axis=1)
+    return jnp.dot(x, members, precision=jax.lax.Precision.HIGHEST)
 
 
 def _over_pixels(x: Array) -> Array:

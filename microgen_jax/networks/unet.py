@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Num
 
 from microgen_jax.networks.attention import Attention
-from microgen_jax.networks.layers import Conv, Embedding, GroupNorm, sinusoids, upsample, zeros
+from microgen_jax.networks.layers import Conv, Embedding, GroupNorm, Pointwise, sinusoids, zeros
 
 
 class ResBlock(nn.Module):
@@ -33,7 +33,7 @@ class ResBlock(nn.Module):
         h = nn.Dropout(self.dropout, deterministic=not train)(h)
         h = Conv(self.features, kernel_init=zeros, name="conv2")(h)
         if x.shape[-1] != self.features:
-            x = nn.Dense(self.features, dtype=x.dtype, name="conv_shortcut")(x)
+            x = Pointwise(self.features, name="conv_shortcut")(x)
         return x + h
 
 
@@ -97,7 +97,7 @@ class UpBlock(nn.Module):
             if self.attention:
                 x = Attention(self.head_dim, self.norm_groups, name=f"attentions_{i}")(x)
         if self.upsample:
-            x = Conv(self.features, name="upsamplers_0_conv")(upsample(x))
+            x = Conv(self.features, upsample=True, name="upsamplers_0_conv")(x)
         return x
 
 

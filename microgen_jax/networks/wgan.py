@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from microgen_jax.networks.cost import Row
-from microgen_jax.networks.layers import Conv, upsample
+from microgen_jax.networks.layers import Conv
 from microgen_jax.types import UserError
 
 SMALLEST = 4  # px, the shorter side of the coarsest grid
@@ -58,8 +58,8 @@ class Generator(nn.Module):
         x = nn.Dense(height * width * widest, dtype=self.dtype, kernel_init=normal, name="dense")(x)
         x = nn.leaky_relu(x, SLOPE).reshape(-1, height, width, widest)
         for i, features in enumerate(reversed(widths)):
-            x = nn.leaky_relu(Conv(features, kernel_init=normal, name=f"up_{i}")(upsample(x)), SLOPE)
-        x = Conv(self.out_channels, kernel_init=normal, name="out")(upsample(x))
+            x = nn.leaky_relu(Conv(features, upsample=True, kernel_init=normal, name=f"up_{i}")(x), SLOPE)
+        x = Conv(self.out_channels, upsample=True, kernel_init=normal, name="out")(x)
         return jnp.tanh(x.astype(jnp.float32))
 
     def _embedded(self, label: Array, features: int) -> Array:

@@ -8,7 +8,8 @@ import pytest
 
 from microgen_jax.networks import layers
 
-SHAPES = [(1, 5, 7, 6, 10), (2, 8, 8, 8, 4), (3, 16, 16, 12, 12), (2, 9, 4, 3, 32)]
+SHAPES = [(1, 5, 7, 6, 10), (2, 8, 8, 8, 4), (3, 16, 16, 12, 12), (2, 9, 4, 3, 32), (1, 48, 40, 5, 3)]
+KERNELS = [((3, 3), layers.AROUND), ((1, 1), layers.NONE), ((2, 2), ((0, 1), (1, 0)))]
 
 
 def arrays(*shapes, seed=0):
@@ -21,21 +22,42 @@ def close(one, other, tolerance=1e-5) -> None:
     np.testing.assert_allclose(one, other, atol=tolerance * scale, rtol=0)
 
 
+@pytest.mark.parametrize(("size", "padding"), KERNELS)
 @pytest.mark.parametrize(("b", "h", "w", "c", "k"), SHAPES)
-def test_kernel_gradient_is_that_of_the_convolution(b, h, w, c, k):
-    x, dy, kernel = arrays((b, h, w, c), (b, h, w, k), (3, 3, c, k))
-    _, plain = jax.vjp(layers._conv, x, kernel)
-    close(layers.kernel_gradient_by_products(x, dy), plain(dy)[1])
+def test_kernel_gradient_is_that_of_the_convolution(b, h, w, c, k, size, padding):
+    x, dy, kernel = arrays((b, h, w, c), (b, h, w, k), (*size, c, k))
+    _, plain = jax.vjp(lambda kernel: layers._conv(x, kernel, padding), kernel)
+    close(layers.kernel_gradient_by_products(x, dy, size, padding), plain(dy)[0])
 
 
 @pytest.mark.parametrize("products", [True, False])
 def test_convolution_has_the_plain_derivative(products, monkeypatch):
-    monkeypatch.setattr(layers, "products_win", lambda x, kernel: products)
+    monkeypatch.setattr(layers, "products_win", lambda kernel: products)
     x, dy, kernel = arrays((2, 6, 10, 5), (2, 6, 10, 7), (3, 3, 5, 7), seed=1)
-    fast, plain = jax.vjp(layers.conv3x3, x, kernel), jax.vjp(layers._conv, x, kernel)
+    fast, plain = jax.vjp(layers.conv, x, kernel), jax.vjp(layers._conv, x, kernel)
     close(fast[0], plain[0])
     for ours, theirs in zip(fast[1](dy), plain[1](dy)):
         close(ours, theirs)
+
+
+@pytest.mark.parametrize(("b", "h", "w", "c", "k"), SHAPES)
+def test_convolution_of_a_doubled_picture(b, h, w, c, k):
+    x, dy, kernel = arrays((b, h, w, c), (b, 2 * h, 2 * w, k), (3, 3, c, k), seed=6)
+    ours, backward = jax.vjp(layers.conv_of_upsampled, x, kernel)
+    theirs, plain = jax.vjp(lambda x, kernel: layers._conv(layers.upsample(x), kernel), x, kernel)
+    close(ours, theirs)
+    for one, other in zip(backward(dy), plain(dy)):
+        close(one, other)
+
+
+def test_pointwise_is_a_dense_layer():
+    x, dy = arrays((2, 3, 5, 6), (2, 3, 5, 4), seed=7)
+    ours, theirs = layers.Pointwise(4), nn.Dense(4)
+    params = theirs.init(jax.random.key(0), x)
+    one, backward = jax.vjp(ours.apply, params, x)
+    other, plain = jax.vjp(theirs.apply, params, x)
+    close(one, other)
+    jax.tree.map(close, backward(dy), plain(dy))
 
 
 def plain_group_norm(x, scale, bias, groups, silu):
@@ -76,7 +98,7 @@ def test_bfloat16_keeps_its_type():
     x, scale, bias, kernel = arrays((2, 8, 8, 8), (8,), (8,), (3, 3, 8, 8))
     half = x.astype(jnp.bfloat16)
     assert layers.group_norm(half, scale, bias, 4, True).dtype == jnp.bfloat16
-    gradient = layers.kernel_gradient_by_products(half, half)
+    gradient = layers.kernel_gradient_by_products(half, half, (3, 3))
     assert gradient.dtype == jnp.bfloat16
     _, plain = jax.vjp(layers._conv, x, kernel)
     close(gradient.astype(jnp.float32), plain(x)[1], 2e-2)
@@ -90,13 +112,14 @@ def test_fast_forms_are_right_over_a_sharded_batch():
     @jax.jit
     def gradients(x, dy):
         _, backward = jax.vjp(lambda *a: layers.group_norm(*a, 2, True), x, scale, bias)
-        return layers.kernel_gradient_by_products(x, dy), *backward(dy)
+        return layers.kernel_gradient_by_products(x, dy, (3, 3)), *backward(dy)
 
     sharded = gradients(jax.device_put(x, rows), jax.device_put(dy, rows))
     for ours, theirs in zip(sharded, gradients(x, dy)):
         close(ours, theirs)
 
 
-def test_products_are_left_alone_over_several_devices():
+def test_fast_forms_are_left_alone_over_several_devices():
     assert jax.device_count() > 1
-    assert not layers.products_win((4, 128, 128, 128), (3, 3, 128, 128))
+    assert not layers.products_win((3, 3, 128, 128))
+    assert not layers.alone_on_cpu()
