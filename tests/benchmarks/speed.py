@@ -53,6 +53,7 @@ def jax_rounds(size: int, batch_size: int) -> dict[str, Callable[[], None]]:
     from microgen_jax.training import compilation
     from microgen_jax.types import Batch, Condition
 
+    compilation.keep_memory()
     compilation.use_compile_cache()
     method = _method(size)
     state = jax.jit(method.init)(jax.random.key(0))
