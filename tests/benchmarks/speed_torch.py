@@ -58,12 +58,19 @@ def main(variant: str, network: dict, size: int, batch_size: int) -> None:
         called(images, torch.full((batch_size,), 500))
 
     @torch.no_grad()
-    def ddim50() -> None:
+    def draw(scheduler: DDIMScheduler | DDPMScheduler) -> None:
         x = torch.randn_like(images)
-        for t in sampler.timesteps:
-            x = sampler.step(called(x, t.expand(batch_size)).sample, t, x).prev_sample
+        for t in scheduler.timesteps:
+            x = scheduler.step(called(x, t.expand(batch_size)).sample, t, x).prev_sample
 
-    serve({"train": train, "forward": forward, "ddim50": ddim50})
+    serve(
+        {
+            "train": train,
+            "forward": forward,
+            "ddim50": lambda: draw(sampler),
+            "ancestral1000": lambda: draw(noiser),
+        }
+    )
 
 
 if __name__ == "__main__":
