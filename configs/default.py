@@ -105,7 +105,7 @@ def get_config() -> ConfigDict:
     train.keep = 3  # newest checkpoints kept, beside the best
 
     config.sample = sample = ConfigDict()
-    sample.sampler = "ancestral"  # ancestral | ancestral_large | ddim | euler | heun | dpmpp2m | dpmpp2m_sde
+    sample.sampler = "ancestral"  # or ancestral_large, ddim, euler, heun, dpmpp2m, dpmpp2m_sde, unipc
     sample.steps = 1000  # of the sampler, diffusion.timesteps at most
     sample.eta = 0.0  # ddim: 0 = deterministic, 1 = ancestral
     sample.spacing = "auto"  # of the steps: trailing | linspace | leading | karras; auto suits the sampler

@@ -1,6 +1,6 @@
 """One scan that runs every sampler.
 
-  xT ~ N(0, I);  for k = 0..n-1:  x, memory = step(predict, x, memory, move[k], noise[k])
+  xT ~ N(0, I);  for k = 0..n-1:  x, x0 = step(predict, x, the two x0 before, move[k], noise[k])
 
 The noise of picture i at step k is a function of its own key and of k alone, so a picture is the same
 whichever batch it is drawn in, as long as the batches have one shape.
@@ -187,10 +187,11 @@ def run_scan(
     def body(carry: tuple, scanned: tuple[Move, Array]) -> tuple[tuple, None]:
         xt, memory, frames = carry
         move, slot = scanned
-        xs, memory = step(predict, xt, memory, move, lambda: noise(move.k + 1))
-        return (xs, memory, frames.at[slot].set(xs)), None
+        xs, x0 = step(predict, xt, memory, move, lambda: noise(move.k + 1))
+        return (xs, (x0, memory[0]), frames.at[slot].set(xs)), None
 
-    (x0, _, frames), _ = jax.lax.scan(body, (xt, jnp.zeros_like(xt), frames), (moves, jnp.asarray(slots[1:])))
+    start = (xt, (jnp.zeros_like(xt), jnp.zeros_like(xt)), frames)
+    (x0, _, frames), _ = jax.lax.scan(body, start, (moves, jnp.asarray(slots[1:])))
     return x0, frames[:-1]
 
 

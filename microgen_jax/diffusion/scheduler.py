@@ -7,8 +7,13 @@ from microgen_jax.types import UserError
 
 SCHEDULE_NAMES = {"linear": "linear", "cosine": "squaredcos_cap_v2", "sigmoid": "sigmoid"}
 PREDICTION_NAMES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
-# Schedulers that share these fields; whichever the folder names, its sampler is chosen anew here.
-KNOWN = ("DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler")
+KNOWN = {  # schedulers that share these fields, and the sampler that each is here
+    "DDPMScheduler": "ancestral",
+    "DDIMScheduler": "ddim",
+    "DPMSolverMultistepScheduler": "dpmpp2m",
+    "UniPCMultistepScheduler": "unipc",
+}
+SDE_SOLVER = "sde-dpmsolver++"
 
 
 def to_ddpm_scheduler(
@@ -60,7 +65,7 @@ def from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = config.get("_class_name")
     if found not in KNOWN:
-        raise _unsupported("_class_name", found, KNOWN)
+        raise _unsupported("_class_name", found, tuple(KNOWN))
     if config.get("trained_betas") is not None:
         raise _unsupported("trained_betas", "given", ("none",))
     return {
@@ -71,6 +76,30 @@ def from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
         "zero_terminal_snr": bool(config.get("rescale_betas_zero_snr", False)),
         "prediction": _ours("prediction_type", config.get("prediction_type", "epsilon"), PREDICTION_NAMES),
     }
+
+
+def sampling_from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `config.sample` that a scheduler's configuration decides: sampler and clipping, and the spacing.
+
+    The spacing is taken where it is the same here: of DDPM and DDIM (their default is 'leading'), and not where it
+    would start below a terminal SNR of zero. The number of steps is not part of a scheduler's configuration.
+
+    Args:
+      config: one that `from_scheduler` takes.
+    """
+    found = config["_class_name"]
+    fields = {"sampler": KNOWN[found], "clip": bool(config.get("thresholding", False))}
+    if fields["clip"]:
+        fields["clip_percentile"] = 100 * float(config.get("dynamic_thresholding_ratio", 0.995))
+    if found == "DDPMScheduler" and config.get("variance_type") == "fixed_large":
+        fields["sampler"] = "ancestral_large"
+    if config.get("algorithm_type") == SDE_SOLVER:
+        fields["sampler"] = "dpmpp2m_sde"
+    if found in ("DDPMScheduler", "DDIMScheduler"):
+        fields["clip"] |= bool(config.get("clip_sample", True))
+        if not config.get("rescale_betas_zero_snr", False):
+            fields["spacing"] = config.get("timestep_spacing", "leading")
+    return fields
 
 
 def _ours(field: str, theirs: str, names: Mapping[str, str]) -> str:

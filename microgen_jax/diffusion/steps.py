@@ -1,9 +1,9 @@
 """Samplers, each a step function: from the picture at time t to the one at the next kept time s.
 
-All steps share one signature, `step(predict, xt, memory, move, noise) -> (xs, memory)`:
+All steps share one signature, `step(predict, xt, memory, move, noise) -> (xs, x0)`:
 
   predict  (xt, t, alpha, sigma) -> (x0, eps), the network's answer, thresholded
-  memory   the x0 of the step before
+  memory   the x0 of the two steps before, the later one first
   move     the scalars of this step, a `Move`
   noise    () -> standard normal noise of this step; a deterministic step never calls it
 
@@ -21,6 +21,11 @@ With h = log(alpha_s sigma_t / (sigma_s alpha_t)), half the gain in log_snr, and
                       + sigma_s sqrt(1 - e^(-2 eta h)) z
                  D = x0 + (h / 2h') (x0 - x0'), primes for the step before; x0 on the first and last step
                  eta = 0: Lu et al. 2022b, algorithm 2; eta = 1: its SDE form, section 5
+  (6) unipc      xt corrected by the x0 predicted there, and from that (5) with eta = 0:
+                 xt + alpha_t g' [b (x0 - x0') - (1/2 - a) (h'/h'') (x0' - x0'')],  g' = 1 - e^(-h')
+                 m = (h' - g') / (h' g'),  a = (m - (h'^2 - 2h' + 2g') / (h'^2 g')) h' / (h' + h''),
+                 b = m - a; after the first step b = 1/2 and no second term
+                                          Zhao et al. 2023, algorithms 1 and 2 of order 2, B(h) = e^h - 1
 """
 
 from collections.abc import Callable
@@ -30,7 +35,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Float64
 
 from microgen_jax.diffusion.names import require_known
 from microgen_jax.diffusion.spacing import Levels, log_snr_of
@@ -56,6 +61,8 @@ class Move(NamedTuple):
       h: half the gain in log_snr, at most NO_NOISE_LEFT.
       slope: alpha_s (r_s - r_t) / 2 of (4), zero where a Heun step is an Euler step.
       lookback: h / 2h' of (5), zero on the first and the last step.
+      correction: alpha_t g' b of (6), zero on the first step and after one from pure noise.
+      correction_before: alpha_t g' (1/2 - a) h'/h'' of (6), zero on the second step as well.
     """
 
     k: Array
@@ -68,9 +75,12 @@ class Move(NamedTuple):
     h: Array
     slope: Array
     lookback: Array
+    correction: Array
+    correction_before: Array
 
 
-Step = Callable[[Predict, Images, Images, Move, Callable[[], Array]], tuple[Images, Images]]
+Memory = tuple[Images, Images]
+Step = Callable[[Predict, Images, Memory, Move, Callable[[], Array]], tuple[Images, Images]]
 
 
 def make_moves(levels: Levels) -> Move:
@@ -81,6 +91,7 @@ def make_moves(levels: Levels) -> Move:
         ratio = levels.sigma / levels.alpha
         slope = np.where(finite, levels.alpha[1:] * np.diff(ratio) / 2, 0.0)
         lookback = np.append(0.0, h[1:] / (2 * h[:-1]))
+    now, before = corrections(h)
     return Move(
         k=np.arange(h.size, dtype=np.int32),
         t=levels.t[:-1],
@@ -92,13 +103,28 @@ def make_moves(levels: Levels) -> Move:
         h=np.where(finite, h, NO_NOISE_LEFT),
         slope=slope,
         lookback=np.where(finite, lookback, 0.0),
+        correction=levels.alpha[:-1] * now,
+        correction_before=levels.alpha[:-1] * before,
     )
+
+
+def corrections(h: Float64[np.ndarray, "n"]) -> tuple[Float64[np.ndarray, "n"], Float64[np.ndarray, "n"]]:
+    """The factors g' b and g' (1/2 - a) h'/h'' of (6) at every step."""
+    led, gain = h[:-1], -np.expm1(-h[:-1])
+    with np.errstate(invalid="ignore"):
+        ratio = led / np.append(np.inf, h[:-2])
+        moment, second = (led - gain) / (led * gain), (led**2 - 2 * led + 2 * gain) / (led**2 * gain)
+        a = (moment - second) * ratio / (1 + ratio)
+    b = np.append(0.5, (moment - a)[1:])[: led.size]
+    finite = np.isfinite(led)
+    now, before = np.where(finite, gain * b, 0.0), np.where(finite, gain * (0.5 - a) * ratio, 0.0)
+    return np.append(0.0, now), np.append(0.0, before)
 
 
 def ancestral(
     predict: Predict,
     xt: Images,
-    memory: Images,
+    memory: Memory,
     move: Move,
     noise: Callable[[], Array],
     *,
@@ -115,7 +141,7 @@ def ancestral(
 def ddim(
     predict: Predict,
     xt: Images,
-    memory: Images,
+    memory: Memory,
     move: Move,
     noise: Callable[[], Array],
     *,
@@ -130,7 +156,7 @@ def ddim(
 
 
 def heun(
-    predict: Predict, xt: Images, memory: Images, move: Move, noise: Callable[[], Array]
+    predict: Predict, xt: Images, memory: Memory, move: Move, noise: Callable[[], Array]
 ) -> tuple[Images, Images]:
     """Corrects an Euler step by the slope at its end (4), at the price of a second call of the network."""
     x0, eps = predict(xt, move.t, move.alpha, move.sigma)
@@ -146,7 +172,7 @@ def heun(
 def dpmpp2m(
     predict: Predict,
     xt: Images,
-    memory: Images,
+    memory: Memory,
     move: Move,
     noise: Callable[[], Array],
     *,
@@ -154,12 +180,23 @@ def dpmpp2m(
 ) -> tuple[Images, Images]:
     """Extrapolates x0 from this step and the one before (5)."""
     x0, _ = predict(xt, move.t, move.alpha, move.sigma)
-    ahead = x0 + move.lookback * (x0 - memory)
+    ahead = x0 + move.lookback * (x0 - memory[0])
     xs = move.sigma_s / move.sigma * jnp.exp(-eta * move.h) * xt
     xs = xs - move.alpha_s * jnp.expm1(-(1 + eta) * move.h) * ahead
     if eta == 0:
         return xs, x0
     return xs + move.sigma_s * jnp.sqrt(-jnp.expm1(-2 * eta * move.h)) * noise(), x0
+
+
+def unipc(
+    predict: Predict, xt: Images, memory: Memory, move: Move, noise: Callable[[], Array]
+) -> tuple[Images, Images]:
+    """Mends the step that led here by what the network says now, and goes on as `dpmpp2m` (6)."""
+    x0, _ = predict(xt, move.t, move.alpha, move.sigma)
+    last, earlier = memory
+    mended = xt + move.correction * (x0 - last) - move.correction_before * (last - earlier)
+    ahead = x0 + move.lookback * (x0 - last)
+    return move.sigma_s / move.sigma * mended - move.alpha_s * jnp.expm1(-move.h) * ahead, x0
 
 
 SAMPLERS = {
@@ -170,6 +207,7 @@ SAMPLERS = {
     "heun": heun,
     "dpmpp2m": partial(dpmpp2m, eta=0.0),
     "dpmpp2m_sde": partial(dpmpp2m, eta=1.0),
+    "unipc": unipc,
 }
 
 
@@ -178,7 +216,7 @@ def make_step(sampler: str, eta: float = 0.0) -> Step:
 
     Args:
       sampler: 'ancestral' and 'ancestral_large' (small and large variance), 'ddim', 'euler', 'heun',
-        'dpmpp2m', 'dpmpp2m_sde'.
+        'dpmpp2m', 'dpmpp2m_sde', 'unipc'.
       eta: share of fresh noise, for 'ddim' alone.
 
     Raises:

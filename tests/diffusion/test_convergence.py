@@ -15,7 +15,7 @@ MEANS, STDS, SHARES = np.array([[[-0.6, 0.7]]]), np.array([[[0.3, 0.4]]]), np.ar
 LOG_SNR = (-8.0, 6.0)  # from sigma = 0.9998 to sigma = 0.05
 START = np.linspace(-2, 2, 9)
 STEPS = (32, 64, 128, 256, 512)
-ORDERS = {"ddim": 1, "heun": 2, "dpmpp2m": 2}
+ORDERS = {"ddim": 1, "heun": 2, "dpmpp2m": 2, "unipc": 3}
 
 
 def alpha_sigma(log_snr):

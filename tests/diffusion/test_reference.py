@@ -22,6 +22,7 @@ SAMPLERS = (
     "ddim_1",
     "dpmpp2m",
     "dpmpp2m_sde",
+    "unipc",
     "euler",
     "heun",
 )
