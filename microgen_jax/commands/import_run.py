@@ -1,10 +1,12 @@
 """--mode=import: a diffusers folder into a work directory that can be sampled from and fine-tuned.
 
-The folder decides the model, the schedule and the size of the pictures; everything else is as the config says. No
-data are opened: the first `--mode=train` on the workdir takes those that its config names.
+The folder decides the model, the schedule and the size of the pictures; where no config file is named also how they
+are drawn, from our own export or from its scheduler. Everything else is as the config says. No data are opened: the
+first `--mode=train` on the workdir takes those that its config names.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from microgen_jax.commands import record, settings
 from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.export import FACTS, WEIGHTS
 from microgen_jax.commands.record import Resolved
-from microgen_jax.methods import DDPM
+from microgen_jax.methods import DDPM, SAMPLING
 from microgen_jax.training import files
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.state import TrainState
@@ -47,7 +49,7 @@ def import_run(request: Request) -> None:
     folder = Path(named).expanduser()
     fields = networks.from_unet2d(_read_json(folder, "unet/config.json"))
     facts = _read_json(folder, FACTS) if (folder / FACTS).is_file() else {}
-    config = _config(request.config, fields, _read_json(folder, "scheduler/scheduler_config.json"))
+    config = _config(request, fields, _read_json(folder, "scheduler/scheduler_config.json"), facts)
     resolved = _resolved(fields, facts)
     settings.check(config)
     files.check_writable(workdir)
@@ -80,20 +82,34 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def _config(asked: ConfigDict, fields: dict[str, Any], scheduler: dict[str, Any]) -> ConfigDict:
-    config = asked.copy_and_resolve_references()
+def _config(
+    request: Request, fields: dict[str, Any], scheduler: dict[str, Any], facts: dict[str, Any]
+) -> ConfigDict:
+    config = request.config.copy_and_resolve_references()
     fields = dict(fields)
     try:
         config.data.size, config.data.channels = fields.pop("size"), fields.pop("picture_channels")
         config.model.update({name: value for name, value in fields.items() if name in config.model})
         config.diffusion.update(diffusion.from_scheduler(scheduler))
-    except TypeError as fault:
+        if not request.has_config:
+            config.sample.update(_sampling(scheduler, facts, request.overrides))
+    except (TypeError, ValueError) as fault:
         raise UserError(
-            f"export.folder={asked.export.folder}: a setting has the wrong type ({fault})"
+            f"export.folder={config.export.folder}: a setting has the wrong type ({fault})"
         ) from fault
     config.diffusion.loss = "mse"  # of the predictions that schedulers know
     config.sample.steps = min(config.sample.steps, config.diffusion.timesteps)
     return config
+
+
+def _sampling(
+    scheduler: dict[str, Any], facts: dict[str, Any], overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """How the folder's pictures are drawn, without what the command line says itself."""
+    exported = facts.get("sample")
+    found = exported if isinstance(exported, dict) else diffusion.sampling_from_scheduler(scheduler)
+    names = [name for name in SAMPLING["ddpm"] if f"sample.{name}" not in overrides]
+    return {name: found[name] for name in names if found.get(name) is not None}
 
 
 def _resolved(fields: dict[str, Any], facts: dict[str, Any]) -> Resolved:

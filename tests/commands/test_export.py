@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ from configs import default
 from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.export import WEIGHTS, export
 from microgen_jax.commands.import_run import import_run
+from microgen_jax.methods import SAMPLING
 from microgen_jax.types import UserError
 
 
@@ -93,6 +95,22 @@ def test_import_gives_back_the_same_bits(trained, imported):
     assert (after.method.unet, after.method.prediction) == (before.method.unet, before.method.prediction)
 
 
+def test_pictures_are_drawn_as_the_folder_says(trained, imported, folder, tmp_path):
+    before, after = (json.loads((run / "config.json").read_text())["config"] for run in (trained, imported))
+    assert [after["sample"][name] for name in SAMPLING["ddpm"]] == [
+        before["sample"][name] for name in SAMPLING["ddpm"]
+    ]
+    (folder / "microgen.json").unlink()
+    change(folder / "scheduler" / "scheduler_config.json", _class_name="DDIMScheduler", clip_sample=False)
+    request = asked(tmp_path / "run", folder=str(folder))
+    request.config.sample.steps = 7
+    request.config.sample.eta = 0.5
+    import_run(replace(request, overrides={"sample.steps": 7, "sample.eta": 0.5}))
+    drawn = json.loads((tmp_path / "run" / "config.json").read_text())["config"]["sample"]
+    asked_for = {"sampler": "ddim", "steps": 7, "eta": 0.5, "spacing": "trailing", "clip": False}
+    assert {name: drawn[name] for name in asked_for} == asked_for
+
+
 @pytest.mark.slow
 def test_an_imported_run_is_fine_tuned_and_goes_on(run, imported, tmp_path):
     workdir = tmp_path / "run"
@@ -138,6 +156,8 @@ def test_stablehlo_draws_the_same_pictures_without_the_project(trained, tmp_path
         ("scheduler/scheduler_config.json", {"_class_name": "VQDiffusionScheduler"}, ("VQDiffusion",)),
         ("scheduler/scheduler_config.json", {"prediction_type": "flow_prediction"}, ("flow_prediction",)),
         ("microgen.json", {"classes": ["one", "two"]}, ("2 classes", "5 rows")),
+        ("microgen.json", {"sample": {"sampler": "dimm"}}, ("dimm", "ddim")),
+        ("microgen.json", {"sample": {"steps": "many"}}, ("wrong type",)),
     ],
 )
 def test_another_architecture_is_refused_by_name(folder, tmp_path, file, values, words):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from microgen_jax.diffusion import from_scheduler, to_ddpm_scheduler
+from microgen_jax.diffusion import from_scheduler, sampling_from_scheduler, to_ddpm_scheduler
 from microgen_jax.diffusion.process import PREDICTIONS
 from microgen_jax.diffusion.schedules import SCHEDULES
 
@@ -19,3 +19,30 @@ def test_there_and_back(schedule, prediction):
         "prediction": prediction,
     }
     assert from_scheduler(to_ddpm_scheduler(**fields)) == fields
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"_class_name": "DDPMScheduler"}, {"sampler": "ancestral", "clip": True, "spacing": "leading"}),
+        (
+            {"_class_name": "DDPMScheduler", "variance_type": "fixed_large", "timestep_spacing": "linspace"},
+            {"sampler": "ancestral_large", "clip": True, "spacing": "linspace"},
+        ),
+        (
+            {"_class_name": "DDIMScheduler", "clip_sample": False, "rescale_betas_zero_snr": True},
+            {"sampler": "ddim", "clip": False},
+        ),
+        (
+            {"_class_name": "DPMSolverMultistepScheduler", "thresholding": True},
+            {"sampler": "dpmpp2m", "clip": True, "clip_percentile": 99.5},
+        ),
+        (
+            {"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"},
+            {"sampler": "dpmpp2m_sde", "clip": False},
+        ),
+        ({"_class_name": "UniPCMultistepScheduler"}, {"sampler": "unipc", "clip": False}),
+    ],
+)
+def test_a_scheduler_says_how_pictures_are_drawn(config, expected):
+    assert sampling_from_scheduler(config) == expected
