@@ -117,6 +117,7 @@ def get_config() -> ConfigDict:
     sample.autoguidance = ""  # a step: guide by this earlier checkpoint, not by hiding conditions; '' = off
     sample.num = 16
     sample.frames = 0  # of denoising.gif and denoising.png, from noise to picture; 0 = neither
+    sample.stills = ()  # times of the chain that stills.png shows, as in (999,600,300,100,0); () = no such file
     sample.batch_size = 16  # per device
     sample.seed = 0
     sample.label = ""  # class by name or number; '' = every class in turn

@@ -124,12 +124,20 @@ def for_run(request: Request, config: ConfigDict) -> ConfigDict:
 
     Where no config file was named, `sample` keeps the run's values but for the overrides. The mesh is never the
     run's: it may have been trained on other devices.
+
+    Raises:
+      UserError: a prediction that the run was not trained with; what else is not of these parts is told and left.
     """
     config = config.copy_and_resolve_references()
     for part in ("mesh", "evaluate", "export"):
         config[part] = request.config[part]
     if request.has_config:
         config.sample = request.config.sample
+    prediction = config.diffusion.prediction
+    if (asked := request.overrides.get("diffusion.prediction", prediction)) != prediction:
+        raise UserError(
+            f"diffusion.prediction={asked!r}: the run was trained to predict {prediction!r}; leave it out"
+        )
     ignored = []
     for name, value in request.overrides.items():
         part, _, field = name.partition(".")

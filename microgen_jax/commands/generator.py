@@ -97,15 +97,25 @@ class Generator:
             self._generate, self._parameters(), labels, value, seed=seed, batch_size=self._batch_size
         )
 
-    def frames(self, labels: np.ndarray, value: np.ndarray, seed: int, count: int) -> np.ndarray:
-        """How the first batch of the same pictures came out of the noise: uint8 [count, N, H, W, C].
+    def frames(
+        self, labels: np.ndarray, value: np.ndarray, seed: int, which: int | tuple[int, ...]
+    ) -> np.ndarray:
+        """How the first batch of the same pictures came out of the noise: uint8 [K, N, H, W, C].
+
+        Args:
+          labels: as in `batches`.
+          value: as in `batches`.
+          seed: of the pictures.
+          which: how many stills, evenly spaced, or at which times of the chain.
 
         Raises:
           UserError: the method has no steps to look at.
         """
         if not isinstance(self.method, methods.DDPM):
-            raise UserError(f"sample.frames={count}: {self.config.method} draws in one go; set 0")
-        function = self._compiled(partial(self.method.frames, count=count))
+            raise UserError(
+                f"sample.frames and sample.stills: {self.config.method} draws in one go; set 0 and ()"
+            )
+        function = self._compiled(partial(self.method.frames, which=which))
         indices = np.arange(self._batch_size, dtype=np.int32)
         rows = np.minimum(indices, len(labels) - 1)
         cond = Condition(labels[rows].astype(np.int32), value[rows].astype(np.float32))

@@ -29,6 +29,7 @@ _LATER = {
     "sample.guidance_interval": (),
     "sample.autoguidance": "",
     "sample.frames": 0,
+    "sample.stills": (),
     "sample.ema": 0.0,
     "train.ema_widths": (),
     "wgan.n_critic": 5,

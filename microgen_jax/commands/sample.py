@@ -38,8 +38,11 @@ def sample(request: Request) -> None:
     condition = _condition(config.sample.condition)
     row = standardise(run.resolved, condition, config.diffusion.condition_dropout)
     generator = open_run(config, run.resolved, workdir)
-    value, seed, count = np.tile(row, (len(labels), 1)), config.sample.seed, config.sample.frames
-    frames = generator.frames(labels, value, seed, count) if count else None
+    value, seed = np.tile(row, (len(labels), 1)), config.sample.seed
+    frames, stills = (
+        generator.frames(labels, value, seed, which) if which else None
+        for which in (config.sample.frames, tuple(config.sample.stills))
+    )
     parts = []
     for part in generator.batches(labels, value, seed):
         parts.append(part)
@@ -55,7 +58,10 @@ def sample(request: Request) -> None:
     def fill(fresh: Path) -> None:
         _write(fresh, images, labels, manifest, shown)
         if frames is not None:
-            _write_frames(fresh, frames)
+            _write_animation(fresh / "denoising.gif", frames)
+            _write_stills(fresh / "denoising.png", frames)
+        if stills is not None:
+            _write_stills(fresh / "stills.png", stills)
 
     files.write_folder(folder, fill)
     print(f"flat neighbours: {flat:.1%} of pixel pairs differ by 24 of 255 at most")
@@ -106,10 +112,13 @@ def _write(folder: Path, images: np.ndarray, labels: np.ndarray, manifest: dict,
     files.write_json(folder / "manifest.json", manifest)
 
 
-def _write_frames(folder: Path, frames: np.ndarray) -> None:
-    """`denoising.gif`, and `denoising.png` with a picture a row, from noise on the left to what it became."""
+def _write_animation(path: Path, frames: np.ndarray) -> None:
     grids = [figures.grid(frame[:_LARGEST_GRID]) for frame in frames]
-    (folder / "denoising.gif").write_bytes(figures.gif(grids, milliseconds=max(4000 // len(grids), 40)))
+    path.write_bytes(figures.gif(grids, milliseconds=max(4000 // len(grids), 40)))
+
+
+def _write_stills(path: Path, frames: np.ndarray) -> None:
+    """A picture a row, its stills from left to right."""
     stills = frames.swapaxes(0, 1)[:_ROWS_OF_STILLS]
     sheet = figures.grid(stills.reshape(-1, *stills.shape[2:]), columns=len(frames))
-    (folder / "denoising.png").write_bytes(figures.png(sheet))
+    path.write_bytes(figures.png(sheet))

@@ -16,6 +16,7 @@ _ENTRIES = {
     "model.remat": bool,
     "data.size": int,
     "train.skip": int,
+    "sample.stills": int,
     "train.ema_widths": float,
 }
 _AT_LEAST = {

@@ -3,7 +3,7 @@
 from microgen_jax.diffusion.guidance import autoguide, guide, hide_conditions
 from microgen_jax.diffusion.losses import LossParts, diffusion_loss, require_loss
 from microgen_jax.diffusion.process import from_logits
-from microgen_jax.diffusion.sampler import kept_levels, require_sampling, sample
+from microgen_jax.diffusion.sampler import require_sampling, sample
 from microgen_jax.diffusion.scheduler import from_scheduler, sampling_from_scheduler, to_ddpm_scheduler
 from microgen_jax.diffusion.schedules import Schedule, make_schedule
 from microgen_jax.diffusion.times import importance, update_square_losses
@@ -20,7 +20,6 @@ __all__ = [
     "guide",
     "hide_conditions",
     "importance",
-    "kept_levels",
     "make_schedule",
     "require_loss",
     "require_sampling",

@@ -52,7 +52,7 @@ def sample(
     guidance: float = 1.0,
     guidance_interval: tuple[float, float] = (0.0, math.inf),
     guidance_rescale: float = 0.0,
-    trajectory: int = 0,
+    trajectory: int | tuple[int, ...] = 0,
 ) -> Float[Array, "B H W C"] | tuple[Float[Array, "B H W C"], Float[Array, "K B H W C"]]:
     """Draws pictures.
 
@@ -74,7 +74,8 @@ def sample(
       guidance: scale of classifier-free guidance; 1 is off.
       guidance_interval: noise levels sigma/alpha between which it holds.
       guidance_rescale: share of the standard deviation given back.
-      trajectory: how many frames of the way to keep, from pure noise to the picture; see `kept_levels`.
+      trajectory: frames of the way to keep, from pure noise to the picture: how many, or at which times; see
+        `kept_levels`.
 
     Returns:
       float32 pictures, in [-1, 1] where x0 is clipped; with a trajectory, also its frames.
@@ -112,7 +113,7 @@ def require_sampling(
     guidance: float = 1.0,
     guidance_interval: tuple[float, float] = (0.0, math.inf),
     guidance_rescale: float = 0.0,
-    trajectory: int = 0,
+    trajectory: int | tuple[int, ...] = 0,
 ) -> None:
     """Refuses on the host, before anything is compiled, what `sample` cannot do with the same keywords.
 
@@ -122,10 +123,10 @@ def require_sampling(
     """
     require_prediction(prediction, schedule)
     make_step(sampler, eta)
-    make_levels(schedule, steps, resolve_spacing(spacing, sampler))
+    levels = make_levels(schedule, steps, resolve_spacing(spacing, sampler))
     make_threshold(clip, clip_percentile)
     require_guidance(guidance, guidance_interval, guidance_rescale)
-    kept_levels(steps, trajectory)
+    kept_levels(levels, trajectory)
 
 
 def make_predict(
@@ -147,15 +148,27 @@ def make_predict(
     return predict
 
 
-def kept_levels(steps: int, trajectory: int) -> np.ndarray:
-    """Which of the levels 0..steps a trajectory keeps: evenly spaced, from the pure noise to the picture.
+def kept_levels(levels: Levels, trajectory: int | tuple[int, ...]) -> np.ndarray:
+    """Which of the levels a trajectory keeps.
+
+    Args:
+      levels: that the sampler visits, the clean end the last of them.
+      trajectory: how many, evenly spaced from the pure noise to the picture; or times from T-1 to 0, for each of
+        which the nearest level is kept, 0 being the picture.
 
     Raises:
-      UserError: more frames than there are levels.
+      UserError: more frames than there are levels, or a time outside of the chain.
     """
-    if not 0 <= trajectory <= steps + 1:
-        raise UserError(f"trajectory (={trajectory}) must lie in 0..{steps + 1}, the noise levels there are")
-    return np.round(np.linspace(steps, 0, trajectory)).astype(int)[::-1]
+    count = levels.t.size
+    if isinstance(trajectory, int):
+        if not 0 <= trajectory <= count:
+            raise UserError(f"trajectory (={trajectory}) must lie in 0..{count}, the noise levels there are")
+        return np.round(np.linspace(count - 1, 0, trajectory)).astype(int)[::-1]
+    for time in trajectory:
+        if not 0 <= time <= levels.t[0]:
+            raise UserError(f"a still's time (={time}) must lie in 0..{levels.t[0]:g}, 0 being the picture")
+    nearest = [np.abs(levels.t[::-1] - time).argmin() for time in trajectory]
+    return count - 1 - np.array(nearest, int)
 
 
 def run_scan(
@@ -163,7 +176,7 @@ def run_scan(
     predict: Predict,
     levels: Levels,
     noise: Callable[[Array], Array],
-    trajectory: int = 0,
+    trajectory: int | tuple[int, ...] = 0,
 ) -> tuple[Float[Array, "B H W C"], Float[Array, "K B H W C"]]:
     """Runs a step function over the levels.
 
@@ -172,17 +185,17 @@ def run_scan(
       predict: the network.
       levels: noise levels; the last one need not be clean.
       noise: of number k, [B, H, W, C]: 0 is what the pictures start from, k + 1 belongs to step k.
-      trajectory: number of frames to keep.
+      trajectory: frames to keep, see `kept_levels`.
 
     Returns:
       The pictures at the last level, and the frames.
     """
     xt = noise(jnp.int32(0))
     moves = on_device(make_moves(levels), xt.dtype)
-    kept = kept_levels(len(moves.k), trajectory)
-    slots = np.full(len(moves.k) + 1, trajectory, np.int32)  # the last row takes what is not kept
-    slots[kept] = np.arange(trajectory)
-    frames = jnp.zeros((trajectory + 1, *xt.shape), xt.dtype).at[slots[0]].set(xt)
+    kept, of_frame = np.unique(kept_levels(levels, trajectory), return_inverse=True)
+    slots = np.full(len(moves.k) + 1, kept.size, np.int32)  # the last row takes what is not kept
+    slots[kept] = np.arange(kept.size)
+    frames = jnp.zeros((kept.size + 1, *xt.shape), xt.dtype).at[slots[0]].set(xt)
 
     def body(carry: tuple, scanned: tuple[Move, Array]) -> tuple[tuple, None]:
         xt, memory, frames = carry
@@ -192,7 +205,7 @@ def run_scan(
 
     start = (xt, (jnp.zeros_like(xt), jnp.zeros_like(xt)), frames)
     (x0, _, frames), _ = jax.lax.scan(body, start, (moves, jnp.asarray(slots[1:])))
-    return x0, frames[:-1]
+    return x0, frames[of_frame]
 
 
 def on_device(moves: Move, dtype: jnp.dtype) -> Move:

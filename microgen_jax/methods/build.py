@@ -89,9 +89,8 @@ def _ddpm(config: ConfigDict, channels: int, num_classes: int, num_conditions: i
             f"diffusion.time_sampling={config.diffusion.time_sampling!r} is not known: use {known}"
         )
     sampling = _sampling(config.sample)
-    diffusion.require_sampling(
-        schedule, config.diffusion.prediction, **sampling, trajectory=config.sample.frames
-    )
+    for trajectory in (config.sample.frames, tuple(config.sample.stills)):
+        diffusion.require_sampling(schedule, config.diffusion.prediction, **sampling, trajectory=trajectory)
     _check_guidance(config, num_classes > 0 or num_conditions > 0)
     train = config.train
     learning_rate = optimizer.learning_rate_schedule(

@@ -233,12 +233,12 @@ class DDPM:
         cond: Condition,
         weak: Params | None = None,
         *,
-        count: int,
+        which: int | tuple[int, ...],
     ) -> Float[Array, "K B H W C"]:
-        """`count` stills on the way of `generate`, from pure noise to the pictures."""
-        return self._sample(params, keys, cond, weak, trajectory=count)[1]
+        """Stills on the way of `generate`, from pure noise to the pictures: so many, or at these times."""
+        return self._sample(params, keys, cond, weak, trajectory=which)[1]
 
-    def _sample(self, params: Params, keys: Array, cond: Condition, weak: Params | None, **settings: int):
+    def _sample(self, params: Params, keys: Array, cond: Condition, weak: Params | None, **settings: Any):
         settings = {**self.sampling, **settings}
         denoise = self._denoise_x(params)
         if weak is not None:

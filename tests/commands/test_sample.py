@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 import microgen_jax
+from configs import default, quickstart
+from microgen_jax.commands.command_line import Request, for_run
 from microgen_jax.training import checkpoint
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.types import UserError
@@ -64,6 +66,15 @@ def test_other_sampler_settings(trained):
         microgen_jax.load(trained, stepss=2)
 
 
+def test_a_prediction_that_the_run_was_not_trained_with_is_refused():
+    run = quickstart.get_config()
+    request = Request(default.get_config(), {"diffusion.prediction": "eps"}, False, None)
+    with pytest.raises(UserError, match="'eps': the run was trained to predict 'v'"):
+        for_run(request, run)
+    run.diffusion.prediction = "eps"
+    assert for_run(request, run).diffusion.prediction == "eps"
+
+
 def test_command_writes_images_grid_npz_and_manifest(run, trained, generator, tmp_path):
     result = run(
         mode="sample",
@@ -73,6 +84,7 @@ def test_command_writes_images_grid_npz_and_manifest(run, trained, generator, tm
         config__sample__seed=3,
         config__sample__name="five",
         config__sample__frames=4,
+        config__sample__stills="(999,0)",
     )
     assert result.returncode == 0, result.stderr
     folder = trained / "samples" / "five"
@@ -88,6 +100,8 @@ def test_command_writes_images_grid_npz_and_manifest(run, trained, generator, tm
     # Fixed colours: pure noise is clipped at both ends, and the last still is the picture itself.
     assert 0.2 < np.isin(stills[:16, :16], (0, 255)).mean() < 0.5
     assert np.abs(stills[18:34, 54:].astype(int) - stored["images"][1]).max() <= 1
+    chosen = np.asarray(Image.open(folder / "stills.png"))
+    np.testing.assert_array_equal(chosen, np.hstack([stills[:, :18], stills[:, 54:]]))
     with Image.open(folder / "denoising.gif") as animation:
         assert animation.n_frames == 4
     assert not [p.name for p in (trained / "samples").iterdir() if p.name.startswith(".")]

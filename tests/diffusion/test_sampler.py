@@ -6,6 +6,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from microgen_jax.diffusion import guide, make_schedule, require_sampling, sample
 from microgen_jax.diffusion.sampler import kept_levels
+from microgen_jax.diffusion.spacing import make_levels
 from microgen_jax.diffusion.steps import SAMPLERS
 from microgen_jax.diffusion.thresholding import dynamic
 from microgen_jax.types import Condition, UserError
@@ -124,9 +125,18 @@ def test_trajectory_runs_from_noise_to_the_picture():
     noise = jax.random.normal(jax.random.fold_in(keys[0], 0), SHAPE)
     np.testing.assert_array_equal(frames[0, 0], noise)
     _, some = draw(keys, steps=9, trajectory=4)
-    np.testing.assert_array_equal(kept_levels(9, 4), [0, 3, 6, 9])
+    levels = make_levels(SCHEDULE, 9, "trailing")
+    np.testing.assert_array_equal(kept_levels(levels, 4), [0, 3, 6, 9])
     np.testing.assert_array_equal(some, frames[np.array([0, 3, 6, 9])])
     np.testing.assert_array_equal(draw(keys, steps=9, trajectory=1)[1], x0[None])
+
+
+def test_stills_are_those_nearest_to_the_times_asked_for():
+    keys = keys_of(0, 2)
+    _, frames = draw(keys, steps=10, trajectory=11)  # at 99, 89, ..., 9 and the picture
+    _, stills = draw(keys, steps=10, trajectory=(99, 60, 60, 3, 0))
+    np.testing.assert_array_equal(stills, frames[np.array([0, 4, 4, 10, 10])])
+    assert kept_levels(make_levels(SCHEDULE, 100, "linspace"), (99, 1, 0)).tolist() == [0, 98, 100]
 
 
 def test_karras_levels_tell_the_network_fractional_times_and_others_whole_ones():
@@ -157,6 +167,7 @@ def test_karras_levels_tell_the_network_fractional_times_and_others_whole_ones()
         ({"guidance_interval": (2.0, 1.0)}, "guidance_interval"),
         ({"guidance_rescale": 1.5}, "guidance_rescale"),
         ({"trajectory": 52}, r"trajectory \(=52\) must lie in 0..51"),
+        ({"trajectory": (99, 100)}, r"time \(=100\) must lie in 0..99"),
     ],
 )
 def test_refusals(settings, message):

@@ -38,6 +38,7 @@ def build(num_classes: int = 4, num_conditions: int = 0, **fields):
         ),
         ({"sample__frames": 52}, "0..51"),
         ({"sample__frames": -1}, "0..51"),
+        ({"sample__stills": (1000, 0)}, r"time \(=1000\) must lie in 0..999"),
         ({"sample__spacing": "karas"}, "karras"),
         ({"diffusion__time_sampling": "importanc"}, "importance"),
         ({"diffusion__zero_terminal_snr": True, "diffusion__prediction": "eps"}, "zero terminal SNR"),

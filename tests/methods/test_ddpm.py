@@ -136,7 +136,7 @@ def test_importance_sampling_learns_the_losses_of_the_times():
 def test_frames_end_in_the_picture_and_start_in_noise(learnt):
     method, state, _ = learnt
     keys, cond = jax.random.split(jax.random.key(1), 2), Condition(jnp.zeros(2, jnp.int32), jnp.zeros((2, 1)))
-    frames = jax.jit(partial(method.frames, count=3))(state.params, keys, cond)
+    frames = jax.jit(partial(method.frames, which=3))(state.params, keys, cond)
     drawn = jax.jit(method.generate)(state.params, keys, cond)
     np.testing.assert_allclose(frames[-1], drawn, atol=1e-4)
     assert 0.8 < float(frames[0].std()) < 1.2
