@@ -12,13 +12,22 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import microgen_jax
 from microgen_jax.commands import drawing
+from microgen_jax.crystal.polycrystal import polycrystal
+from microgen_jax.evaluation import figures
 from microgen_jax.types import Condition
 
+PIPELINE = """
+import sys
+from diffusers import DDPMPipeline
+images = DDPMPipeline.from_pretrained(sys.argv[1])(batch_size=2, num_inference_steps=3, output_type="np").images
+print(images.shape, 0 <= images.min() < images.max() <= 1)
+"""
 SCRIPT = Path(__file__).parents[1] / "fixtures" / "diffusers_ddim.py"
 
 
@@ -40,7 +49,7 @@ def test_diffusers_draws_the_same_pictures(run, trained, torch_python, tmp_path)
     assert run(mode="export", workdir=workdir, config=None).returncode == 0
     generator = microgen_jax.load(workdir, sampler="ddim", steps=50, guidance=1.0)
     label = np.arange(4, dtype=np.int32) % len(generator.classes)
-    keys = drawing.image_keys(0, np.arange(4))
+    keys = drawing.image_keys(jnp.uint32(0), jnp.arange(4))
     size = (*generator.config.data.size, generator.resolved.channels)
     first = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 0)
     noise = jax.vmap(lambda key: jax.random.normal(key, size))(first)
@@ -55,3 +64,18 @@ def test_diffusers_draws_the_same_pictures(run, trained, torch_python, tmp_path)
     difference = np.abs(np.load(out) - ours)
     print(f"\n50 DDIM steps, largest difference {difference.max():.1e}, mean {difference.mean():.1e}")
     assert difference.max() < 1e-3
+
+
+@pytest.mark.reference
+def test_a_model_of_one_class_is_a_pipeline_of_diffusers(run, torch_python, tmp_path):
+    maps, workdir = tmp_path / "maps", tmp_path / "run"
+    (maps / "all").mkdir(parents=True)
+    for i in range(12):
+        (maps / "all" / f"{i}.png").write_bytes(figures.png(polycrystal(0, i, 16).image))
+    for mode in ("train", "export"):
+        result = run(mode=mode, workdir=workdir, config__data__root=maps)
+        assert result.returncode == 0, result.stderr
+    words = [torch_python, "-c", PIPELINE, str(workdir / "export" / "diffusers")]
+    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    print(f"\nDDPMPipeline: {said.strip()}")
+    assert said.strip().endswith("(2, 16, 16, 3) True")
