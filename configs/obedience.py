@@ -3,7 +3,9 @@
     python main.py --config=configs/obedience.py --workdir=runs/obedience
     python tests/benchmarks/obedience.py runs/obedience obedience.json
 
-32 px, the quickstart's network. What it reaches on two CPU cores is in docs/samplers.md.
+32 px, the quickstart's network. On two CPU cores 44 CPU minutes: 25 minutes at the 75 images a second of quiet cores, 47
+beside other work. Requested against measured grain diameter, nine values, 64 pictures of each, guidance 1.5: R^2 0.88
+(0.81 to 0.91); docs/samplers.md.
 """
 
 from configs import quickstart
@@ -13,11 +15,12 @@ def get_config():
     config = quickstart.get_config()
     config.data.conditions = ("grain_diameter", "aspect_ratio")
     config.diffusion.condition_dropout = 0.15
-    config.train.steps = 1500
-    config.train.schedule_steps = 1500
+    config.train.steps = 3600
+    config.train.schedule_steps = 3600
     config.train.sample_every = 0
     config.train.eval_every = 0
-    config.train.checkpoint_every = 250
+    config.train.checkpoint_every = 300
     config.sample.sampler = "dpmpp2m"
     config.sample.steps = 20
+    config.sample.guidance = 1.5
     return config

@@ -1,12 +1,14 @@
 """Does the model draw the class it is asked for: what a classifier sees in its pictures, against guidance.
 
-    python tests/benchmarks/class_guidance.py runs/quickstart OUT.json [pictures of each class]
+    python -m tests.benchmarks.class_guidance runs/quickstart OUT.json [pictures of each class]
 
-The classifier is a logistic regression, linear and quadratic in 13 numbers of a picture: sizes of the grains (mean and
-deviation of ln area, the largest's share), the ratio of boundaries down to across, and the grains' mean colours (mean,
+The classifier is a logistic regression on 13 numbers of a picture: sizes of the grains (mean and deviation of ln area,
+the largest's share), the logarithm of boundaries down to across, and the grains' mean colours (mean, eigenvalues of the
 covariance, mean of their smallest, middle and largest channel). It is fitted to the data's own pictures and judged on
-others. It knows elongated, equiaxed and textured ones; bimodal ones are left out, as at 32 px a tenth of all pictures
-of four classes cannot be told apart, mostly bimodal from equiaxed. Intervals are Wilson's, 95 %.
+others. It knows elongated, equiaxed and textured ones; bimodal ones are left out: at 32 px a tenth of the pictures of
+all four classes cannot be told, mostly bimodal from equiaxed. It is linear on purpose: with squares and products 97.7 %
+of the data are told, but pictures unlike the data are put anywhere. A model with conditions is told those of pictures
+of the data. Intervals are Wilson's, 95 %.
 """
 
 import json
@@ -24,9 +26,10 @@ import microgen_jax
 from microgen_jax.crystal.polycrystal import polycrystal
 from microgen_jax.crystal.segment import flat_share, grains_from_colour
 from microgen_jax.evaluation.grains import absorb_specks
+from tests.benchmarks.samplers import draw
 
 CLASSES = ("elongated", "equiaxed", "textured")
-GUIDANCE = (0.0, 1.0, 2.0, 4.0)
+GUIDANCE = (1.0, 2.0, 4.0, 0.0)
 UNSEEN = 3_000_000  # index of the first polycrystal that the classifier is fitted to
 DECAY = 1e-3  # of its weights
 Classify = Callable[[np.ndarray], np.ndarray]
@@ -51,11 +54,10 @@ def features_of(image: np.ndarray, labels: np.ndarray) -> list[float]:
 
 def fit(rows: np.ndarray, labels: np.ndarray) -> Classify:
     """Gives the function from features to the number of a class."""
-    mean, std, (i, j) = rows.mean(0), rows.std(0), np.triu_indices(rows.shape[1])
+    mean, std = rows.mean(0), rows.std(0)
 
     def design(rows: np.ndarray) -> np.ndarray:
-        z = (rows - mean) / std
-        return np.column_stack([np.ones(len(z)), z, z[:, i] * z[:, j]])
+        return np.column_stack([np.ones(len(rows)), (rows - mean) / std])
 
     x, wanted = design(rows), np.eye(len(CLASSES))[labels]
 
@@ -89,10 +91,11 @@ def main(workdir: str, out: str, num: int) -> None:
     images, labels = data(UNSEEN + 9000, 3000, size)
     rows = [{"guidance": "data", **share(classify(features(images)) == labels)}]
     print(rows[0])
+    asked = {kind: [polycrystal(0, 2 * UNSEEN + i, size, kind=kind) for i in range(num)] for kind in CLASSES}
     for guidance in GUIDANCE:
         began = time.perf_counter()
         generator = microgen_jax.load(workdir, guidance=guidance)
-        drawn = {kind: generator.sample(num, label=kind) for kind in CLASSES}
+        drawn = {kind: draw(generator, asked[kind]) for kind in CLASSES}
         right = {kind: classify(features(drawn[kind])) == k for k, kind in enumerate(CLASSES)}
         rows.append(
             {"guidance": guidance, **share(np.concatenate(list(right.values())))}
@@ -105,4 +108,4 @@ def main(workdir: str, out: str, num: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 128)
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 64)

@@ -25,7 +25,7 @@ from microgen_jax.evaluation.grains import absorb_specks
 
 DIAMETERS = np.geomspace(8.0, 12.8, 9)  # px, at 32 px
 ASPECT_RATIOS = np.linspace(2.5, 5.0, 6)
-GUIDANCE = (1.0, 2.0, 4.0, 0.0)
+GUIDANCE = (0.0, 1.0, 1.5, 2.0, 4.0)
 UNSEEN = 2_000_000  # index of the first polycrystal that the scales are fitted to
 
 

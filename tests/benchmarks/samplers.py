@@ -30,6 +30,7 @@ SETTINGS = (
     ("dpmpp2m", 50),
     ("ddim", 20),
     ("dpmpp2m_sde", 20),
+    ("dpmpp2m_sde", 30),
     ("dpmpp2m_sde", 50),
     ("unipc", 20),
     ("ancestral", 20),
@@ -87,7 +88,7 @@ def main(workdir: str, out: str, num: int) -> None:
     rows = [{"sampler": "data", "distance": float(np.mean(floors)), "high": float(np.percentile(floors, 95))}]
     for sampler, steps in SETTINGS:
         began, cpu = time.perf_counter(), time.process_time()
-        generator = microgen_jax.load(workdir, sampler=sampler, steps=steps)
+        generator = microgen_jax.load(workdir, sampler=sampler, steps=steps, guidance=1.0)
         drawn = statistics(draw(generator, like))
         low, high = interval(drawn, many, scale)
         row = {

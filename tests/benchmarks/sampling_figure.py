@@ -9,7 +9,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-MARKERS = {"ancestral": "o", "dpmpp2m": "s", "dpmpp2m_sde": "D", "ddim": "^"}
+MARKERS = {"ancestral": "o", "dpmpp2m": "s", "dpmpp2m_sde": "D", "ddim": "^", "unipc": "v"}
 
 
 def main(samplers: str, obedience: str, out: str) -> None:
