@@ -4,8 +4,8 @@
     python tests/benchmarks/obedience.py runs/obedience obedience.json
 
 32 px, the quickstart's network. On two CPU cores about 44 CPU minutes: 25 minutes at the 75 images a second of quiet
-ones, 47 beside other work. Requested against measured grain diameter, nine values, 64 pictures of each, guidance 1.5: R^2
-0.88 (0.81 to 0.91); docs/samplers.md.
+ones, 47 beside other work. Requested against measured grain diameter, nine values, 64 pictures of each, guidance 1.5:
+R^2 0.88 (0.81 to 0.91); docs/samplers.md.
 """
 
 from configs import quickstart
