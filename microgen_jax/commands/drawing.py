@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from microgen_jax.crystal.colour import picture_colour
 from microgen_jax.evaluation import figures
+from microgen_jax.training import compilation
 from microgen_jax.training import mesh as meshes
 from microgen_jax.types import Condition, Params
 
@@ -34,7 +35,12 @@ def compiled(draw: Callable[[Params, Array, Condition], Array], mesh: Mesh) -> G
         return draw(params, image_keys(seed, indices), cond)
 
     by_rows, whole = meshes.by_rows(mesh), meshes.replicated(mesh)
-    program = jax.jit(program, in_shardings=(None, None, by_rows), out_shardings=whole)
+    program = jax.jit(
+        program,
+        in_shardings=(None, None, by_rows),
+        out_shardings=whole,
+        compiler_options=compilation.options(),
+    )
     return lambda params, seed, *rows: program(params, np.uint32(seed), meshes.put_whole(rows, mesh))
 
 

@@ -267,7 +267,12 @@ def _heldout(
     config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh, shardings: TrainState
 ) -> Callable[[TrainState], dict[str, float]]:
     whole, rows = meshes.replicated(mesh), meshes.by_rows(mesh)
-    eval_step = jax.jit(method.eval_step, in_shardings=(shardings, rows, rows, rows), out_shardings=whole)
+    eval_step = jax.jit(
+        method.eval_step,
+        in_shardings=(shardings, rows, rows, rows),
+        out_shardings=whole,
+        compiler_options=compilation.options(),
+    )
     size = config.train.batch_size
 
     def batches() -> Iterator[tuple[Batch, np.ndarray, np.ndarray]]:

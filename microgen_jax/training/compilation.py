@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 
+YNN = "xla_cpu_experimental_ynn_fusion_type"
 MALLOPT = {"TRIM_THRESHOLD": -1, "MMAP_THRESHOLD": -3, "ARENA_MAX": -8}  # malloc.h
 
 
@@ -33,3 +34,13 @@ def keep_memory() -> None:
     most = 2**31 - 1
     for option, value in (("ARENA_MAX", 1), ("MMAP_THRESHOLD", most), ("TRIM_THRESHOLD", most)):
         library.mallopt(MALLOPT[option], value)
+
+
+def options() -> dict[str, str]:
+    """`compiler_options` of the steps and samplers: on the CPU, XLA's own convolutions instead of YNNPACK's.
+
+    YNNPACK keeps to one core where a convolution has few channels. Of its work, products and sums remain.
+    """
+    if jax.default_backend() != "cpu":
+        return {}
+    return {YNN: ",".join(f"LIBRARY_FUSION_TYPE_{kind}" for kind in ("DOT", "REDUCE", "INDIVIDUAL_DOT"))}

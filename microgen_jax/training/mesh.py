@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from microgen_jax.training import compilation
 from microgen_jax.types import Params, UserError
 
 AXES = ("data", "fsdp")
@@ -83,6 +84,7 @@ def compiled_step(train_step: Callable, shardings: Params, mesh: Mesh) -> Callab
         in_shardings=(shardings, by_rows(mesh), replicated(mesh)),
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,
+        compiler_options=compilation.options(),
     )
 
 

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -67,10 +68,11 @@ def jax_rounds(size: int, batch_size: int) -> dict[str, Callable[[], None]]:
     labels, values = jnp.zeros(batch_size, jnp.int32), jnp.zeros((batch_size, 0))
     image = jax.random.uniform(jax.random.key(1), (batch_size, size, size, 3), minval=-1.0)
     batch, cond = Batch(image, labels, values), Condition(labels, values)
-    step = jax.jit(method.train_step, donate_argnums=0)
-    ddim, ancestral = jax.jit(method.generate), jax.jit(_method(size, "ancestral", 1000).generate)
-    product, square = jax.jit(jnp.matmul), jnp.ones((2048, 2048))
-    forward = jax.jit(lambda params: method.denoiser(params)(image, jnp.full(batch_size, 500), cond))
+    jit = partial(jax.jit, compiler_options=compilation.options())
+    step = jit(method.train_step, donate_argnums=0)
+    ddim, ancestral = jit(method.generate), jit(_method(size, "ancestral", 1000).generate)
+    product, square = jit(jnp.matmul), jnp.ones((2048, 2048))
+    forward = jit(lambda params: method.denoiser(params)(image, jnp.full(batch_size, 500), cond))
     keys = jax.random.split(jax.random.key(2), batch_size)
 
     def train() -> None:
