@@ -19,7 +19,7 @@ def load(workdir: str | Path, **sample: object) -> "Generator":
     """Opens a trained run; see `commands.generator.Generator`.
 
     Args:
-      workdir: the run's folder.
+      workdir: the run's folder, or its gs:// or s3:// address.
       **sample: fields of `config.sample` to change, such as `sampler="ddim", steps=50`.
 
     Raises:

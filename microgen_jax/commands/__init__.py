@@ -1,6 +1,7 @@
 """The modes of `main.py`, one file each."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.evaluate import evaluate
@@ -10,6 +11,7 @@ from microgen_jax.commands.inspect import inspect
 from microgen_jax.commands.plan import plan
 from microgen_jax.commands.sample import sample
 from microgen_jax.commands.train import train
+from microgen_jax.training import remote
 
 MODES: dict[str, Callable[[Request], None]] = {
     "train": train,
@@ -23,9 +25,10 @@ MODES: dict[str, Callable[[Request], None]] = {
 
 
 def run(mode: str, request: Request) -> None:
-    """Does what was asked.
+    """Does what was asked, in the work directory or in the folder that stands for an object store's.
 
     Raises:
       UserError: what the person did wrong.
     """
-    MODES[mode](request)
+    with remote.opened(request.workdir, training=mode == "train") as folder:
+        MODES[mode](replace(request, workdir=folder))

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from microgen_jax.training import remote
 from microgen_jax.types import UserError
 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
@@ -38,13 +39,13 @@ class Request:
       config: the config file's values with the overrides applied.
       overrides: `{'train.steps': 100}`, the fields set on the command line.
       has_config: whether a config file was named; if not, `config` is the default one.
-      workdir: the run's folder, or None where none was named.
+      workdir: the run's folder; an address in an object store as text; None where none was named.
     """
 
     config: ConfigDict
     overrides: dict[str, Any]
     has_config: bool
-    workdir: Path | None
+    workdir: Path | str | None
 
 
 @contextmanager
@@ -116,7 +117,13 @@ def request(argv: list[str], config: flags.FlagHolder, workdir: str, default: Pa
     flag = flags.FLAGS[config.name]
     overrides = dict(config_flags.get_override_values(flag))
     has_config = Path(config_flags.get_config_filename(flag)) != default
-    return Request(config.value, overrides, has_config, Path(workdir).expanduser() if workdir else None)
+    return Request(config.value, overrides, has_config, _place(workdir))
+
+
+def _place(workdir: str) -> Path | str | None:
+    if remote.is_remote(workdir):
+        return workdir
+    return Path(workdir).expanduser() if workdir else None
 
 
 def for_run(request: Request, config: ConfigDict) -> ConfigDict:

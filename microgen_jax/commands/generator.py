@@ -19,7 +19,7 @@ from microgen_jax.commands import drawing, record, settings
 from microgen_jax.commands.command_line import nearest
 from microgen_jax.commands.record import Resolved
 from microgen_jax.evaluation import figures
-from microgen_jax.training import averages, checkpoint, compilation
+from microgen_jax.training import averages, checkpoint, compilation, remote
 from microgen_jax.training import mesh as meshes
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.state import TrainState
@@ -270,12 +270,15 @@ def load(workdir: str | Path, **sample: object) -> Generator:
     """Opens a trained run.
 
     Args:
-      workdir: the run's folder.
+      workdir: the run's folder, or its gs:// or s3:// address.
       **sample: settings of the sampler, such as `sampler="ddim", steps=50`; `batch_size`; `checkpoint`.
 
     Raises:
       UserError: no run, no checkpoint, or a field that does not exist.
     """
+    if remote.is_remote(str(workdir)):
+        with remote.opened(str(workdir)) as folder:
+            return load(folder, **sample)
     workdir = Path(workdir).expanduser()
     run = record.read(workdir)
     known = (*methods.SAMPLING[run.config.method], *_OF_CHECKPOINTS, "batch_size")

@@ -58,6 +58,11 @@ def first() -> bool:
     return jax.process_index() == 0
 
 
+def several() -> bool:
+    """Whether this process is one of many; asked before any device is."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
 def say(text: str) -> None:
     """Prints a line, once for all processes."""
     if first():

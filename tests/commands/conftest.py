@@ -48,10 +48,10 @@ def command(**flags: str) -> list[str]:
 def run():
     """`run(workdir=..., config__train__steps=8)`: the finished process, on top of TINY; None leaves a flag out."""
 
-    def finished(*extra: str, devices: int = 1, **flags) -> subprocess.CompletedProcess:
+    def finished(*extra: str, devices: int = 1, environment=(), **flags) -> subprocess.CompletedProcess:
         merged = {**TINY, **{k.replace("__", "."): v for k, v in flags.items()}}
         line = command(**{k: str(v) for k, v in merged.items() if v is not None}) + list(extra)
-        environment = {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": str(devices)}
+        environment = {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": str(devices), **dict(environment)}
         return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
     return finished
@@ -61,10 +61,10 @@ def run():
 def start():
     """Like `run`, but gives the running process, its output readable line by line."""
 
-    def started(devices: int = 1, **flags) -> subprocess.Popen:
+    def started(devices: int = 1, environment=(), **flags) -> subprocess.Popen:
         merged = {**TINY, **{k.replace("__", "."): v for k, v in flags.items()}}
         line = command(**{k: str(v) for k, v in merged.items() if v is not None})
-        environment = {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": str(devices)}
+        environment = {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": str(devices), **dict(environment)}
         return subprocess.Popen(line, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
     return started

@@ -1,0 +1,79 @@
+"""Object stores on this machine: moto for s3://, gcp-storage-emulator for gs://, and faults before the first."""
+
+import logging
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import fsspec
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+
+class Faults:
+    """A WSGI application before another: while `kind` is set, writes are answered with 500, or not at all."""
+
+    def __init__(self, inner):
+        self._inner, self.kind, self.met = inner, "", 0
+
+    def __call__(self, environ, answer):
+        if self.kind and environ["REQUEST_METHOD"] in ("PUT", "POST"):
+            self.met += 1
+            if self.kind == "drops":
+                environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            answer("500 Internal Server Error", [("Content-Length", "0")])
+            return [b""]
+        return self._inner(environ, answer)
+
+
+class Store(NamedTuple):
+    """An object store that runs.
+
+    Attributes:
+      url: of a bucket.
+      environment: that leads to it.
+      faults: before it, or None.
+    """
+
+    url: str
+    environment: dict[str, str]
+    faults: Faults | None
+
+
+@contextmanager
+def s3() -> Iterator[Store]:
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+    faults = Faults(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, faults, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    bucket = f"bucket-{uuid.uuid4().hex}"  # moto's buckets outlive its servers
+    login = {"key": "test", "secret": "test", "endpoint_url": environment["AWS_ENDPOINT_URL"]}
+    fsspec.filesystem("s3", **login, skip_instance_cache=True).mkdir(bucket)
+    try:
+        yield Store(f"s3://{bucket}", environment, faults)
+    finally:
+        server.shutdown()
+
+
+@contextmanager
+def gs() -> Iterator[Store]:
+    from gcp_storage_emulator.server import create_server
+
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    server = create_server("localhost", port, in_memory=True, default_bucket="bucket")
+    server.start()
+    try:
+        yield Store("gs://bucket", {"STORAGE_EMULATOR_HOST": f"http://localhost:{port}"}, None)
+    finally:
+        server.stop()
