@@ -50,6 +50,7 @@ def get_config() -> ConfigDict:
     data.count = 10000  # polycrystal: how many different pictures there are
     data.cache = ""  # folder for decoded pictures, written once and then mapped into memory; '' = off
     data.workers = 4  # threads that decode and augment
+    data.patience = 300.0  # seconds without a batch after which it is read again, three times at most
 
     config.model = model = ConfigDict()
     model.channels = (64, 128, 256)  # per level; each level halves height and width

@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import os
 import re
 import runpy
 import sys
@@ -15,7 +16,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from microgen_jax.training import remote
-from microgen_jax.types import UserError
+from microgen_jax.types import Stuck, UserError
 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
 _OF_THE_DISK = (
@@ -53,6 +54,9 @@ def one_line_errors() -> Iterator[None]:
     """Prints a `UserError`, or a disk's refusal, as one line on standard error and exits with 2."""
     try:
         yield
+    except Stuck as error:
+        _complain(str(error))
+        os._exit(2)
     except UserError as error:
         _refuse(str(error))
     except OSError as fault:
@@ -62,8 +66,12 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    _complain(message)
     sys.exit(2)
+
+
+def _complain(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

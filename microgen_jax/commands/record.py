@@ -26,6 +26,7 @@ _OF_THE_WEIGHTS = (
 )
 # Fields that config.json has not had from the start, with what they stood for.
 _LATER = {
+    "data.patience": 300.0,
     "sample.guidance_interval": (),
     "sample.autoguidance": "",
     "sample.frames": 0,
@@ -49,6 +50,7 @@ _MAY_CHANGE = (
     "train.keep",
     "train.skip",
     "data.workers",
+    "data.patience",
     "data.cache",
 )
 _MAY_CHANGE_WHOLE = ("mesh.", "evaluate.", "export.", "plan.")

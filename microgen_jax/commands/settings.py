@@ -42,7 +42,7 @@ _AT_LEAST = {
     "sample.num": 1,
     "sample.batch_size": 1,
 }
-_ABOVE_ZERO = ("train.learning_rate", "wgan.critic_learning_rate")
+_ABOVE_ZERO = ("data.patience", "train.learning_rate", "wgan.critic_learning_rate")
 _BETWEEN = {
     "train.ema_decay": (0.0, 1.0),
     "diffusion.condition_dropout": (0.0, 1.0),

@@ -212,6 +212,7 @@ def _batches(
         start=start,
         rows=meshes.process_rows(batch_size, mesh),
         workers=config.data.workers,
+        patience=config.data.patience,
     )
 
 
@@ -284,6 +285,7 @@ def _heldout(
             limit=config.train.eval_num,
             rows=mine,
             workers=config.data.workers,
+            patience=config.data.patience,
         )
         for k, (batch, mask) in enumerate(stream):
             yield batch, mask.astype(np.float32), (np.arange(size, dtype=np.int32) + k * size)[mine]

@@ -12,6 +12,7 @@ from absl import flags
 
 from microgen_jax.data import augment, geometry
 from microgen_jax.data.listing import picture_name
+from microgen_jax.data.patience import Reading, patient
 from microgen_jax.types import Batch, Record, Source, UserError
 
 
@@ -78,6 +79,7 @@ def batches(
     start: int = 0,
     rows: Sequence[int] | None = None,
     workers: int = 4,
+    patience: float = 300.0,
 ) -> Iterator[Batch]:
     """Endless shuffled, cropped and augmented training batches, read ahead on `workers` threads.
 
@@ -85,24 +87,27 @@ def batches(
       batch_size: of the global batch.
       start: number of the first batch given; a run resumed at step k starts with batch k.
       rows: of the global batch that this process reads; None = all. Other rows are never decoded.
+      patience: seconds without a batch after which it is read again.
 
     Yields:
       numpy batches: image float32 [b, H, W, C] in [-1, 1], label int32 [b], condition float32 [b, K].
 
     Raises:
       UserError: a picture that cannot be read or prepared, named; or an empty source.
+      Stuck: reading hangs, and did so when it was tried again.
     """
     if len(source) == 0:
         raise UserError("the training part of the data is empty: lower data.holdout")
     _parse_flags()
+    reading = Reading(source)
     elements = (
-        grain.MapDataset.source(_Epochs(source, seed))
+        grain.MapDataset.source(_Epochs(reading, seed))
         .seed(seed)
         .random_map(lambda record, rng: prepare(record, preparation, rng))
     )
     local = range(batch_size) if rows is None else rows
     picked = grain.MapDataset.source(_Rows(elements, batch_size, local))
-    return _read_ahead(picked[start * len(local) :], len(local), workers)
+    return _read_ahead(picked[start * len(local) :], len(local), workers, patience, reading)
 
 
 class _Epochs:
@@ -153,13 +158,15 @@ class _Rows:
         return self._elements[batch * self._batch_size + self._local[row]]
 
 
-def _read_ahead(elements: grain.MapDataset, batch_size: int, workers: int) -> Iterator:
+def _read_ahead(
+    elements: grain.MapDataset, batch_size: int, workers: int, patience: float, reading: Reading
+) -> Iterator:
     options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=max(2 * batch_size, workers))
-    iterator = iter(elements.to_iter_dataset(options).batch(batch_size))
-    try:
-        yield from iterator
-    finally:
-        iterator.close()
+
+    def open_at(n: int) -> Iterator:
+        return iter(elements[n * batch_size :].to_iter_dataset(options).batch(batch_size))
+
+    return patient(open_at, patience, reading.longest)
 
 
 def _parse_flags() -> None:
@@ -176,6 +183,7 @@ def evaluation_batches(
     limit: int = 0,
     rows: Sequence[int] | None = None,
     workers: int = 4,
+    patience: float = 300.0,
 ) -> Iterator[tuple[Batch, np.ndarray]]:
     """One pass in the source's order with centre crops and no augmentation; always the same pixels.
 
@@ -190,15 +198,16 @@ def evaluation_batches(
     _parse_flags()
     total = min(limit, len(source)) if limit else len(source)
     local = range(batch_size) if rows is None else rows
+    reading = Reading(source)
 
     def element(n: int) -> tuple[Batch, np.bool_]:
         batch, row = divmod(n, len(local))
         place = batch * batch_size + local[row]
         picture = place % total * len(source) // total
-        return prepare(source[picture], preparation), np.bool_(place < total)
+        return prepare(reading[picture], preparation), np.bool_(place < total)
 
     count = -(-total // batch_size) * len(local)
-    return _read_ahead(grain.MapDataset.range(count).map(element), len(local), workers)
+    return _read_ahead(grain.MapDataset.range(count).map(element), len(local), workers, patience, reading)
 
 
 def prefetch_to_device(iterator: Iterator, put: Callable, depth: int = 2) -> Iterator:

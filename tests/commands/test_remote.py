@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import microgen_jax
-from tests.commands import object_stores
 from tests.commands.stored import same_bits, state
+
+pytest.importorskip("moto", reason="no object store here: pip install -e '.[test]'")
+from tests.commands import object_stores
 
 pytestmark = pytest.mark.slow
 STEPS = {"config__train__steps": 4, "config__train__schedule_steps": 6}

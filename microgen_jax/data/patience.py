@@ -1,0 +1,168 @@
+"""Batches from threads that may hang or fail: what is waited for is said, and reading begins again where it stood.
+
+Decoding runs on threads of this process. A thread that hangs, on a file server that is gone say, cannot be ended; it is
+left behind, and new ones read the same batch: batch k is a function of k alone, so nothing is lost or read twice.
+"""
+
+import errno
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from microgen_jax.data.listing import picture_name
+from microgen_jax.types import Record, Source, Stuck, UserError
+
+ATTEMPTS = 3
+PAUSE = 1.0  # seconds between attempts after a fault
+_PASSING = {
+    *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ECONNRESET, errno.ECONNABORTED),
+    *(
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENOTCONN,
+        errno.EREMOTEIO,
+    ),
+}
+
+
+class Reading:
+    """A source that knows since when each of its pictures is being read."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._since: dict[tuple[int, int], float] = {}
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Record:
+        read = threading.get_ident(), index
+        self._since[read] = time.monotonic()
+        try:
+            return self._source[index]
+        finally:
+            del self._since[read]
+
+    def longest(self) -> str:
+        """The picture that has been read for the longest time; '' where none is being read."""
+        since = {index: began for (_, index), began in self._since.copy().items()}
+        return picture_name(self._source, min(since, key=since.__getitem__)) if since else ""
+
+
+def patient(
+    open_at: Callable[[int], Iterator], limit: float, longest: Callable[[], str] = lambda: ""
+) -> Iterator[Any]:
+    """The elements of `open_at(0)`, opened anew at the element that hangs for `limit` seconds, or that fails.
+
+    Args:
+      open_at: `n -> iterator` that starts with element n.
+      limit: seconds to wait for an element.
+      longest: names what is being waited for.
+
+    Raises:
+      Stuck: three attempts at one element hung.
+      UserError: what is wrong with a picture, and will be so the next time.
+    """
+    given, attempt = 0, 1
+    feed = _Feed(open_at, given)
+    try:
+        while True:
+            element, fault = feed.take(limit)
+            if fault is None:
+                if element is _END:
+                    return
+                yield element
+                given, attempt = given + 1, 1
+                continue
+            feed.leave()
+            reason = _reason(fault, limit, longest())
+            if _lasting(fault):
+                raise fault
+            if attempt == ATTEMPTS:
+                if isinstance(fault, _Hung):
+                    raise Stuck(
+                        f"{reason}, {ATTEMPTS} times over; see that its disk answers and start the same command "
+                        "again (data.patience says how long to wait)"
+                    )
+                raise fault
+            attempt += 1
+            print(
+                f"warning: {reason}; reading again, attempt {attempt} of {ATTEMPTS}",
+                file=sys.stderr,
+                flush=True,
+            )
+            if not isinstance(fault, _Hung):
+                time.sleep(PAUSE)
+            feed = _Feed(open_at, given)
+    finally:
+        feed.leave()
+
+
+class _Hung(Exception):
+    """Nothing came in time."""
+
+
+_END = object()
+
+
+class _Feed:
+    """A thread that takes elements, one ahead; left alone where it hangs."""
+
+    def __init__(self, open_at: Callable[[int], Iterator], start: int) -> None:
+        self._ready: queue.Queue = queue.Queue(1)
+        self._left = threading.Event()
+        threading.Thread(target=self._run, args=(open_at, start), name="batches", daemon=True).start()
+
+    def _run(self, open_at: Callable[[int], Iterator], start: int) -> None:
+        try:
+            iterator = open_at(start)
+            try:
+                for element in iterator:
+                    self._ready.put((element, None))
+                    if self._left.is_set():
+                        return
+            finally:
+                iterator.close()
+            self._ready.put((_END, None))
+        except BaseException as fault:
+            self._ready.put((None, fault))
+
+    def take(self, limit: float) -> tuple[Any, BaseException | None]:
+        """The next element, or what went wrong instead."""
+        try:
+            return self._ready.get(timeout=limit)
+        except queue.Empty:
+            return None, _Hung()
+
+    def leave(self) -> None:
+        """Lets the thread end as soon as it can."""
+        self._left.set()
+        with suppress(queue.Empty):
+            self._ready.get_nowait()
+
+
+def _lasting(fault: BaseException) -> bool:
+    """Whether a fault is a picture's own, or nothing to try again after."""
+    if isinstance(fault, _Hung):
+        return False
+    if not isinstance(fault, UserError):
+        return not isinstance(fault, Exception)
+    cause: BaseException | None = fault
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _PASSING:
+            return False
+        cause = cause.__cause__ or cause.__context__
+    return True
+
+
+def _reason(fault: BaseException, limit: float, picture: str) -> str:
+    if isinstance(fault, _Hung):
+        return f"no batch for {limit:g} s" + (f", waiting for {picture}" if picture else "")
+    text = " ".join(str(fault).split())
+    return text if isinstance(fault, UserError) else f"reading ended with {type(fault).__name__}: {text}"

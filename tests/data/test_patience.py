@@ -1,0 +1,107 @@
+"""Reading that hangs or fails goes on where it stood; what lasts is told at once."""
+
+import errno
+import itertools
+import threading
+
+import pytest
+
+from microgen_jax.commands import command_line
+from microgen_jax.data import batches, patience
+from microgen_jax.types import Stuck, UserError
+from tests.data.test_pipeline import PREPARATION, Numbered, same, take
+
+
+class Harmed(Numbered):
+    """Picture 7 does `harm` for the first `times` that it is read, and is then as it should be."""
+
+    def __init__(self, harm, times: int) -> None:
+        super().__init__()
+        self.harm, self.left, self.asked = harm, times, 0
+
+    def __getitem__(self, index):
+        self.asked += index == 7
+        if index == 7 and self.left > 0:
+            self.left -= 1
+            self.harm()
+        return super().__getitem__(index)
+
+    def name(self, index):
+        return f"maps/{index}.png"
+
+
+@pytest.fixture
+def hang():
+    never = threading.Event()
+    yield never.wait
+    never.set()
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr(patience, "PAUSE", 0.01)
+
+
+def failing(fault):
+    def harm():
+        raise fault
+
+    return harm
+
+
+def wrapped(fault):
+    def harm():
+        raise UserError("maps/7.png: cannot be decoded") from fault
+
+    return harm
+
+
+def test_a_thread_that_hangs_is_named_and_the_batches_are_the_same(hang, capsys):
+    found = take(6, Harmed(hang, 1), patience=0.3)
+    assert all(same(a, b) for a, b in zip(found, take(6)))
+    assert (
+        "no batch for 0.3 s, waiting for maps/7.png; reading again, attempt 2 of 3" in capsys.readouterr().err
+    )
+
+
+def test_what_hangs_three_times_is_given_up(hang):
+    words = r"no batch for 0.2 s, waiting for maps/7.png, 3 times over; .*\(data.patience"
+    with pytest.raises(Stuck, match=words):
+        take(6, Harmed(hang, 99), patience=0.2)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        failing(RuntimeError("thread died")),
+        wrapped(OSError(errno.EIO, "I/O error")),
+        failing(OSError(116, "stale")),
+    ],
+)
+def test_a_thread_that_dies_is_replaced(harm, capsys):
+    found = take(6, Harmed(harm, 2))
+    assert all(same(a, b) for a, b in zip(found, take(6)))
+    assert "attempt 3 of 3" in capsys.readouterr().err
+
+
+def test_what_dies_every_time_is_told_as_it_is():
+    with pytest.raises(RuntimeError, match="thread died"):
+        take(6, Harmed(failing(RuntimeError("thread died")), 99))
+
+
+@pytest.mark.parametrize("fault", [FileNotFoundError(errno.ENOENT, "no such file"), ValueError("bad")])
+def test_a_bad_picture_is_told_at_once(fault, capsys):
+    source = Harmed(wrapped(fault), 99)
+    with pytest.raises(UserError, match="cannot be decoded"):
+        list(itertools.islice(batches(source, PREPARATION, seed=3, batch_size=4, workers=1), 6))
+    assert source.asked == 1
+    assert not capsys.readouterr().err
+
+
+def test_a_stuck_process_is_left_without_waiting_for_its_threads(monkeypatch, capsys):
+    left = []
+    monkeypatch.setattr(command_line.os, "_exit", left.append)
+    with command_line.one_line_errors():
+        raise Stuck("no batch for 300 s")
+    assert left == [2]
+    assert capsys.readouterr().err == "error: no batch for 300 s\n"
