@@ -15,7 +15,6 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
@@ -25,7 +24,7 @@ from microgen_jax.commands import settings
 from microgen_jax.commands.command_line import Request, nearest
 from microgen_jax.training import compilation, costs, files
 from microgen_jax.training import mesh as meshes
-from microgen_jax.types import Batch, Method, UserError
+from microgen_jax.types import Method, UserError
 
 
 class Chip(NamedTuple):
@@ -127,11 +126,7 @@ def _plans(config: ConfigDict, method: Method) -> Iterator[Plan]:
         mesh = meshes.make_mesh(devices // fsdp, fsdp)
         shardings = meshes.parameter_shardings(shapes, mesh)
         count = config.train.batch_size * method.minibatches * devices
-        batch = Batch(
-            jax.ShapeDtypeStruct((count, *size, channels), jnp.float32),
-            jax.ShapeDtypeStruct((count,), jnp.int32),
-            jax.ShapeDtypeStruct((count, config.plan.conditions), jnp.float32),
-        )
+        batch = costs.batch_shapes(count, size, channels, config.plan.conditions)
         step = meshes.compiled_step(method.train_step, shardings, mesh)
         cost = costs.step_cost(step.trace(shapes, batch, key), devices)
         params = costs.bytes_on_device(shapes.params, shardings.params)

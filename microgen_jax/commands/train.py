@@ -179,17 +179,29 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, me
             except jax.errors.JaxRuntimeError as fault:
                 if "RESOURCE_EXHAUSTED" not in str(fault):
                     raise
-                raise UserError(_out_of_memory(state, shardings)) from fault
+                batch = costs.batch_shapes(
+                    batch_size, config.data.size, dataset.preparation.channels, len(dataset.conditions)
+                )
+                said = _out_of_memory(functions.train_step, state, batch, train_key, shardings)
+                raise UserError(said) from fault
 
 
-def _out_of_memory(state: TrainState, shardings: TrainState) -> str:
-    held = costs.bytes_on_device(state, shardings) / 1e9
+def _out_of_memory(
+    step: Callable, state: TrainState, batch: Batch, key: jax.Array, shardings: TrainState
+) -> str:
+    """What the step needs, by its own compiled program, what there is, and what to lower."""
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
+    held = f"parameters, EMA and optimizer take {costs.bytes_on_device(shapes, shardings) / 1e9:.3g} GB"
+    try:
+        needs = step.lower(shapes, batch, key).compile().memory_analysis().temp_size_in_bytes
+        rest = f"activations of the step {needs / 1e9:.3g} GB"
+    except jax.errors.JaxRuntimeError:
+        rest = "the step does not even compile in what is left"
     stats = jax.local_devices()[0].memory_stats() or {}
-    there = f" of {stats['bytes_limit'] / 1e9:.1f} GB" if "bytes_limit" in stats else ""
+    there = f" (there are {stats['bytes_limit'] / 1e9:.3g} GB)" if "bytes_limit" in stats else ""
     return (
-        f"out of device memory: parameters, EMA and optimizer take {held:.2f} GB{there}, the rest are activations; "
-        "lower train.batch_size or raise train.accumulate, set model.remat, or raise mesh.fsdp "
-        "(--mode=plan says what each costs)"
+        f"out of device memory{there}: {held} of each device, {rest}; lower train.batch_size or raise "
+        "train.accumulate, set model.remat, or raise mesh.fsdp (--mode=plan says what each costs)"
     )
 
 

@@ -7,7 +7,9 @@ front of their paths is no part of their names, so `copper_strain/` and `copper_
 same five classes.
 """
 
+import os
 from collections.abc import Sequence
+from io import BufferedIOBase, BufferedReader
 
 from microgen_jax.data import images
 from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns
@@ -76,6 +78,7 @@ def open_names(
 
     def read(index: int):
         with _opened(tree, good[index]) as stream:
+            _check_unaltered(stream, tree.files[good[index]])
             return images.read_image(stream)
 
     return Listing(
@@ -103,6 +106,12 @@ def _opened(tree: Tree, name: str):
         return tree.open(name)
     except OSError as error:
         raise BadFile(reason_of(error)) from error
+
+
+def _check_unaltered(stream: BufferedIOBase, size: int) -> None:
+    """Refuses a file that has changed its length since it was listed; members of a zip file cannot."""
+    if isinstance(stream, BufferedReader) and (now := os.fstat(stream.fileno()).st_size) != size:
+        raise BadFile(f"was altered since the run started ({size} bytes then, {now} now): restore it")
 
 
 def _folder_of(name: str) -> tuple[str, ...]:

@@ -173,8 +173,12 @@ class Checkpoints:
         except Exception as fault:
             raise UserError(
                 f"cannot write to {self._workdir}/checkpoints ({_cause(fault)}); the whole ones there are "
-                f"intact ({', '.join(map(str, self.steps())) or 'none yet'}): mend it and start again"
+                f"intact ({', '.join(map(str, self._on_disk())) or 'none yet'}): mend it and start again"
             ) from fault
+
+    def _on_disk(self) -> list[int]:
+        """The steps that are whole; after a failed save orbax leaves out the one that was to make room."""
+        return sorted(int(p.name) for p in (self._workdir / "checkpoints").iterdir() if p.name.isdecimal())
 
     def wait(self) -> None:
         """Returns when everything that was started is on disk.
@@ -209,7 +213,7 @@ def _sum_of_words(x: jax.Array) -> np.uint64:
 
 def _cause(fault: Exception) -> str:
     """The end of a chain such as 'Error writing a: failed to write b: No space left on device'."""
-    return str(fault).strip().split(": ")[-1][:200] or type(fault).__name__
+    return str(fault).strip().split(": ")[-1].partition(" [")[0][:200] or type(fault).__name__
 
 
 def abstract(state: TrainState, shardings: TrainState) -> TrainState:

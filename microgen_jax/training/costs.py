@@ -18,10 +18,11 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-from microgen_jax.types import Params
+from microgen_jax.types import Batch, Params
 
 _COLLECTIVE = re.compile(
     r"= (?P<result>.*?) (?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
@@ -66,6 +67,15 @@ def step_cost(traced: Any, devices: int) -> Cost:
         compiled.cost_analysis()["bytes accessed"],
         compiled.memory_analysis().temp_size_in_bytes,
         messages(compiled.as_text()),
+    )
+
+
+def batch_shapes(count: int, size: tuple[int, int], channels: int, conditions: int) -> Batch:
+    """A global batch of `count` pictures, without its pixels."""
+    return Batch(
+        jax.ShapeDtypeStruct((count, *size, channels), jnp.float32),
+        jax.ShapeDtypeStruct((count,), jnp.int32),
+        jax.ShapeDtypeStruct((count, conditions), jnp.float32),
     )
 
 

@@ -1,6 +1,8 @@
 """What becomes of a run whose checkpoints were harmed."""
 
+import resource
 import shutil
+from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from microgen_jax.training import checkpoint
 from microgen_jax.training import mesh as meshes
 from microgen_jax.training.checkpoint import Checkpoints, Damaged, checksums
 from microgen_jax.training.state import TrainState
+from microgen_jax.types import UserError
 
 
 def state(step: int) -> TrainState:
@@ -32,6 +35,11 @@ def workdir(tmp_path):
     checkpoints.wait()
     checkpoints.close()
     return tmp_path
+
+
+def write(checkpoints, step):
+    checkpoints.save(step, state(step), None)
+    checkpoints.wait()
 
 
 def largest_file(folder):
@@ -99,6 +107,30 @@ def test_where_none_is_whole_nothing_is_moved(workdir):
         checkpoints.resume(target())
     checkpoints.close()
     assert not (workdir / "damaged").exists()
+
+
+@contextmanager
+def no_file_above(size: int):
+    """As if the disk were full, or the quota used up, once a file grows beyond `size` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_cannot_be_written_leaves_the_whole_ones(workdir):
+    checkpoints = Checkpoints(workdir)
+    words = r"cannot write to .*/checkpoints \(File too large\); the whole ones there are intact \(1, 2, 3\)"
+    with no_file_above(4096), pytest.raises(UserError, match=words):
+        write(checkpoints, 4)
+    checkpoints.close()
+    again = Checkpoints(workdir)
+    assert int(again.resume(target()).step) == 3
+    write(again, 4)
+    again.close()
+    assert again.steps() == [2, 3, 4]
 
 
 def test_the_sums_are_those_of_any_topology_and_of_any_single_bit():

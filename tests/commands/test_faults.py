@@ -1,0 +1,170 @@
+"""What `train` says when something breaks under it, in this process and through its real path."""
+
+import runpy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from microgen_jax import data
+from microgen_jax.commands.command_line import Request
+from microgen_jax.commands.train import train
+from microgen_jax.methods.ddpm import DDPM
+from microgen_jax.training import mesh as meshes
+from microgen_jax.types import UserError
+from tests.commands.conftest import ROOT
+
+
+@pytest.fixture
+def config():
+    config = runpy.run_path(str(ROOT / "configs" / "quickstart.py"))["get_config"]()
+    config.data.size = (16, 16)
+    config.data.count = 32
+    config.model.update(channels=(8, 16), attention_levels=(False, True), remat=(False, False))
+    config.model.update(head_dim=8, norm_groups=4)
+    config.train.update(steps=4, batch_size=8, log_every=1, checkpoint_every=2)
+    config.train.update(sample_every=0, eval_every=0, eval_draws=0)
+    config.mesh.data = 1
+    return config
+
+
+@pytest.fixture(autouse=True)
+def _as_a_person_runs_it():
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def full(compiled_step):
+    """A step that is compiled as ever, and runs into the end of the device's memory."""
+
+    def compiled(*args):
+        step = compiled_step(*args)
+
+        def run(state, batch, key):
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1048576 bytes.")
+
+        run.lower = step.lower
+        return run
+
+    return compiled
+
+
+def test_out_of_device_memory_says_what_the_step_needs_and_what_to_lower(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(meshes, "compiled_step", full(meshes.compiled_step))
+    words = r"out of device memory: .* take 0.0\d+ GB of each device, activations of the step 0.0\d+ GB; lower train"
+    with pytest.raises(UserError, match=words):
+        train(Request(config, {}, True, tmp_path))
+
+
+def steps(workdir) -> list[int]:
+    return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdecimal())
+
+
+def poisoned(batches):
+    """Batch 2 has a pixel that is no number."""
+
+    def read(*args, start, **keywords):
+        for k, batch in enumerate(batches(*args, start=start, **keywords), start):
+            image = batch.image.copy()
+            image[0, 0, 0, 0] = np.nan if k == 2 else image[0, 0, 0, 0]
+            yield batch._replace(image=image)
+
+    return read
+
+
+def test_a_pixel_that_is_no_number_is_named_and_can_be_passed_over(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "batches", poisoned(data.batches))
+    words = r"step 3: grad_norm and loss not finite \(gradient: every layer\); its pictures: .*skip='\(2,\)'"
+    with pytest.raises(UserError, match=words):
+        train(Request(config, {}, True, tmp_path))
+    assert steps(tmp_path) == [2]
+    config.train.skip = (2,)
+    train(Request(config, {}, True, tmp_path))
+    assert steps(tmp_path) == [2, 4]
+
+
+@jax.custom_vjp
+def sick(x):
+    """x, with a gradient that is no number."""
+    return x
+
+
+sick.defvjp(lambda x: (x, None), lambda _, g: (g * jnp.nan,))
+
+
+def test_a_gradient_that_is_no_number_is_traced_to_its_layer(config, tmp_path, monkeypatch):
+    loss_of = DDPM.loss_of
+
+    def harmed(self, params, *args, **keywords):
+        group = sorted(params)[1]
+        return loss_of(self, params | {group: jax.tree.map(sick, params[group])}, *args, **keywords)
+
+    monkeypatch.setattr(DDPM, "loss_of", harmed)
+    with pytest.raises(UserError, match=r"step 1: grad_norm not finite \(gradient: \w+\); its pictures: "):
+        train(Request(config, {}, True, tmp_path))
+
+
+def maps(folder):
+    rng = np.random.default_rng(0)
+    for label in "ab":
+        (folder / label).mkdir(parents=True)
+        for n in range(8):
+            pixels = np.kron(rng.integers(0, 256, (4, 4, 3), np.uint8), np.ones((4, 4, 1), np.uint8))
+            Image.fromarray(pixels).save(folder / label / f"{n}.png")
+    return folder
+
+
+def removed(path):
+    path.unlink()
+
+
+def another(path):
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(path)
+
+
+def garbled(path):
+    content = path.read_bytes()
+    path.write_bytes(content[:45] + bytes(len(content) - 60) + content[-15:])
+
+
+def midway(harm, compiled_step):
+    """A step that lets something happen before update 6."""
+
+    def compiled(*args):
+        step = compiled_step(*args)
+
+        def run(state, batch, key):
+            if int(state.step) == 5:
+                harm()
+            return step(state, batch, key)
+
+        return run
+
+    return compiled
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        pytest.param(removed, "a/3.png: no such file", marks=pytest.mark.slow),
+        (another, r"a/3.png: was altered since the run started \(\d+ bytes then, \d+ now\)"),
+        pytest.param(garbled, "a/3.png: ", marks=pytest.mark.slow),
+    ],
+)
+def test_a_picture_that_is_harmed_midway_is_named_and_nothing_is_lost(
+    config, tmp_path, monkeypatch, harm, words
+):
+    config.data.update(root=str(maps(tmp_path / "maps")), holdout=0.2, cache="")
+    config.train.update(steps=20, checkpoint_every=4)
+    picture = tmp_path / "maps" / "a" / "3.png"
+    whole = picture.read_bytes()
+    monkeypatch.setattr(meshes, "compiled_step", midway(lambda: harm(picture), meshes.compiled_step))
+    with pytest.raises(UserError, match=words):
+        train(Request(config, {}, True, tmp_path / "run"))
+    monkeypatch.undo()
+    assert steps(tmp_path / "run")[0] == 4
+    picture.write_bytes(whole)
+    train(Request(config, {}, True, tmp_path / "run"))
+    assert steps(tmp_path / "run")[-1] == 20
