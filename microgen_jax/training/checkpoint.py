@@ -17,6 +17,7 @@ from microgen_jax.training.state import TrainState
 from microgen_jax.types import Params, UserError
 
 METRIC = "heldout_loss"
+FORMAT = 1  # of what lies in a checkpoint; those without a number are of format 1
 
 
 def _heldout_loss(metrics: dict[str, float]) -> float:
@@ -74,7 +75,8 @@ class Checkpoints:
         """
         metrics = None if heldout_loss is None else {METRIC: heldout_loss}
         items = ocp.args.Composite(
-            state=ocp.args.PyTreeSave(state), checksums=ocp.args.JsonSave(checksums(state))
+            state=ocp.args.PyTreeSave(state),
+            checksums=ocp.args.JsonSave(checksums(state) | {"format": FORMAT}),
         )
         with self._writing():
             self._manager.save(step, args=items, metrics=metrics, force=True)
@@ -146,19 +148,20 @@ class Checkpoints:
 
     def _restore(self, step: int, wanted):
         places = ocp.checkpoint_utils.construct_restore_args(wanted)
-        items = ocp.args.Composite(
-            state=ocp.args.PyTreeRestore(wanted, restore_args=places, partial_restore=True),
-            checksums=ocp.args.JsonRestore(),
-        )
+        state = ocp.args.PyTreeRestore(wanted, restore_args=places, partial_restore=True)
         where = f"{self._workdir}/checkpoints/{step}"
         try:
-            found = self._manager.restore(step, args=items)
+            written = self._manager.restore(step, args=ocp.args.Composite(checksums=ocp.args.JsonRestore()))
+            written = written["checksums"]
+            _check_format(where, written.pop("format", 1))
+            found = self._manager.restore(step, args=ocp.args.Composite(state=state))
+        except UserError:
+            raise
         except Exception as fault:
             raise Damaged(
                 f"{where} is damaged or holds another architecture than config.json says "
                 f"({type(fault).__name__}); remove it to use the one before, or restore its config.json"
             ) from fault
-        written = found["checksums"]
         wrong = [name for name, value in checksums(found["state"]).items() if written.get(name) != value]
         if wrong:
             raise Damaged(
@@ -191,6 +194,13 @@ class Checkpoints:
 
     def close(self) -> None:
         self._manager.close()
+
+
+def _check_format(where: str, found: object) -> None:
+    if found != FORMAT:
+        raise UserError(
+            f"{where} has format {found}, this version reads {FORMAT}; use the version of microgen-jax that wrote it"
+        )
 
 
 def checksums(tree: Params) -> dict[str, int]:

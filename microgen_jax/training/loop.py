@@ -22,7 +22,7 @@ from microgen_jax.training import hosts
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.progress import Progress
 from microgen_jax.training.state import TrainState
-from microgen_jax.training.watch import Watch
+from microgen_jax.training.watch import Explosions, Watch
 from microgen_jax.training.writer import Writer
 from microgen_jax.types import Batch, Metrics, UserError
 
@@ -102,14 +102,26 @@ def _divergence(step: int, bad: list[str], layers: list[str], functions: Functio
     if layers:
         every = len(layers) == len(functions.layers)
         where = f" (gradient: {'every layer' if every else ', '.join(layers)})"
+    return (
+        f"step {step}: {' and '.join(bad)} not finite{where}{_pictures(step, functions)}. Checkpoints of earlier steps "
+        f"are intact: start again with --config.train.skip='({step - 1},)' to pass over this batch, or look at the "
+        "data, or train in another workdir with a smaller train.learning_rate"
+    )
+
+
+def _explosion(step: int, exploded: str, functions: Functions) -> str:
+    return (
+        f"step {step}: {exploded}{_pictures(step, functions)}. If it does not come back: stop, remove the younger "
+        f"checkpoints, and start again with --config.train.skip='({step - 1},)' or a smaller train.learning_rate "
+        "in another workdir"
+    )
+
+
+def _pictures(step: int, functions: Functions) -> str:
+    """Of the batch of update `step`."""
     pictures = functions.pictures(step - 1)
     more = f" and {len(pictures) - _NAMED} more" if len(pictures) > _NAMED else ""
-    seen = f"; its pictures: {', '.join(pictures[:_NAMED])}{more}" if pictures else ""
-    return (
-        f"step {step}: {' and '.join(bad)} not finite{where}{seen}. Checkpoints of earlier steps are intact: start "
-        f"again with --config.train.skip='({step - 1},)' to pass over this batch, or look at the data, or train in "
-        "another workdir with a smaller train.learning_rate"
-    )
+    return f"; its pictures: {', '.join(pictures[:_NAMED])}{more}" if pictures else ""
 
 
 def _quality(heldout: dict[str, float] | None) -> float | None:
@@ -149,7 +161,7 @@ def train(
       Interrupted: SIGTERM or SIGINT; the state is saved.
     """
     step = int(state.step)
-    first, pending, stopwatch = step + 1, {}, _Stopwatch()
+    first, pending, stopwatch, explosions = step + 1, {}, _Stopwatch(), Explosions()
     with hosts.StopSignal() as stop, progress, watch:
         while step < steps.total:
             stopwatch.start()
@@ -173,6 +185,8 @@ def train(
                 values |= stopwatch.report(batch_size, compiled=step == first)
                 writer.scalars(step, values)
                 progress.report(step, values)
+                if exploded := explosions.seen(values.get("loss", 0.0)):
+                    hosts.say(f"warning: {_explosion(step, exploded, functions)}")
 
             heldout = None
             if due.heldout and functions.heldout:

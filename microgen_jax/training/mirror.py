@@ -149,8 +149,8 @@ class Mirror:
             found = self._store.find(self._place)
         except FileNotFoundError:
             return []
-        names = [name.removeprefix(f"{self._place}/") for name in found if not name.endswith("/")]
-        return [name for name in names if name != LEASE]
+        names = [name.removeprefix(f"{self._place}/") for name in found]
+        return [name for name in names if name != LEASE and not {"", ".", ".."} & set(name.split("/"))]
 
     @contextmanager
     def following(self, lost: threading.Event) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Updates that take far longer than their like: a line when they end, and where they stood while they hung."""
+"""Updates unlike the others: what takes far longer is said, with where it stood while it hung; so is what explodes."""
 
 import faulthandler
 import time
@@ -56,3 +56,19 @@ class Watch:
             self._file.close()
             if not self._path.stat().st_size:
                 self._path.unlink()
+
+
+class Explosions:
+    """Knows the usual loss, and says when one is far above it: `TIMES` the median of the last ones that were logged."""
+
+    def __init__(self):
+        self._losses: deque[float] = deque(maxlen=100)
+
+    def seen(self, loss: float) -> str:
+        """What to say of a loss, or ''."""
+        known = len(self._losses) >= BEFORE
+        usual = median(self._losses) if known else 0.0
+        self._losses.append(loss)
+        if not known or usual <= 0 or loss <= TIMES * usual:
+            return ""
+        return f"loss {loss:.4g} is {loss / usual:.0f} times the median"

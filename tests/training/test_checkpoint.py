@@ -89,6 +89,29 @@ def test_the_one_before_a_damaged_one_is_used(workdir, harm, capsys):
     checkpoints.close()
 
 
+def test_another_format_is_neither_read_nor_set_aside(workdir, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    checkpoints = Checkpoints(workdir)
+    write(checkpoints, 4)
+    monkeypatch.undo()
+    with pytest.raises(
+        UserError, match="checkpoints/4 has format 2, this version reads 1; use the version of"
+    ):
+        checkpoints.resume(target())
+    checkpoints.close()
+    assert (workdir / "checkpoints" / "4").is_dir()
+
+
+def test_a_stranger_s_arrays_of_other_shapes_are_not_read(workdir):
+    larger = {"w": jnp.zeros((64, 65)), "b": jnp.zeros(3, jnp.bfloat16)}
+    checkpoints = Checkpoints(workdir)
+    checkpoints.save(4, TrainState(jnp.int32(4), larger, larger, (larger,)), None)
+    checkpoints.wait()
+    with pytest.raises(Damaged, match="holds another architecture"):
+        checkpoints.restore(4, target())
+    checkpoints.close()
+
+
 def test_a_reader_moves_nothing(workdir):
     half_deleted(workdir / "checkpoints" / "3")
     checkpoints = Checkpoints(workdir, read_only=True)

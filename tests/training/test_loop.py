@@ -103,6 +103,27 @@ def test_an_update_that_hangs_is_said_and_traced(tmp_path, monkeypatch):
     assert "test_an_update_that_hangs" in (tmp_path / "slow_steps.txt").read_text()
 
 
+def test_a_loss_that_explodes_is_said(tmp_path, capsys):
+    """The toy's loss is the sum of its batches: thirteen and then a thousand more."""
+    steps = dataclasses.replace(STEPS, total=16, log_every=1)
+    run(tmp_path, [1.0] * 13 + [99.0] * 3, steps=steps)
+    said = capsys.readouterr().out
+    assert "warning: step 15: loss 211 is" in said
+    assert "its pictures: 14a.png, 14b.png" in said
+    assert "step 13: loss" not in said
+
+
+def test_a_clock_that_is_set_back_changes_nothing(tmp_path, monkeypatch):
+    now, asked = time.time(), itertools.count()
+    monkeypatch.setattr(time, "time", lambda: now - 3600 * next(asked))
+    steps, drawn = run(tmp_path, itertools.repeat(1.0))
+    assert next(asked) > 3
+    assert (steps, drawn) == ([2, 4, 6], [3, 6])
+    again = Checkpoints(tmp_path)
+    assert again.newest() == 6
+    again.close()
+
+
 def test_no_trace_is_left_where_nothing_hung(tmp_path):
     with Watch(tmp_path):
         pass

@@ -91,6 +91,14 @@ def test_another_machine_gets_what_was_written_here(tmp_path):
     assert not (there.folder / ".lock").exists()
 
 
+def test_no_name_in_a_store_leads_out_of_the_folder(tmp_path):
+    store = Store()
+    store.pipe_file(f"{PLACE}/config.json", b"{}")
+    store.store[f"{PLACE}/../../outside"] = store.store[f"{PLACE}/config.json"]
+    assert sorted(p.name for p in reader(store, tmp_path / "a" / "here").iterdir()) == ["config.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
 def test_at_whatever_request_the_store_fails_no_checkpoint_is_torn(tmp_path):
     """Checkpoint 4 comes and 1 goes, in six requests, and each of these is the first that the store refuses once."""
     for fails_at in range(9):
