@@ -66,7 +66,7 @@ def opened(workdir: Path | str | None, training: bool = False) -> Iterator[Path 
                 yield run.folder
         return
     with tempfile.TemporaryDirectory(prefix="microgen.") as parent:
-        copy = Mirror(store, place, workdir, Path(parent) / "run")
+        copy = Mirror(store, place, workdir, Path(parent) / place.rpartition("/")[2])
         with copy.reaching():
             copy.pull(skip=("damaged", "tensorboard"))
         with _called(copy.folder, workdir):
