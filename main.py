@@ -20,7 +20,9 @@ from microgen_jax.training import compilation, hosts
 _CONFIG = config_flags.DEFINE_config_file(
     "config", help_string="Python file whose get_config() says what to do."
 )
-_WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run: checkpoints, metrics, samples.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", "", "Folder of the run: checkpoints, metrics, samples; or gs://bucket/run, s3://bucket/run."
+)
 _MODE = flags.DEFINE_enum("mode", "train", list(commands.MODES), "What to do.")
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", "", "host:port of process 0, where several are started by hand."

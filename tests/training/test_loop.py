@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from microgen_jax.training import loop, watch
+from microgen_jax.training import hosts, loop, watch
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.progress import Progress
 from microgen_jax.training.state import TrainState
@@ -141,6 +141,14 @@ def test_a_signal_saves_the_step(tmp_path):
         run(tmp_path, batches())
     assert signal.getsignal(signal.SIGTERM) is before
     assert (tmp_path / "checkpoints" / "3").is_dir()
+
+
+def test_a_second_signal_is_not_held_back():
+    with hosts.StopSignal() as stop:
+        assert not stop.reached(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.reached(1) == "SIGTERM"
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_log_is_cut_back_to_the_checkpoint(tmp_path):
