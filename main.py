@@ -39,5 +39,6 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    command_line.hush_abandoned_reads()
     with command_line.one_line_errors():
         app.run(main, flags_parser=lambda argv: command_line.parse(argv, _DEFAULT))

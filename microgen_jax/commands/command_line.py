@@ -65,6 +65,17 @@ def one_line_errors() -> Iterator[None]:
         _refuse(f"{fault.filename or 'a file'}: {fault.strerror}; mend it and start the same command again")
 
 
+def hush_abandoned_reads() -> None:
+    """Keeps off the screen what orbax's reads and writes have to say after one of their number has failed."""
+
+    def heard(fault: Any) -> None:
+        closed = isinstance(fault.exc_value, RuntimeError) and str(fault.exc_value) == "Event loop is closed"
+        if not closed:
+            sys.__unraisablehook__(fault)
+
+    sys.unraisablehook = heard
+
+
 def _refuse(message: str) -> NoReturn:
     _complain(message)
     sys.exit(2)
