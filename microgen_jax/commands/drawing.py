@@ -22,12 +22,15 @@ def image_keys(seed: UInt32[Array, ""], indices: Int[Array, "B"]) -> Key[Array, 
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(seed), indices)
 
 
-def compiled(draw: Callable[[Params, Array, Condition], Array], mesh: Mesh) -> Generate:
+def compiled(
+    draw: Callable[[Params, Array, Condition], Array], mesh: Mesh, size: tuple[int, int]
+) -> Generate:
     """`(params, seed, indices, cond) -> pictures`, a batch over all devices of the mesh, back on each of them.
 
     Args:
       draw: `method.generate` or like it: `(params, keys, cond) -> pictures`.
       mesh: from `make_mesh`.
+      size: height and width of a picture.
     """
 
     def program(params: Params, seed: Array, rows: tuple[Array, Condition]) -> Array:
@@ -39,7 +42,7 @@ def compiled(draw: Callable[[Params, Array, Condition], Array], mesh: Mesh) -> G
         program,
         in_shardings=(None, None, by_rows),
         out_shardings=whole,
-        compiler_options=compilation.options(),
+        compiler_options=compilation.options(size),
     )
     return lambda params, seed, *rows: program(params, np.uint32(seed), meshes.put_whole(rows, mesh))
 

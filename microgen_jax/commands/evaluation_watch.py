@@ -35,7 +35,7 @@ def watch(
         num_classes=len(dataset.classes),
         num_conditions=len(dataset.conditions),
     )
-    generate = drawing.compiled(method.generate, mesh)
+    generate = drawing.compiled(method.generate, mesh, config.data.size)
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def now(state: TrainState) -> dict[str, float]:

@@ -130,9 +130,11 @@ class Generator:
         return self.params if self.weak is None else (self.params, self.weak)
 
     def _compiled(self, function: Callable[..., Array]) -> drawing.Generate:
-        if self.weak is None:
-            return drawing.compiled(function, self._mesh)
-        return drawing.compiled(lambda both, keys, cond: function(both[0], keys, cond, both[1]), self._mesh)
+        def guided(both: tuple[Params, Params], keys: Array, cond: Condition) -> Array:
+            return function(both[0], keys, cond, both[1])
+
+        draw = function if self.weak is None else guided
+        return drawing.compiled(draw, self._mesh, self.config.data.size)
 
 
 def choose_labels(resolved: Resolved, num: int, label: str | int | None = None) -> np.ndarray:

@@ -127,7 +127,7 @@ def _plans(config: ConfigDict, method: Method) -> Iterator[Plan]:
         shardings = meshes.parameter_shardings(shapes, mesh)
         count = config.train.batch_size * method.minibatches * devices
         batch = costs.batch_shapes(count, size, channels, config.plan.conditions)
-        step = meshes.compiled_step(method.train_step, shardings, mesh)
+        step = meshes.compiled_step(method.train_step, shardings, mesh, size)
         cost = costs.step_cost(step.trace(shapes, batch, key), devices)
         params = costs.bytes_on_device(shapes.params, shardings.params)
         state = costs.bytes_on_device(shapes, shardings)

@@ -255,7 +255,7 @@ def _steps(config: ConfigDict) -> loop.Steps:
 def _functions(
     config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh, shardings: TrainState
 ) -> loop.Functions:
-    train_step = meshes.compiled_step(method.train_step, shardings, mesh)
+    train_step = meshes.compiled_step(method.train_step, shardings, mesh, config.data.size)
     heldout = None
     if len(dataset.holdout):
         loss = _heldout(config, dataset, method, mesh, shardings)
@@ -284,7 +284,7 @@ def _heldout(
         method.eval_step,
         in_shardings=(shardings, rows, rows, rows),
         out_shardings=whole,
-        compiler_options=compilation.options(),
+        compiler_options=compilation.options(config.data.size),
     )
     size = config.train.batch_size
 
@@ -319,7 +319,7 @@ def _heldout(
 def _preview(
     config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh
 ) -> Callable[[TrainState], np.ndarray]:
-    generate = drawing.compiled(method.generate, mesh)
+    generate = drawing.compiled(method.generate, mesh, config.data.size)
     label = drawing.in_turn(config.train.sample_num, len(dataset.classes))
     value = drawing.not_given(config.train.sample_num, len(dataset.conditions))
 

@@ -36,11 +36,12 @@ def keep_memory() -> None:
         library.mallopt(MALLOPT[option], value)
 
 
-def options() -> dict[str, str]:
-    """`compiler_options` of the steps and samplers: on the CPU, XLA's own convolutions instead of YNNPACK's.
+def options(size: tuple[int, int]) -> dict[str, str]:
+    """`compiler_options` of the programs for pictures of (height, width): XLA's own convolutions for small ones.
 
-    YNNPACK keeps to one core where a convolution has few channels. Of its work, products and sums remain.
+    On the CPU YNNPACK keeps to one core where a convolution has few channels and few pixels. Its products and
+    sums remain.
     """
-    if jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu" or max(size) >= 128:
         return {}
     return {YNN: ",".join(f"LIBRARY_FUSION_TYPE_{kind}" for kind in ("DOT", "REDUCE", "INDIVIDUAL_DOT"))}

@@ -71,20 +71,21 @@ def parameter_shardings(tree: Params, mesh: Mesh, smallest: int = 4096) -> Param
     return jax.tree.map(place, tree)
 
 
-def compiled_step(train_step: Callable, shardings: Params, mesh: Mesh) -> Callable:
+def compiled_step(train_step: Callable, shardings: Params, mesh: Mesh, size: tuple[int, int]) -> Callable:
     """`(state, batch, key) -> (state, metrics)` over the mesh, jitted; the state is donated.
 
     Args:
       train_step: a method's.
       shardings: of the state.
       mesh: from `make_mesh`.
+      size: height and width of a picture.
     """
     return jax.jit(
         train_step,
         in_shardings=(shardings, by_rows(mesh), replicated(mesh)),
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,
-        compiler_options=compilation.options(),
+        compiler_options=compilation.options(size),
     )
 
 

@@ -61,7 +61,7 @@ def measure(size: int, batch: int, channels: int, devices: int) -> dict[str, flo
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(("data", "fsdp")))
     given = jax.device_put(Batch(image, jnp.zeros(batch, jnp.int32), jnp.zeros((batch, 0))), rows)
     began = time.perf_counter()
-    step = meshes.compiled_step(method.train_step, shardings, mesh)
+    step = meshes.compiled_step(method.train_step, shardings, mesh, (size, size))
     step = step.lower(state, given, jax.random.key(2)).compile()
     compiled = time.perf_counter() - began
     seconds = []

@@ -68,7 +68,7 @@ def jax_rounds(size: int, batch_size: int) -> dict[str, Callable[[], None]]:
     labels, values = jnp.zeros(batch_size, jnp.int32), jnp.zeros((batch_size, 0))
     image = jax.random.uniform(jax.random.key(1), (batch_size, size, size, 3), minval=-1.0)
     batch, cond = Batch(image, labels, values), Condition(labels, values)
-    jit = partial(jax.jit, compiler_options=compilation.options())
+    jit = partial(jax.jit, compiler_options=compilation.options((size, size)))
     step = jit(method.train_step, donate_argnums=0)
     ddim, ancestral = jit(method.generate), jit(_method(size, "ancestral", 1000).generate)
     product, square = jit(jnp.matmul), jnp.ones((2048, 2048))
