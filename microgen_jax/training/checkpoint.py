@@ -181,7 +181,7 @@ class Checkpoints:
 
     def _on_disk(self) -> list[int]:
         """The steps that are whole; after a failed save orbax leaves out the one that was to make room."""
-        return sorted(int(p.name) for p in (self._workdir / "checkpoints").iterdir() if p.name.isdecimal())
+        return sorted(int(p.name) for p in (self._workdir / "checkpoints").glob("*") if p.name.isdecimal())
 
     def wait(self) -> None:
         """Returns when everything that was started is on disk.

@@ -151,7 +151,8 @@ class StopSignal:
         return both if jax.process_count() == 1 else (signal.SIGINT,)
 
     def _note(self, number, frame):
-        signal.signal(number, signal.SIG_DFL)
+        for caught in self._caught():
+            signal.signal(caught, signal.SIG_DFL)
         if jax.process_count() > 1:
             os.kill(os.getpid(), signal.SIGTERM)
         else:

@@ -1,7 +1,8 @@
 """A folder of this machine and its copy in an object store.
 
-1. What is small is copied first, then the files of every new checkpoint, then the `_CHECKPOINT_METADATA` that makes it
-   count; of a checkpoint that goes, this mark goes first. A step without its mark is no checkpoint to anyone who reads.
+1. What is small is copied first, then one checkpoint after the other, the youngest first: its files, then the
+   `_CHECKPOINT_METADATA` that makes it count. Then what has gone is removed, of a checkpoint this mark first. A step
+   without its mark is no checkpoint to anyone who reads.
 2. A store that does not answer holds nobody up: what it has not taken waits in the folder and is tried again.
 3. A start takes whichever holds the younger checkpoint: the store, or the folder that a killed run has left here.
 """
@@ -45,6 +46,7 @@ class Mirror:
         self._copied: dict[str, tuple[int, int]] = {}
         self._total = 0
         self._trouble = ""
+        self._lost = threading.Event()
 
     @contextmanager
     def reaching(self) -> Iterator[None]:
@@ -77,6 +79,7 @@ class Mirror:
         there = self._names()
         if self._left_behind(there):
             self._copied = {name: (-1, -1) for name in there if not name.startswith(_ONLY_HERE)}
+            self._copied |= self._whole_in_both(there)
             hosts.say(f"going on with {self.folder}, which is ahead of {self._url}")
             return
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -85,6 +88,15 @@ class Mirror:
         for step in torn:
             self._store.rm(f"{self._place}/checkpoints/{step}", recursive=True)
         self.pull(skip=_ONLY_HERE)
+
+    def _whole_in_both(self, there: list[str]) -> dict[str, tuple[int, int] | None]:
+        """Files of the checkpoints that have their mark and the same names in both places, with their stamps here."""
+        here, same = _files(self.folder), {}
+        for step in _steps(there) & _steps(here):
+            ours = {name for name in here if _step(name) == step}
+            if ours == {name for name in there if _step(name) == step}:
+                same |= {name: _stamp(self.folder / name) for name in ours}
+        return same
 
     def _left_behind(self, there: list[str]) -> bool:
         """Whether the folder is the same run's and is ahead of the store; another run's is moved out of the way."""
@@ -109,19 +121,28 @@ class Mirror:
         if (self.folder / "config.json").exists() and not (self.folder / IDENTITY).exists():
             files.write_json(self.folder / IDENTITY, {"id": uuid.uuid4().hex})
         here = {name: _stamp(self.folder / name) for name in _files(self.folder)}
-        new = [name for name, stamp in here.items() if stamp and self._copied.get(name) != stamp]
-        gone = [name for name in self._copied if name not in here]
-        torn = {name.split("/")[1] for name in new + gone if name.startswith("checkpoints/")}
-        for mark in (f"checkpoints/{step}/{MARK}" for step in torn):
-            if mark in self._copied:
-                self._remove(mark)
-                new += [mark] if mark in here and mark not in new else []
-        for name in sorted(new, key=_order):
+        new = {name for name, stamp in here.items() if stamp and self._copied.get(name) != stamp}
+        gone = {name for name in self._copied if name not in here}
+        for name in sorted(name for name in new if not _step(name)):
             self._put(name)
-        for name in gone:
+        for step in sorted(
+            {_step(name) for name in new} - {""}, key=lambda step: (len(step), step), reverse=True
+        ):
+            inside = f"checkpoints/{step}/"
+            self._remove(inside + MARK)
+            for name in sorted(name for name in new if name.startswith(inside) and name != inside + MARK):
+                self._put(name)
+            for name in sorted(name for name in gone if name.startswith(inside)):
+                self._remove(name)
+            if inside + MARK in here:
+                self._put(inside + MARK)
+        for step in {_step(name) for name in gone} - {""}:
+            self._remove(f"checkpoints/{step}/{MARK}")
+        for name in sorted(gone):
             self._remove(name)
 
     def _put(self, name: str) -> None:
+        self._check_ours()
         path = self.folder / name
         stamp = _stamp(path)
         if name.endswith(MARK) and any(
@@ -138,7 +159,14 @@ class Mirror:
             return
         self._copied[name], self._total = stamp, self._total + 1
 
+    def _check_ours(self) -> None:
+        if self._lost.is_set():
+            raise UserError(
+                f"{self._url} was taken over by another run; what this one did lies in {self.folder}"
+            )
+
     def _remove(self, name: str) -> None:
+        self._check_ours()
         if name in self._copied:
             with suppress(FileNotFoundError):
                 self._store.rm_file(f"{self._place}/{name}")
@@ -159,7 +187,7 @@ class Mirror:
         Args:
           lost: set when another run has taken the place over; nothing is copied from then on.
         """
-        over = threading.Event()
+        over, self._lost = threading.Event(), lost
         thread = threading.Thread(target=self._follow, args=(over, lost), name="copying", daemon=True)
         thread.start()
         ended = False
@@ -171,8 +199,8 @@ class Mirror:
             thread.join()
             if not ended and not lost.is_set():
                 self._attempt()
-        if not lost.is_set():
-            self.finish()
+        self._check_ours()
+        self.finish()
 
     def _follow(self, over: threading.Event, lost: threading.Event) -> None:
         while not over.wait(EVERY) and not lost.is_set():
@@ -230,9 +258,10 @@ def _steps(names: list[str]) -> set[str]:
     }
 
 
-def _order(name: str) -> tuple[bool, bool, str]:
-    """What is small, checkpoints, and their marks."""
-    return name.startswith("checkpoints/"), name.endswith(f"/{MARK}"), name
+def _step(name: str) -> str:
+    """The checkpoint that a file belongs to, or ''."""
+    part, *inner = name.split("/")
+    return inner[0] if part == "checkpoints" and len(inner) > 1 else ""
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

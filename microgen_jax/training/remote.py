@@ -5,6 +5,7 @@ which `mirror` copies to the store while it trains, and `lease` keeps other mach
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -58,20 +59,27 @@ def opened(workdir: Path | str | None, training: bool = False) -> Iterator[Path 
     store, place = _connect(workdir)
     if training:
         run = Mirror(store, place, workdir, _folder_for(workdir))
-        with ExitStack() as stack, _called(run.folder, workdir):
+        with ExitStack() as stack:
             with run.reaching():
                 lost = stack.enter_context(lease.hold(store, f"{place}/{mirror.LEASE}", workdir))
                 run.start()
-            with run.following(lost):
+            with run.following(lost), _called(run.folder, workdir):
                 yield run.folder
         return
-    with tempfile.TemporaryDirectory(prefix="microgen.") as parent:
-        copy = Mirror(store, place, workdir, Path(parent) / place.rpartition("/")[2])
+    parent = tempfile.mkdtemp(prefix="microgen.")
+    copy = Mirror(store, place, workdir, Path(parent) / place.rpartition("/")[2])
+    try:
         with copy.reaching():
             copy.pull(skip=("damaged", "tensorboard"))
+    except UserError:
+        shutil.rmtree(parent)
+        raise
+    try:
         with _called(copy.folder, workdir):
             yield copy.folder
+    finally:
         copy.finish()
+        shutil.rmtree(parent)
 
 
 @contextmanager
@@ -80,7 +88,7 @@ def _called(folder: Path, url: str) -> Iterator[None]:
     try:
         yield
     except UserError as fault:
-        raise UserError(str(fault).replace(str(folder), url)) from fault
+        raise type(fault)(str(fault).replace(str(folder), url)) from fault
 
 
 def _connect(url: str) -> tuple["AbstractFileSystem", str]:
