@@ -125,21 +125,23 @@ class Mirror:
         gone = {name for name in self._copied if name not in here}
         for name in sorted(name for name in new if not _step(name)):
             self._put(name)
-        for step in sorted(
-            {_step(name) for name in new} - {""}, key=lambda step: (len(step), step), reverse=True
-        ):
-            inside = f"checkpoints/{step}/"
-            self._remove(inside + MARK)
-            for name in sorted(name for name in new if name.startswith(inside) and name != inside + MARK):
-                self._put(name)
-            for name in sorted(name for name in gone if name.startswith(inside)):
-                self._remove(name)
-            if inside + MARK in here:
-                self._put(inside + MARK)
-        for step in {_step(name) for name in gone} - {""}:
+        fresh = {_step(name) for name in new} - {""}
+        for step in sorted(fresh, key=lambda step: (len(step), step), reverse=True):
+            self._replace(f"checkpoints/{step}/", new, gone)
+        for step in {_step(name) for name in gone} - fresh - {""}:
             self._remove(f"checkpoints/{step}/{MARK}")
         for name in sorted(gone):
             self._remove(name)
+
+    def _replace(self, inside: str, new: set[str], gone: set[str]) -> None:
+        mark = inside + MARK
+        self._remove(mark)
+        for name in sorted(name for name in new if name.startswith(inside) and name != mark):
+            self._put(name)
+        for name in sorted(name for name in gone if name.startswith(inside)):
+            self._remove(name)
+        if (self.folder / mark).exists():
+            self._put(mark)
 
     def _put(self, name: str) -> None:
         self._check_ours()

@@ -140,6 +140,21 @@ def test_a_checkpoint_that_is_half_deleted_here_does_not_count_there(tmp_path):
     assert steps(reader(store, tmp_path / "there")) == [2]
 
 
+def test_a_checkpoint_that_is_written_anew_counts_again_at_once(tmp_path):
+    store = Store()
+    here = started(store, tmp_path / "here")
+    run_of(here.folder, 2)
+    more = here.folder / "checkpoints" / "2" / "state" / "more"
+    more.write_text("of the first writing")
+    here.push()
+    shutil.rmtree(here.folder / "checkpoints" / "2")
+    checkpoint(here.folder, 2)
+    here.push()
+    there = reader(store, tmp_path / "there")
+    assert steps(there) == [2]
+    assert not (there / more.relative_to(here.folder)).exists()
+
+
 def test_who_was_taken_over_copies_nothing_more_and_says_so(tmp_path):
     store = Store()
     here = started(store, tmp_path / "here")
