@@ -14,6 +14,7 @@ import pytest
 
 import microgen_jax
 from configs import default
+from microgen_jax.commands import stablehlo
 from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.export import WEIGHTS, export
 from microgen_jax.commands.import_run import import_run
@@ -140,6 +141,13 @@ def test_stablehlo_draws_the_same_pictures_without_the_project(trained, tmp_path
     assert np.abs(drawn - ours).max() <= 1
     assert (drawn != ours).mean() < 0.01
     assert (alone / "3.png").is_file()
+
+
+def test_the_readme_shows_the_loader_that_an_export_brings():
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    shown = next(block for block in readme.split("```") if "jax.export.deserialize" in block)
+    brought = {line.split("  #")[0] for line in stablehlo.LOADER.splitlines()}
+    assert set(shown.splitlines()) - brought == {"python", 'folder = Path("runs/maps/export/stablehlo")'}
 
 
 @pytest.mark.parametrize(
