@@ -6,7 +6,15 @@
 runs every variant once, one after the other, so that what else the machine does falls on all of them alike. The
 table gives medians over the rounds, the smallest and the largest, the ratio to the fastest PyTorch variant (above 1:
 faster than PyTorch), and the share that the network's own products and convolutions, counted once in their plain
-form, have of what a matrix product of 2048 reaches here. Without `--torch` only the JAX side runs.
+form, have of what a matrix product reaches here (2048, float32; 8192 in bfloat16). Without `--torch` only the JAX side
+runs. Of cases that differ in their batch alone, the end gives the best images a second of each side.
+
+On a GPU, `ipf128` in bfloat16 (PyTorch under autocast in training, its weights in bfloat16 in sampling):
+
+    python -m tests.benchmarks.speed --torch=... --variants channels_last compile --tasks train forward \
+        --cases 'ipf128, batch 16' 'ipf128, batch 64' 'ipf128, batch 256'
+    python -m tests.benchmarks.speed --torch=... --variants compile --tasks ddim50 ancestral1000 --rounds 2 \
+        --cases 'ipf128, batch 64'
 
 The ratios of the last accepted run are in accepted_speed.json; the end of the output says which moved by more than a
 tenth. `--accept` stores the new ones.
@@ -14,6 +22,7 @@ tenth. `--accept` stores the new ones.
 
 import argparse
 import json
+import os
 import resource
 import runpy
 import subprocess
@@ -25,35 +34,38 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parents[2]
-NETWORK = {"channels": (64, 128, 128), "blocks": 2, "head_dim": 64, "groups": 32}
-CASES = {"32 px, batch 16": (32, 16), "128 px, batch 4": (128, 4)}
+SMALL = {"channels": (64, 128, 128), "blocks": 2, "head_dim": 64, "groups": 32, "dtype": "float32"}
+IPF128 = SMALL | {"channels": (64, 128, 256, 512), "dtype": "bfloat16"}
+CASES = {"32 px, batch 16": (SMALL, 32, 16), "128 px, batch 4": (SMALL, 128, 4)}
+ON_CPU = tuple(CASES)
+CASES |= {f"ipf128, batch {number}": (IPF128, 128, number) for number in (16, 64, 256)}
 TASKS = ("train", "forward", "ddim50")
 CALLS = {"train": 2, "forward": 4, "ddim50": 1, "ancestral1000": 1, "product": 4}
 WORK = {"train": 3, "forward": 1, "ddim50": 50, "ancestral1000": 1000}  # in forward passes
 ACCEPTED = Path(__file__).with_name("accepted_speed.json")
 
 
-def _method(size: int, sampler: str = "ddim", steps: int = 50):
+def _method(network: dict, size: int, sampler: str = "ddim", steps: int = 50):
     from microgen_jax import methods
 
     config = runpy.run_path(str(ROOT / "configs" / "default.py"))["get_config"]()
-    levels = len(NETWORK["channels"])
+    levels = len(network["channels"])
     config.data.size = (size, size)
     config.model.update(
-        channels=NETWORK["channels"],
-        blocks_per_level=NETWORK["blocks"],
+        channels=network["channels"],
+        blocks_per_level=network["blocks"],
         attention_levels=(False,) * (levels - 1) + (True,),
-        head_dim=NETWORK["head_dim"],
-        norm_groups=NETWORK["groups"],
+        head_dim=network["head_dim"],
+        norm_groups=network["groups"],
         remat=(False,) * levels,
-        dtype="float32",
+        dtype=network["dtype"],
         dropout=0.0,
     )
     config.sample.update(sampler=sampler, steps=steps)
     return methods.build(config, channels=3, num_classes=0, num_conditions=0)
 
 
-def jax_rounds(size: int, batch_size: int) -> dict[str, Callable[[], None]]:
+def jax_rounds(network: dict, size: int, batch_size: int) -> dict[str, Callable[[], None]]:
     """`{task: one round}`, compiled and warmed up."""
     import jax
     import jax.numpy as jnp
@@ -63,15 +75,16 @@ def jax_rounds(size: int, batch_size: int) -> dict[str, Callable[[], None]]:
 
     compilation.keep_memory()
     compilation.use_compile_cache()
-    method = _method(size)
+    method = _method(network, size)
     state = jax.jit(method.init)(jax.random.key(0))
     labels, values = jnp.zeros(batch_size, jnp.int32), jnp.zeros((batch_size, 0))
     image = jax.random.uniform(jax.random.key(1), (batch_size, size, size, 3), minval=-1.0)
     batch, cond = Batch(image, labels, values), Condition(labels, values)
     jit = partial(jax.jit, compiler_options=compilation.options((size, size)))
     step = jit(method.train_step, donate_argnums=0)
-    ddim, ancestral = jit(method.generate), jit(_method(size, "ancestral", 1000).generate)
-    product, square = jit(jnp.matmul), jnp.ones((2048, 2048))
+    ddim, ancestral = jit(method.generate), jit(_method(network, size, "ancestral", 1000).generate)
+    side = product_side(network)
+    product, square = jit(jnp.matmul), jax.random.normal(jax.random.key(4), (side, side), network["dtype"])
     forward = jit(lambda params: method.denoiser(params)(image, jnp.full(batch_size, 500), cond))
     keys = jax.random.split(jax.random.key(2), batch_size)
 
@@ -89,14 +102,31 @@ def jax_rounds(size: int, batch_size: int) -> dict[str, Callable[[], None]]:
     }
 
 
-def serve(rounds: dict[str, Callable[[], None]]) -> None:
+def product_side(network: dict) -> int:
+    return 8192 if network["dtype"] == "bfloat16" else 2048
+
+
+def jax_memory() -> float:
+    """The peak so far, in bytes: the accelerator's where there is one, else the process's."""
+    import jax
+
+    stats = jax.local_devices()[0].memory_stats()
+    return stats["peak_bytes_in_use"] if stats else resident()
+
+
+def resident() -> float:
+    """The peak of the process so far, in bytes."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def serve(rounds: dict[str, Callable[[], None]], memory: Callable[[], float]) -> None:
     """Answers a task's name by the seconds of one call, the first one apart; `memory` by the peak so far, in MiB."""
     print("ready", flush=True)
     started = set()
     for line in sys.stdin:
         task = line.strip()
         if task == "memory":
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
+            print(memory() / 2**20, flush=True)
             continue
         calls = CALLS[task] if task in started else 1
         started.add(task)
@@ -130,21 +160,21 @@ class Worker:
         self._process.wait()
 
 
-def forward_flops(size: int, batch_size: int) -> float:
+def forward_flops(network: dict, size: int, batch_size: int) -> float:
     """Of one pass through the network, in the plain form of every layer."""
     from microgen_jax import networks
 
-    return batch_size * sum(row.flops for row in networks.summary(_method(size).unet, (size, size)))
+    return batch_size * sum(row.flops for row in networks.summary(_method(network, size).unet, (size, size)))
 
 
 def compare(case: str, asked: argparse.Namespace) -> list[dict]:
     """Rows: a task each."""
-    size, batch_size = CASES[case]
-    here = [sys.executable, "-m", "tests.benchmarks.speed", "--serve", str(size), str(batch_size)]
+    network, size, batch_size = CASES[case]
+    here = [sys.executable, "-m", "tests.benchmarks.speed", "--serve", case]
     lines = {"jax": here}
     if asked.torch:
         there = [asked.torch, "-m", "tests.benchmarks.speed_torch"]
-        lines |= {v: [*there, v, json.dumps(NETWORK), str(size), str(batch_size)] for v in asked.variants}
+        lines |= {v: [*there, v, case] for v in asked.variants}
     workers = {name: Worker(line) for name, line in lines.items()}
     workers["jax"].ask("product")
     product = min(workers["jax"].ask("product") for _ in range(5))
@@ -157,8 +187,8 @@ def compare(case: str, asked: argparse.Namespace) -> list[dict]:
                 seconds[name].append(worker.ask(task))
         memory = {name: worker.ask("memory") for name, worker in workers.items()}
         row = {"case": case, "task": task, "seconds": seconds, "first": first, "memory_mib": memory}
-        rate = WORK[task] * forward_flops(size, batch_size) / median(seconds["jax"])
-        row["share_of_product"] = rate / (2 * 2048**3 / product)
+        rate = WORK[task] * forward_flops(network, size, batch_size) / median(seconds["jax"])
+        row["share_of_product"] = rate / (2 * product_side(network) ** 3 / product)
         row["best"] = min((n for n in workers if n != "jax"), key=lambda n: median(seconds[n]), default="")
         row["ratio"] = median(seconds[row["best"]]) / median(seconds["jax"]) if row["best"] else None
         rows.append(row)
@@ -183,23 +213,46 @@ def moved(ratios: dict[str, float], accepted: dict[str, float]) -> list[str]:
     return [f"{name}: {ratios[name]:.2f}, accepted {accepted[name]:.2f}" for name in far]
 
 
+def best_batches(rows: list[dict]) -> list[str]:
+    """A line for every network and task that ran with several batches: the best images a second of each side."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for row in rows:
+        groups.setdefault((row["case"].split(", batch")[0], row["task"]), []).append(row)
+    lines = []
+    for (network, task), group in groups.items():
+        if len(group) < 2:
+            continue
+        rates: dict[str, tuple[float, int]] = {}
+        for row in group:
+            batch_size = CASES[row["case"]][2]
+            for name, seconds in row["seconds"].items():
+                rates[name] = max(rates.get(name, (0.0, 0)), (batch_size / median(seconds), batch_size))
+        sides = (f"{name} {rate:.1f} images/s (batch {number})" for name, (rate, number) in rates.items())
+        others = [rate for name, (rate, _) in rates.items() if name != "jax"]
+        ratio = f", ratio {rates['jax'][0] / max(others):.2f}" if others else ""
+        lines.append(f"{network}, {task}, best batch: {', '.join(sides)}{ratio}")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch", default="", help="a Python that has torch and diffusers")
     parser.add_argument("--variants", nargs="*", default=["eager", "channels_last"])
-    parser.add_argument("--cases", nargs="*", default=list(CASES))
+    parser.add_argument("--cases", nargs="*", default=ON_CPU, choices=CASES)
     parser.add_argument("--tasks", nargs="*", default=TASKS, choices=WORK)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", default="")
     parser.add_argument("--accept", action="store_true", help="store these ratios as the ones to keep to")
-    parser.add_argument("--serve", type=int, nargs=2, help="serve one case (used by the command itself)")
+    parser.add_argument("--serve", default="", help="serve one case (used by the command itself)")
     asked = parser.parse_args()
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the two sides share one GPU
     if asked.serve:
-        serve(jax_rounds(*asked.serve))
+        serve(jax_rounds(*CASES[asked.serve]), jax_memory)
         return
     rows = [row for case in asked.cases for row in compare(case, asked)]
     if asked.out:
         Path(asked.out).write_text(json.dumps(rows, indent=1))
+    print("\n".join(best_batches(rows)))
     ratios = {f"{row['case']}, {row['task']}": row["ratio"] for row in rows if row["ratio"]}
     accepted = json.loads(ACCEPTED.read_text()) if ACCEPTED.exists() else {}
     print("\n".join(moved(ratios, accepted)) or "nothing moved by more than a tenth")

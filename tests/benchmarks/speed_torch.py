@@ -1,16 +1,17 @@
 """The PyTorch side of `speed.py`: diffusers' UNet2DModel, AdamW, clipping and an average, as a person would write it.
 
-Started by `speed.py` with a Python that has torch and diffusers, with VARIANT NETWORK SIZE BATCH; VARIANT is eager,
-channels_last or compile.
+Started by `speed.py` with a Python that has torch and diffusers, with VARIANT CASE; VARIANT is eager, channels_last,
+compile, or compile_graphs (`mode='reduce-overhead'`), both of them in channels_last.
 """
 
-import json
+import copy
 import sys
+from collections.abc import Callable
 
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 
-from tests.benchmarks.speed import serve
+from tests.benchmarks.speed import CASES, resident, serve
 
 
 def build(network: dict, size: int) -> UNet2DModel:
@@ -28,24 +29,32 @@ def build(network: dict, size: int) -> UNet2DModel:
     )
 
 
+def called(unet: UNet2DModel, variant: str) -> Callable:
+    if variant == "compile":
+        return torch.compile(unet)
+    return torch.compile(unet, mode="reduce-overhead") if variant == "compile_graphs" else unet
+
+
 def main(variant: str, network: dict, size: int, batch_size: int) -> None:
     torch.manual_seed(0)
-    unet = build(network, size)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    half = network["dtype"] == "bfloat16"
+    layout = torch.contiguous_format if variant == "eager" else torch.channels_last
+    unet = build(network, size).to(device, memory_format=layout)
     average = [p.detach().clone() for p in unet.parameters()]
-    images = torch.rand(batch_size, 3, size, size) * 2 - 1
-    if variant == "channels_last":
-        unet, images = (
-            unet.to(memory_format=torch.channels_last),
-            images.to(memory_format=torch.channels_last),
-        )
-    called = torch.compile(unet) if variant == "compile" else unet
+    images = (torch.rand(batch_size, 3, size, size) * 2 - 1).to(device, memory_format=layout)
+    trained = called(unet, variant)
+    drawing = called(copy.deepcopy(unet).to(torch.bfloat16), variant) if half else trained
+    x0 = images.to(torch.bfloat16) if half else images
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-4, fused=True)
     noiser, sampler = DDPMScheduler(1000), DDIMScheduler(1000)
     sampler.set_timesteps(50)
 
     def train() -> None:
-        noise, t = torch.randn_like(images), torch.randint(0, 1000, (batch_size,))
-        loss = torch.nn.functional.mse_loss(called(noiser.add_noise(images, noise, t), t).sample, noise)
+        noise, t = torch.randn_like(images), torch.randint(0, 1000, (batch_size,), device=device)
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            predicted = trained(noiser.add_noise(images, noise, t), t).sample
+        loss = torch.nn.functional.mse_loss(predicted.float(), noise)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0, foreach=True)
@@ -55,23 +64,30 @@ def main(variant: str, network: dict, size: int, batch_size: int) -> None:
 
     @torch.no_grad()
     def forward() -> None:
-        called(images, torch.full((batch_size,), 500))
+        drawing(x0, torch.full((batch_size,), 500, device=device))
 
     @torch.no_grad()
     def draw(scheduler: DDIMScheduler | DDPMScheduler) -> None:
-        x = torch.randn_like(images)
+        x = torch.randn_like(x0)
         for t in scheduler.timesteps:
-            x = scheduler.step(called(x, t.expand(batch_size)).sample, t, x).prev_sample
+            x = scheduler.step(drawing(x, t.to(device).expand(batch_size)).sample, t, x).prev_sample
 
-    serve(
-        {
-            "train": train,
-            "forward": forward,
-            "ddim50": lambda: draw(sampler),
-            "ancestral1000": lambda: draw(noiser),
-        }
-    )
+    def finished(task: Callable, *arguments) -> Callable[[], None]:
+        def run() -> None:
+            task(*arguments)
+            if device == "cuda":
+                torch.cuda.synchronize()
+
+        return run
+
+    rounds = {
+        "train": finished(train),
+        "forward": finished(forward),
+        "ddim50": finished(draw, sampler),
+        "ancestral1000": finished(draw, noiser),
+    }
+    serve(rounds, torch.cuda.max_memory_allocated if device == "cuda" else resident)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1], *CASES[sys.argv[2]])
