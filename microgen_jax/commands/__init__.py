@@ -30,5 +30,5 @@ def run(mode: str, request: Request) -> None:
     Raises:
       UserError: what the person did wrong.
     """
-    with remote.opened(request.workdir, training=mode == "train") as folder:
+    with remote.opened(request.workdir, owning=mode in ("train", "import")) as folder:
         MODES[mode](replace(request, workdir=folder))

@@ -12,12 +12,13 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from microgen_jax.training import files, hosts
+from microgen_jax.training.lease import TakenOver
 from microgen_jax.types import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ IDENTITY = "run.json"
 LEASE = "lock.json"
 EVERY = 20.0  # seconds between looks at the folder
 PATIENCE = 300.0  # seconds that the end of a run waits for a store that does not answer
-_ONLY_HERE = ("samples", "evaluation", "export", "damaged", "inspect")  # written, but needed by no start
+RESULTS = ("samples", "evaluation", "export", "inspect", "plan.json")  # of a run; no start needs them
+_NO_START = (*RESULTS, "damaged")
+_ROUNDS = 5  # of looking for checkpoints while those that were found are rotated away
 
 
 class Mirror:
@@ -39,46 +42,69 @@ class Mirror:
       place: of the copy in it.
       url: what a person calls it.
       folder: on this machine.
+      check: called before every change of the store; raises `TakenOver` where the place is another run's. None of
+        who only reads: its results are copied and nothing else.
     """
 
-    def __init__(self, store: "AbstractFileSystem", place: str, url: str, folder: Path):
+    def __init__(
+        self,
+        store: "AbstractFileSystem",
+        place: str,
+        url: str,
+        folder: Path,
+        check: Callable[[], None] | None = None,
+    ):
         self.folder, self._store, self._place, self._url = folder, store, place, url
-        self._copied: dict[str, tuple[int, int]] = {}
-        self._total = 0
-        self._trouble = ""
-        self._lost = threading.Event()
-
-    @contextmanager
-    def reaching(self) -> Iterator[None]:
-        """Says of whatever goes wrong within, in one line, that the store cannot be used."""
-        try:
-            yield
-        except UserError:
-            raise
-        except Exception as fault:
-            raise UserError(
-                f"{self._url} cannot be used ({_reason(fault)}); see that the bucket exists, that you may write to "
-                "it and that the store answers"
-            ) from fault
+        self._check, self._total = check, 0
+        self._copied: dict[str, tuple[int, int] | None] = {}
+        self._fault: Exception | None = None
 
     def pull(self, skip: tuple[str, ...]) -> None:
-        """Makes the folder what the store holds, but for the parts to skip and for checkpoints without their mark."""
-        there = self._names()
-        whole = _steps(there)
-        for name in there:
-            part, *inner = name.split("/")
-            if part in skip or (part == "checkpoints" and inner[0] not in whole):
-                continue
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._store.get_file(f"{self._place}/{name}", str(path))
-            self._copied[name] = _stamp(path)
+        """Makes the folder what the store holds, but for the parts to skip and for checkpoints without their mark.
+
+        Checkpoints that are removed meanwhile are left out, with a warning; if none is left, the store is asked again.
+
+        Raises:
+          UserError: they go faster than they can be copied.
+        """
+        for _ in range(_ROUNDS):
+            there = [name for name in self._names() if name.split("/")[0] not in skip]
+            for name in there:
+                if not name.startswith("checkpoints/"):
+                    with suppress(FileNotFoundError):
+                        self._get(name)
+            stayed = [self._get_step(step, there) for step in sorted(_steps(there), key=int)]
+            if any(stayed) or not stayed:
+                return
+        raise UserError(
+            f"{self._url}: every checkpoint was removed while it was copied; raise train.keep, or wait for the run"
+        )
+
+    def _get_step(self, step: str, there: list[str]) -> bool:
+        """Whether the checkpoint stayed until it was copied."""
+        try:
+            for name in there:
+                if _step(name) == step:
+                    self._get(name)
+        except FileNotFoundError:
+            hosts.say(f"warning: {self._url}/checkpoints/{step} was removed while it was copied; left out")
+            shutil.rmtree(self.folder / "checkpoints" / step)
+            self._copied = {name: stamp for name, stamp in self._copied.items() if _step(name) != step}
+            return False
+        return True
+
+    def _get(self, name: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._store.get_file(f"{self._place}/{name}", str(path))
+        self._copied[name] = _stamp(path)
 
     def start(self) -> None:
         """Makes the folder hold the run's youngest checkpoint, from the store or from what was left here."""
         there = self._names()
         if self._left_behind(there):
-            self._copied = {name: (-1, -1) for name in there if not name.startswith(_ONLY_HERE)}
+            self._drop_half_deleted(there)
+            self._copied = {name: (-1, -1) for name in there if not name.startswith(_NO_START)}
             self._copied |= self._whole_in_both(there)
             hosts.say(f"going on with {self.folder}, which is ahead of {self._url}")
             return
@@ -87,7 +113,15 @@ class Mirror:
         torn = {name.split("/")[1] for name in there if name.startswith("checkpoints/")} - _steps(there)
         for step in torn:
             self._store.rm(f"{self._place}/checkpoints/{step}", recursive=True)
-        self.pull(skip=_ONLY_HERE)
+        self.pull(skip=_NO_START)
+
+    def _drop_half_deleted(self, there: list[str]) -> None:
+        """Removes what a run that was killed while it removed a checkpoint has left of it here."""
+        here = _files(self.folder)
+        for step in _steps(here):
+            ours, theirs = ({name for name in names if _step(name) == step} for names in (here, there))
+            if ours < theirs:
+                shutil.rmtree(self.folder / "checkpoints" / step)
 
     def _whole_in_both(self, there: list[str]) -> dict[str, tuple[int, int] | None]:
         """Files of the checkpoints that have their mark and the same names in both places, with their stamps here."""
@@ -118,18 +152,24 @@ class Mirror:
 
     def push(self) -> None:
         """Copies what is new in the folder, and removes what has gone from it."""
-        if (self.folder / "config.json").exists() and not (self.folder / IDENTITY).exists():
+        self._ask()
+        ours = self._check is not None
+        if ours and (self.folder / "config.json").exists() and not (self.folder / IDENTITY).exists():
             files.write_json(self.folder / IDENTITY, {"id": uuid.uuid4().hex})
         here = {name: _stamp(self.folder / name) for name in _files(self.folder)}
         new = {name for name, stamp in here.items() if stamp and self._copied.get(name) != stamp}
         gone = {name for name in self._copied if name not in here}
+        if not ours:
+            new, gone = ({name for name in names if name.split("/")[0] in RESULTS} for names in (new, gone))
         for name in sorted(name for name in new if not _step(name)):
             self._put(name)
         fresh = {_step(name) for name in new} - {""}
         for step in sorted(fresh, key=lambda step: (len(step), step), reverse=True):
             self._replace(f"checkpoints/{step}/", new, gone)
-        for step in {_step(name) for name in gone} - fresh - {""}:
-            self._remove(f"checkpoints/{step}/{MARK}")
+        for mark in {f"checkpoints/{step}/{MARK}" for step in {_step(name) for name in gone} - fresh - {""}}:
+            self._remove(mark)
+            if mark in here:  # of one that is half deleted: it counts again when it is written anew
+                self._copied[mark] = here[mark]
         for name in sorted(gone):
             self._remove(name)
 
@@ -144,7 +184,6 @@ class Mirror:
             self._put(mark)
 
     def _put(self, name: str) -> None:
-        self._check_ours()
         path = self.folder / name
         stamp = _stamp(path)
         if name.endswith(MARK) and any(
@@ -153,6 +192,7 @@ class Mirror:
             if other != name
         ):
             return
+        self._ask()
         try:
             self._store.put_file(str(path), f"{self._place}/{name}")
         except FileNotFoundError:
@@ -161,15 +201,13 @@ class Mirror:
             return
         self._copied[name], self._total = stamp, self._total + 1
 
-    def _check_ours(self) -> None:
-        if self._lost.is_set():
-            raise UserError(
-                f"{self._url} was taken over by another run; what this one did lies in {self.folder}"
-            )
+    def _ask(self) -> None:
+        if self._check is not None:
+            self._check()
 
     def _remove(self, name: str) -> None:
-        self._check_ours()
         if name in self._copied:
+            self._ask()
             with suppress(FileNotFoundError):
                 self._store.rm_file(f"{self._place}/{name}")
             del self._copied[name]
@@ -183,58 +221,64 @@ class Mirror:
         return [name for name in names if name != LEASE and not {"", ".", ".."} & set(name.split("/"))]
 
     @contextmanager
-    def following(self, lost: threading.Event) -> Iterator[None]:
+    def following(self) -> Iterator[None]:
         """Copies what appears in the folder while the context lasts, and the rest of it at the end.
 
-        Args:
-          lost: set when another run has taken the place over; nothing is copied from then on.
+        Raises:
+          UserError: the store has not taken it, or another run has taken the place over; nothing is copied from
+            then on.
         """
-        over, self._lost = threading.Event(), lost
-        thread = threading.Thread(target=self._follow, args=(over, lost), name="copying", daemon=True)
+        over = threading.Event()
+        thread = threading.Thread(target=self._follow, args=(over,), name="copying", daemon=True)
         thread.start()
-        ended = False
         try:
             yield
-            ended = True
-        finally:
+        except BaseException:
             over.set()
             thread.join()
-            if not ended and not lost.is_set():
+            with suppress(TakenOver):
                 self._attempt()
-        self._check_ours()
+            raise
+        over.set()
+        thread.join()
         self.finish()
 
-    def _follow(self, over: threading.Event, lost: threading.Event) -> None:
-        while not over.wait(EVERY) and not lost.is_set():
-            self._attempt()
+    def _follow(self, over: threading.Event) -> None:
+        with suppress(TakenOver):
+            while not over.wait(EVERY):
+                self._attempt()
 
     def _attempt(self) -> bool:
         """Copies, and says so where it fails, or works again."""
         try:
             self.push()
+        except TakenOver as fault:
+            raise TakenOver(f"{fault}; what this one did lies in {self.folder}") from fault
         except Exception as fault:
-            reason = _reason(fault)
-            if not self._trouble:
-                hosts.say(f"warning: {self._url} does not take files ({reason}); they wait in {self.folder}")
-            self._trouble = reason
+            if not self._fault:
+                hosts.say(
+                    f"warning: {self._url} does not take files ({reason(fault)}); they wait in {self.folder}"
+                )
+            self._fault = fault
             return False
-        if self._trouble:
+        if self._fault:
             hosts.say(f"{self._url} takes files again; nothing is missing there")
-        self._trouble = ""
+        self._fault = None
         return True
 
     def finish(self) -> None:
         """Copies what is left, with patience.
 
         Raises:
-          UserError: the store has not taken it.
+          UserError: the store has not taken it, or another run has taken the place over.
         """
         deadline, pause = time.monotonic() + PATIENCE, 1.0
         while not self._attempt():
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or _is_refusal(self._fault):
+                again = "start the same command again on this machine when the store answers, or "
                 raise UserError(
-                    f"{self._url} has not taken everything ({self._trouble}); all of it is whole in {self.folder}: "
-                    "start the same command again on this machine when the store answers, or copy it by hand"
+                    f"{self._url} has not taken everything ({reason(self._fault)}); all of it is whole in "
+                    f"{self.folder}: {again if self._check else ''}copy it by hand"
                 )
             time.sleep(pause)
             pause = min(2 * pause, EVERY)
@@ -275,6 +319,12 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def _reason(fault: BaseException) -> str:
+def _is_refusal(fault: BaseException | None) -> bool:
+    """Whether the store has said that one may not; gcsfs says so in words."""
+    return isinstance(fault, PermissionError) or str(fault).startswith("Forbidden")
+
+
+def reason(fault: BaseException | None) -> str:
+    """What went wrong, in one line."""
     text = " ".join(str(fault).split())
     return f"{type(fault).__name__}: {text[:160]}" if text else type(fault).__name__

@@ -4,9 +4,11 @@ import logging
 import socket
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import NamedTuple
+from unittest.mock import patch
 
 import fsspec
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -14,10 +16,13 @@ from werkzeug.serving import make_server
 
 
 class Faults:
-    """A WSGI application before another: while `kind` is set, writes are answered with 500, or not at all."""
+    """A WSGI application before another: while `kind` is set, writes are answered with 500, or not at all.
+
+    Requests are passed on one by one, as moto compares and writes in two steps and S3 in one.
+    """
 
     def __init__(self, inner):
-        self._inner, self.kind, self.met = inner, "", 0
+        self._inner, self.kind, self.met, self._one = inner, "", 0, threading.Lock()
 
     def __call__(self, environ, answer):
         if self.kind and environ["REQUEST_METHOD"] in ("PUT", "POST"):
@@ -26,7 +31,8 @@ class Faults:
                 environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             answer("500 Internal Server Error", [("Content-Length", "0")])
             return [b""]
-        return self._inner(environ, answer)
+        with self._one:
+            return self._inner(environ, answer)
 
 
 class Store(NamedTuple):
@@ -64,14 +70,44 @@ def s3() -> Iterator[Store]:
         server.shutdown()
 
 
+def _with_generations(handle: Callable) -> Callable:
+    """The emulator's handler of a request, which passes over `ifGenerationMatch`, with a look at it before."""
+    from gcp_storage_emulator.exceptions import NotFound
+
+    def handled(request, response, storage, *args, **kwargs):
+        wanted = request.query.get("ifGenerationMatch")
+        name = request.params.get("object_id") or request.query.get("name", [""])[0]
+        if wanted and name:
+            try:
+                there = storage.get_file_obj(request.params["bucket_name"], name)["generation"]
+            except NotFound:
+                there = "0"
+            if wanted != [there]:
+                response.status = HTTPStatus.PRECONDITION_FAILED
+                return None
+        return handle(request, response, storage, *args, **kwargs)
+
+    return handled
+
+
 @contextmanager
 def gs() -> Iterator[Store]:
-    from gcp_storage_emulator.server import create_server
+    from gcp_storage_emulator import server as emulator
 
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    server = create_server("localhost", port, in_memory=True, default_bucket="bucket")
+    heeding = [
+        (path, {method: _with_generations(handle) for method, handle in handlers.items()})
+        for path, handlers in emulator.HANDLERS
+    ]
+    with patch.object(emulator, "HANDLERS", heeding):
+        yield from _served(
+            emulator.create_server("localhost", port, in_memory=True, default_bucket="bucket"), port
+        )
+
+
+def _served(server, port: int) -> Iterator[Store]:
     server.start()
     try:
         yield Store("gs://bucket", {"STORAGE_EMULATOR_HOST": f"http://localhost:{port}"}, None)

@@ -1,13 +1,13 @@
 """A folder and its copy in a store that fails whenever it likes (the store is fsspec's, in memory)."""
 
 import shutil
-import threading
 import time
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from microgen_jax.training import lease, mirror
+from microgen_jax.training import mirror
+from microgen_jax.training.lease import TakenOver
 from microgen_jax.training.mirror import MARK, Mirror
 from microgen_jax.types import UserError
 
@@ -23,6 +23,7 @@ class Store(MemoryFileSystem):
         super().__init__()
         self.store, self.pseudo_dirs = {}, [""]
         self.requests, self.fails_at = 0, None
+        self.before_reading = lambda there: None
 
     def _asked(self):
         self.requests += 1
@@ -36,6 +37,10 @@ class Store(MemoryFileSystem):
     def rm_file(self, there):
         self._asked()
         super().rm_file(there)
+
+    def get_file(self, there, local, **kwargs):
+        self.before_reading(there)
+        super().get_file(there, local, **kwargs)
 
 
 def checkpoint(folder, step):
@@ -57,8 +62,12 @@ def run_of(folder, *steps):
         checkpoint(folder, step)
 
 
-def started(store, folder) -> Mirror:
-    made = Mirror(store, PLACE, URL, folder)
+def ours():
+    """Asks nobody whose the place is."""
+
+
+def started(store, folder, check=ours) -> Mirror:
+    made = Mirror(store, PLACE, URL, folder, check)
     made.start()
     return made
 
@@ -136,8 +145,113 @@ def test_a_checkpoint_that_is_half_deleted_here_does_not_count_there(tmp_path):
     run_of(here.folder, 1, 2)
     here.push()
     (here.folder / "checkpoints" / "1" / "state" / "array").unlink()
+    for time_of in ("first", "second", "third"):
+        here.push()
+        assert steps(reader(store, tmp_path / time_of)) == [2]
+    shutil.rmtree(here.folder / "checkpoints" / "1")
     here.push()
+    assert not store.find(f"{PLACE}/checkpoints/1")
+    checkpoint(here.folder, 1)
+    here.push()
+    assert steps(reader(store, tmp_path / "anew")) == [1, 2]
+
+
+def test_what_a_killed_run_has_left_of_a_checkpoint_it_was_removing_is_removed(tmp_path):
+    store = Store()
+    here = started(store, tmp_path / "here")
+    run_of(here.folder, 1, 2)
+    here.push()
+    (here.folder / "checkpoints" / "1" / "state" / "array").unlink()
+    checkpoint(here.folder, 4)
+    again = started(store, here.folder)
+    again.push()
+    assert steps(again.folder) == steps(reader(store, tmp_path / "there")) == [2, 4]
+
+
+@pytest.mark.parametrize("file", ["state/array", "state/manifest", MARK])
+def test_a_checkpoint_that_is_rotated_away_while_it_is_read_is_left_out(tmp_path, capsys, file):
+    store = Store()
+    here = started(store, tmp_path / "here")
+    run_of(here.folder, 1, 2)
+    here.push()
+
+    def rotate(there):
+        if there == f"{PLACE}/checkpoints/1/{file}":
+            store.rm(f"{PLACE}/checkpoints/1", recursive=True)
+
+    store.before_reading = rotate
     assert steps(reader(store, tmp_path / "there")) == [2]
+    assert "warning: s3://bucket/run/checkpoints/1 was removed while it was copied" in capsys.readouterr().out
+
+
+def test_the_next_checkpoint_is_read_where_the_only_one_is_rotated_away(tmp_path):
+    store = Store()
+    here = started(store, tmp_path / "here")
+    run_of(here.folder, 1)
+    here.push()
+
+    def train_on(there):
+        if "checkpoints/1/" in there:
+            shutil.rmtree(here.folder / "checkpoints" / "1")
+            checkpoint(here.folder, 2)
+            store.before_reading = lambda there: None
+            here.push()
+
+    store.before_reading = train_on
+    assert steps(reader(store, tmp_path / "there")) == [2]
+
+
+def test_where_every_checkpoint_goes_before_it_is_read_one_line_says_so(tmp_path):
+    store = Store()
+    run_of(started(store, tmp_path / "here").folder, 1)
+
+    def vanish(there):
+        if "checkpoints" in there:
+            raise FileNotFoundError(there)
+
+    here = started(store, tmp_path / "here")
+    run_of(here.folder, 2)
+    here.push()
+    store.before_reading = vanish
+    with pytest.raises(UserError, match="every checkpoint was removed while it was copied"):
+        reader(store, tmp_path / "there")
+
+
+def test_who_reads_copies_results_and_nothing_else(tmp_path, monkeypatch):
+    store = Store()
+    here = started(store, tmp_path / "here")
+    run_of(here.folder, 1)
+    (here.folder / "samples" / "a").mkdir(parents=True)
+    (here.folder / "samples" / "a" / "old.png").write_text("old")
+    here.push()
+    store.rm_file(f"{PLACE}/run.json")
+    before = dict.fromkeys(store.find(PLACE))
+    copy = Mirror(store, PLACE, URL, tmp_path / "copy")
+    copy.pull(skip=())
+    for name in ("samples/a/new.png", "damaged/1/x", "config.json", f"checkpoints/7/{MARK}"):
+        (copy.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy.folder / name).write_text("by the reader")
+    (copy.folder / "samples" / "a" / "old.png").unlink()
+    shutil.rmtree(copy.folder / "checkpoints" / "1")
+    copy.finish()
+    expected = before.keys() - {f"{PLACE}/samples/a/old.png"} | {f"{PLACE}/samples/a/new.png"}
+    assert set(store.find(PLACE)) == expected
+    assert store.cat_file(f"{PLACE}/config.json") == b"{}"
+
+
+def test_a_reader_who_may_not_write_is_told_at_once_where_its_results_are(tmp_path, monkeypatch):
+    store = Store()
+    copy = Mirror(store, PLACE, URL, tmp_path / "copy")
+    (copy.folder / "samples").mkdir(parents=True)
+    (copy.folder / "samples" / "grid.png").write_text("x")
+
+    def refuse(*_):
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(store, "put_file", refuse)
+    monkeypatch.setattr(mirror.time, "sleep", refuse)
+    with pytest.raises(UserError, match=r"Access Denied.*all of it is whole in .*/copy: copy it by hand"):
+        copy.finish()
 
 
 def test_a_checkpoint_that_is_written_anew_counts_again_at_once(tmp_path):
@@ -155,14 +269,34 @@ def test_a_checkpoint_that_is_written_anew_counts_again_at_once(tmp_path):
     assert not (there / more.relative_to(here.folder)).exists()
 
 
-def test_who_was_taken_over_copies_nothing_more_and_says_so(tmp_path):
+class Rival:
+    """Takes the place over before it is asked for the time after `at`."""
+
+    def __init__(self, at):
+        self.left = at
+
+    def check(self):
+        self.left -= 1
+        if self.left < 0:
+            raise TakenOver("s3://bucket/run was taken over by another run")
+
+
+@pytest.mark.parametrize("at", range(7))
+def test_who_is_taken_over_copies_nothing_from_then_on_and_says_so(tmp_path, at):
+    """The place is asked for at first, and before each of the six files, of which the mark is the last."""
     store = Store()
-    here = started(store, tmp_path / "here")
-    run_of(here.folder, 1)
-    lost = threading.Event()
-    with pytest.raises(UserError, match="taken over by another run"), here.following(lost):
-        lost.set()
-    assert not store.find(PLACE)
+    here = started(store, tmp_path / "here", Rival(at).check)
+    words = "was taken over by another run; what this one did lies in .*/here"
+    with pytest.raises(UserError, match=words), here.following():
+        run_of(here.folder, 1)
+    written = [name.removeprefix(f"{PLACE}/") for name in store.find(PLACE)]
+    order = [
+        "config.json",
+        "metrics.jsonl",
+        "run.json",
+        *(f"checkpoints/1/state/{x}" for x in ("array", "manifest")),
+    ]
+    assert sorted(written) == sorted([*order, f"checkpoints/1/{MARK}"][: max(at - 1, 0)])
 
 
 def test_what_the_store_has_not_taken_is_gone_on_with_on_this_machine(tmp_path, capsys):
@@ -205,7 +339,7 @@ def test_an_outage_is_said_once_and_made_good(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(mirror, "EVERY", 0.02)
     store = Store()
     here = started(store, tmp_path / "here")
-    with here.following(threading.Event()):
+    with here.following():
         run_of(here.folder, 2)
         store.fails_at = 0
         time.sleep(0.2)
@@ -225,69 +359,3 @@ def test_a_store_that_stays_away_ends_the_run_with_one_line(tmp_path, monkeypatc
     words = "has not taken everything .*all of it is whole in .*/here: start the same command again"
     with pytest.raises(UserError, match=words):
         here.finish()
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr(lease, "BEAT", 0.02)
-    monkeypatch.setattr(lease, "LIFE", 0.3)
-
-
-def from_elsewhere(store, beat=0):
-    text = f'{{"host": "elsewhere", "pid": 7, "started": "2020-01-01", "token": "x", "beat": {beat}}}'
-    store.pipe_file("/bucket/run/lock.json", text.encode())
-
-
-def held(store):
-    return lease.hold(store, "/bucket/run/lock.json", URL)
-
-
-def test_a_living_run_elsewhere_is_named(quick):
-    store, over = Store(), threading.Event()
-    from_elsewhere(store)
-
-    def beats():
-        beat = 0
-        while not over.wait(0.02):
-            from_elsewhere(store, beat := beat + 1)
-
-    other = threading.Thread(target=beats)
-    other.start()
-    try:
-        with pytest.raises(UserError, match="in use by process 7 on elsewhere, started 2020"), held(store):
-            pass
-    finally:
-        over.set()
-        other.join()
-
-
-def test_a_dead_run_elsewhere_is_taken_over_after_a_while_whatever_the_clocks_say(quick, capsys):
-    store = Store()
-    from_elsewhere(store)
-    began = time.monotonic()
-    with held(store):
-        assert time.monotonic() - began >= lease.LIFE
-        time.sleep(0.1)
-        assert lease._read(store, "/bucket/run/lock.json")["beat"] > 0
-    assert not store.exists("/bucket/run/lock.json")
-    assert "was in use by process 7 on elsewhere" in capsys.readouterr().out
-
-
-def test_a_killed_run_of_this_machine_is_known_at_once(monkeypatch):
-    store = Store()
-    monkeypatch.setattr(lease, "_ended_here", lambda found: True)
-    from_elsewhere(store)
-    with held(store):
-        pass
-
-
-def test_who_was_taken_for_dead_is_told_to_stop(quick, monkeypatch):
-    stopped = []
-    monkeypatch.setattr(lease.os, "kill", lambda pid, number: stopped.append(number))
-    store = Store()
-    with held(store) as lost:
-        from_elsewhere(store)
-        assert lost.wait(2)
-        time.sleep(0.1)
-    assert stopped == [lease.signal.SIGTERM]
-    assert lease._read(store, "/bucket/run/lock.json")["host"] == "elsewhere"
