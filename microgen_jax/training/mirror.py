@@ -134,9 +134,9 @@ class Mirror:
 
     def _left_behind(self, there: list[str]) -> bool:
         """Whether the folder is the same run's and is ahead of the store; another run's is moved out of the way."""
-        if not (self.folder / IDENTITY).exists():
-            return False
-        ours, theirs = (self.folder / IDENTITY).read_bytes(), b""
+        ours = theirs = b""  # of a run that was killed before its first copy
+        if (self.folder / IDENTITY).exists():
+            ours = (self.folder / IDENTITY).read_bytes()
         if IDENTITY in there:
             theirs = self._store.cat_file(f"{self._place}/{IDENTITY}")
         newest_here = max(map(int, _steps(_files(self.folder))), default=-1)

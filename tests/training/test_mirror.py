@@ -203,7 +203,6 @@ def test_the_next_checkpoint_is_read_where_the_only_one_is_rotated_away(tmp_path
 
 def test_where_every_checkpoint_goes_before_it_is_read_one_line_says_so(tmp_path):
     store = Store()
-    run_of(started(store, tmp_path / "here").folder, 1)
 
     def vanish(there):
         if "checkpoints" in there:
@@ -310,6 +309,12 @@ def test_what_the_store_has_not_taken_is_gone_on_with_on_this_machine(tmp_path, 
     assert "which is ahead of s3://bucket/run" in capsys.readouterr().out
     again.push()
     assert steps(started(store, tmp_path / "there").folder) == [2, 4]
+
+
+def test_a_run_that_was_killed_before_its_first_copy_is_gone_on_with(tmp_path):
+    store = Store()
+    run_of(started(store, tmp_path / "here").folder, 2)
+    assert steps(started(store, tmp_path / "here").folder) == [2]
 
 
 def test_the_store_is_gone_on_with_where_it_is_ahead(tmp_path):
