@@ -78,7 +78,7 @@ def plan(request: Request) -> None:
     config = request.config
     settings.check(config)
     _check(config)
-    _pretend(max(config.plan.devices))
+    _pretend(max(2, *config.plan.devices))
     compilation.use_compile_cache()
     method = methods.build(
         config,
@@ -96,7 +96,10 @@ def plan(request: Request) -> None:
 
 
 def _pretend(devices: int) -> None:
-    """Makes one CPU many devices; where JAX has started already (in a notebook, say) it stays as it is."""
+    """Makes one CPU many devices, two at least: a single one has forms of layers of its own.
+
+    Where JAX has started already (in a notebook, say) it stays as it is.
+    """
     with suppress(RuntimeError):
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", devices)

@@ -28,6 +28,7 @@ _COLLECTIVE = re.compile(
     r"= (?P<result>.*?) (?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
 )
 _ARRAY = re.compile(r"(?P<kind>pred|[a-z]+)(?P<bits>\d*)\[(?P<shape>[\d,]*)\]")
+_LEAST_MEMORY = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}  # as accelerators schedule
 _MESH_AXIS = re.compile(r"'(\w+)'=(\d+)")
 _RING = {
     "all-reduce": lambda n, k: 2 * n * (k - 1) / k,
@@ -55,13 +56,15 @@ class Cost(NamedTuple):
 
 
 def step_cost(traced: Any, devices: int) -> Cost:
-    """Compiles a traced step for the platform here and counts.
+    """Compiles a traced step for CPU devices and counts.
+
+    The CPU's own schedule would run what `remat` computes again as early as it can, and so save no memory.
 
     Args:
       traced: `jax.jit(step, ...).trace(...)`.
       devices: that share the step.
     """
-    compiled = traced.lower().compile()
+    compiled = traced.lower().compile(compiler_options=_LEAST_MEMORY)
     return Cost(
         flops(traced.jaxpr) / devices,
         compiled.cost_analysis()["bytes accessed"],

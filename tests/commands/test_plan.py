@@ -49,6 +49,32 @@ def test_plan_equals_the_real_state_and_the_count_by_hand(config, tmp_path):
     assert 0 < eight["efficiency"] < 1
 
 
+@pytest.mark.slow
+def test_one_device_is_planned_without_the_cpus_own_forms_and_remat_saves_memory(run, tmp_path):
+    def planned(remat: bool) -> dict:
+        result = run(
+            workdir=tmp_path,
+            mode="plan",
+            config="configs/quickstart.py",
+            config__data__size=(32, 32),
+            config__model__channels=(64, 64),
+            config__model__attention_levels=(False, False),
+            config__model__remat=(remat, remat),
+            config__plan__devices=(1,),
+        )
+        assert result.returncode == 0, result.stderr[-500:]
+        return json.loads((tmp_path / "plan.json").read_text())[0]
+
+    config = runpy.run_path(str(ROOT / "configs" / "quickstart.py"))["get_config"]()
+    config.model.update(channels=(64, 64), attention_levels=(False, False), remat=(False, False))
+    unet = methods.build(config, channels=3, num_classes=5, num_conditions=0).unet
+    plain, saving = planned(False), planned(True)
+    by_hand = 3 * plain["batch_size"] * sum(row.flops for row in networks.summary(unet, (32, 32)))
+    assert plain["flops"] == pytest.approx(by_hand, rel=0.05)
+    assert saving["flops"] > 1.1 * plain["flops"]
+    assert saving["temporary_bytes"] < 0.9 * plain["temporary_bytes"]
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
