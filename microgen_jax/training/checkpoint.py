@@ -1,5 +1,8 @@
 """`<workdir>/checkpoints/<step>/`, written in the background and whole or not at all; orbax's only room."""
 
+import errno
+import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +21,9 @@ from microgen_jax.types import Params, UserError
 
 METRIC = "heldout_loss"
 FORMAT = 1  # of what lies in a checkpoint; those without a number are of format 1
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # its own fault; other numbers are the system's
+_OS_ERROR = re.compile(r"os_error_code='(\d+)'")  # as tensorstore ends its messages
+_REFUSALS = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
 def _heldout_loss(metrics: dict[str, float]) -> float:
@@ -91,6 +97,7 @@ class Checkpoints:
 
         Raises:
           Damaged: there are checkpoints, and none of them is whole.
+          UserError: what keeps the newest from being read is not its own fault; nothing is moved.
         """
         return self._newest_whole(lambda step: self._restore(step, target))[1]
 
@@ -99,6 +106,7 @@ class Checkpoints:
 
         Raises:
           Damaged: the checkpoint cannot be read, or not as this architecture's.
+          UserError: what keeps it from being read is not its own fault.
         """
         return self._restore(step, target)
 
@@ -111,6 +119,7 @@ class Checkpoints:
 
         Raises:
           Damaged: the checkpoint cannot be read, or not as this architecture's.
+          UserError: what keeps it from being read is not its own fault.
         """
 
         def read(step: int) -> Params:
@@ -158,6 +167,10 @@ class Checkpoints:
         except UserError:
             raise
         except Exception as fault:
+            if refusal := _refusal(fault):
+                raise UserError(
+                    f"{where} cannot be read ({refusal}); it was left in place: mend that and start again"
+                ) from fault
             raise Damaged(
                 f"{where} is damaged or holds another architecture than config.json says "
                 f"({type(fault).__name__}); remove it to use the one before, or restore its config.json"
@@ -219,6 +232,21 @@ def _sum_of_words(x: jax.Array) -> np.uint64:
     parts = [np.asarray(shard.data) for shard in x.addressable_shards if shard.replica_id == 0]
     words = [np.ascontiguousarray(part).reshape(-1).view(f"u{part.dtype.itemsize}") for part in parts]
     return np.sum([np.sum(word, dtype=np.uint64) for word in words], dtype=np.uint64)
+
+
+def _refusal(fault: BaseException | None) -> str:
+    """What the system refused where a checkpoint could not be read through no fault of its own; '' else."""
+    while fault is not None:
+        code = _OS_ERROR.search(str(fault))
+        number = int(code[1]) if code else getattr(fault, "errno", None)
+        if number is not None and number not in _MISSING:
+            return os.strerror(number)
+        if isinstance(fault, (MemoryError, TimeoutError, ConnectionError)):
+            return _cause(fault)
+        if any(word in str(fault) for word in _REFUSALS):
+            return _cause(fault)
+        fault = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
+    return ""
 
 
 def _cause(fault: Exception) -> str:

@@ -1,5 +1,7 @@
 """What becomes of a run whose checkpoints were harmed."""
 
+import errno
+import os
 import resource
 import shutil
 from contextlib import contextmanager
@@ -87,6 +89,78 @@ def test_the_one_before_a_damaged_one_is_used(workdir, harm, capsys):
     checkpoints.save(3, found, None)
     checkpoints.wait()
     checkpoints.close()
+
+
+def chained(text: str) -> Exception:
+    """As orbax wraps what tensorstore has to say."""
+    fault = Exception("Encountered error while reading array index: (slice(0, 64, 1),)")
+    fault.__cause__ = ValueError(text)
+    return fault
+
+
+def refused(number: int, status: str) -> Exception:
+    return chained(f"{status}: Failed to open: \"a/b\": {os.strerror(number)} [os_error_code='{number}']")
+
+
+NOT_ITS_FAULT = [
+    *(
+        OSError(n, os.strerror(n))
+        for n in (errno.EIO, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.ESTALE)
+    ),
+    *(refused(errno.EMFILE, "RESOURCE_EXHAUSTED"), refused(errno.EACCES, "PERMISSION_DENIED")),
+    *(refused(errno.EIO, "UNKNOWN"), refused(errno.ETIMEDOUT, "UNAVAILABLE")),
+    chained("DEADLINE_EXCEEDED: no answer"),
+    MemoryError(),
+    TimeoutError("timed out"),
+    jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1048576 bytes."),
+]
+ITS_FAULT = [
+    FileNotFoundError(errno.ENOENT, "no such file"),
+    refused(errno.ENOENT, "NOT_FOUND"),
+    chained("DATA_LOSS: Expected digest 1 but received 2"),
+    chained("OUT_OF_RANGE: Requested byte range [30342, 45513) is not valid for value of size 22938"),
+    ValueError("Expecting value: line 1 column 1 (char 0)"),
+    KeyError("state"),
+]
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory):
+    """Two checkpoints, opened for reading."""
+    workdir = tmp_path_factory.mktemp("read")
+    checkpoints = Checkpoints(workdir)
+    write(checkpoints, 1)
+    write(checkpoints, 2)
+    checkpoints.close()
+    checkpoints = Checkpoints(workdir, read_only=True)
+    yield checkpoints
+    checkpoints.close()
+
+
+def unreadable(manager, fault):
+    """Step 2 cannot be read."""
+
+    def restore(step, args):
+        if step == 2:
+            raise fault
+        return type(manager).restore(manager, step, args=args)
+
+    return restore
+
+
+@pytest.mark.parametrize("fault", NOT_ITS_FAULT, ids=repr)
+def test_what_is_not_a_checkpoint_s_fault_stops_and_leaves_it(reading, fault, monkeypatch):
+    monkeypatch.setattr(reading._manager, "restore", unreadable(reading._manager, fault))
+    with pytest.raises(UserError, match=r"checkpoints/2 cannot be read \(.+\); it was left in place") as told:
+        reading.resume(target())
+    assert not isinstance(told.value, Damaged)
+
+
+@pytest.mark.parametrize("fault", ITS_FAULT, ids=repr)
+def test_what_is_its_fault_falls_back_to_the_one_before(reading, fault, monkeypatch, capsys):
+    monkeypatch.setattr(reading._manager, "restore", unreadable(reading._manager, fault))
+    assert int(reading.resume(target()).step) == 1
+    assert "checkpoints/2 is damaged" in capsys.readouterr().out
 
 
 def test_another_format_is_neither_read_nor_set_aside(workdir, monkeypatch):
