@@ -1,7 +1,8 @@
 """Batches from threads that may hang or fail: what is waited for is said, and reading begins again where it stood.
 
 Decoding runs on threads of this process. A thread that hangs, on a file server that is gone say, cannot be ended; it is
-left behind, and new ones read the same batch: batch k is a function of k alone, so nothing is lost or read twice.
+left behind, and new ones read the same batch: batch k is a function of k alone, so nothing is lost or read twice. Nor
+does the end of the process wait for it: Python would, for every thread of an executor, and grain's are such.
 """
 
 import errno
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import thread as executors
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +20,7 @@ from microgen_jax.types import Record, Source, Stuck, UserError
 
 ATTEMPTS = 3
 PAUSE = 1.0  # seconds between attempts after a fault
+GRACE = 5.0  # seconds that the end waits for reads under way
 _PASSING = {
     *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ECONNRESET, errno.ECONNABORTED),
     *(
@@ -36,34 +39,41 @@ class Reading:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._since: dict[tuple[int, int], float] = {}
+        self._under_way: dict[threading.Thread, tuple[float, int]] = {}
 
     def __len__(self) -> int:
         return len(self._source)
 
     def __getitem__(self, index: int) -> Record:
-        read = threading.get_ident(), index
-        self._since[read] = time.monotonic()
+        thread = threading.current_thread()
+        self._under_way[thread] = time.monotonic(), index
         try:
             return self._source[index]
         finally:
-            del self._since[read]
+            self._under_way.pop(thread, None)
 
     def longest(self) -> str:
         """The picture that has been read for the longest time; '' where none is being read."""
-        since = {index: began for (_, index), began in self._since.copy().items()}
-        return picture_name(self._source, min(since, key=since.__getitem__)) if since else ""
+        _, index = min(self._under_way.copy().values(), default=(0.0, None))
+        return "" if index is None else picture_name(self._source, index)
+
+    def abandon(self, grace: float = 0.0) -> None:
+        """Forgets the reads that are still under way after `grace` seconds; the process will end without them."""
+        until = time.monotonic() + grace
+        while self._under_way and time.monotonic() < until:
+            time.sleep(0.01)
+        for thread in self._under_way.copy():
+            self._under_way.pop(thread, None)
+            executors._threads_queues.pop(thread, None)
 
 
-def patient(
-    open_at: Callable[[int], Iterator], limit: float, longest: Callable[[], str] = lambda: ""
-) -> Iterator[Any]:
+def patient(open_at: Callable[[int], Iterator], limit: float, reading: Reading) -> Iterator[Any]:
     """The elements of `open_at(0)`, opened anew at the element that hangs for `limit` seconds, or that fails.
 
     Args:
       open_at: `n -> iterator` that starts with element n.
       limit: seconds to wait for an element.
-      longest: names what is being waited for.
+      reading: where they come from.
 
     Raises:
       Stuck: three attempts at one element hung.
@@ -81,7 +91,8 @@ def patient(
                 given, attempt = given + 1, 1
                 continue
             feed.leave()
-            reason = _reason(fault, limit, longest())
+            reason = _reason(fault, limit, reading.longest())
+            reading.abandon()
             if _lasting(fault):
                 raise fault
             if attempt == ATTEMPTS:
@@ -102,6 +113,7 @@ def patient(
             feed = _Feed(open_at, given)
     finally:
         feed.leave()
+        reading.abandon(GRACE)
 
 
 class _Hung(Exception):

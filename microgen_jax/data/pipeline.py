@@ -166,7 +166,7 @@ def _read_ahead(
     def open_at(n: int) -> Iterator:
         return iter(elements[n * batch_size :].to_iter_dataset(options).batch(batch_size))
 
-    return patient(open_at, patience, reading.longest)
+    return patient(open_at, patience, reading)
 
 
 def _parse_flags() -> None:

@@ -2,7 +2,10 @@
 
 import errno
 import itertools
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,8 @@ from microgen_jax.commands import command_line
 from microgen_jax.data import batches, patience
 from microgen_jax.types import Stuck, UserError
 from tests.data.test_pipeline import PREPARATION, Numbered, same, take
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Harmed(Numbered):
@@ -62,6 +67,48 @@ def test_a_thread_that_hangs_is_named_and_the_batches_are_the_same(hang, capsys)
     assert (
         "no batch for 0.3 s, waiting for maps/7.png; reading again, attempt 2 of 3" in capsys.readouterr().err
     )
+
+
+def test_a_later_hang_is_blamed_on_its_own_picture():
+    never, begun = threading.Event(), threading.Semaphore(0)
+
+    class Hanging(Numbered):
+        def __getitem__(self, index):
+            begun.release()
+            never.wait()
+            return super().__getitem__(index)
+
+    reading = patience.Reading(Hanging())
+    for index in (7, 5):
+        threading.Thread(target=reading.__getitem__, args=(index,), daemon=True).start()
+        begun.acquire()
+        assert reading.longest().endswith(str(index))
+        reading.abandon()
+        assert reading.longest() == ""
+    never.set()
+
+
+ENDING = """
+import sys, threading, time
+from microgen_jax.data import batches, patience
+from tests.data.test_patience import PREPARATION, Harmed
+
+patience.GRACE = 0.2
+source, start, limit = Harmed(threading.Event().wait, 1), int(sys.argv[1]), float(sys.argv[2])
+feed = batches(source, PREPARATION, seed=3, batch_size=4, start=start, workers=2, patience=limit)
+next(feed)
+while source.left:
+    time.sleep(0.01)
+feed.close()
+sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize(("start", "limit"), [(0, 0.3), (1, 300)], ids=["given up", "reading ahead"])
+def test_a_process_ends_without_the_thread_that_hangs(start, limit):
+    line = [sys.executable, "-c", ENDING, str(start), str(limit)]
+    ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 7, ended.stderr
 
 
 def test_what_hangs_three_times_is_given_up(hang):
