@@ -148,7 +148,8 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, me
         state, shardings = _start(method, mesh, checkpoints, init_key)
         step = int(state.step)
         with closing(Writer(workdir, step, hosts.first())) as writer:
-            if step >= config.train.steps:
+            steps = _steps(config, dataset)
+            if step >= steps.total and not any(loop.owed(step, steps, writer)):
                 writer.animation()
                 writer.curves(method.curves)
                 hosts.say(f"already trained for {step} steps; raise train.steps to go on")
@@ -164,7 +165,7 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, me
                         state,
                         data.prefetch_to_device(batches, lambda batch: meshes.put_batch(batch, mesh)),
                         train_key,
-                        _steps(config),
+                        steps,
                         batch_size,
                         checkpoints,
                         writer,
@@ -240,13 +241,13 @@ def _start(
     return state, shardings
 
 
-def _steps(config: ConfigDict) -> loop.Steps:
+def _steps(config: ConfigDict, dataset: Dataset) -> loop.Steps:
     train = config.train
     return loop.Steps(
         train.steps,
         train.log_every,
         train.sample_every,
-        train.eval_every,
+        train.eval_every if len(dataset.holdout) else 0,
         train.checkpoint_every,
         tuple(train.skip),
     )

@@ -75,6 +75,11 @@ def meet(where: str) -> None:
         multihost_utils.sync_global_devices(where)
 
 
+def first_says(flag: bool) -> bool:
+    """Process 0's answer, on every process."""
+    return bool(multihost_utils.broadcast_one_to_all(np.array(flag))) if jax.process_count() > 1 else flag
+
+
 @contextmanager
 def together() -> Iterator[None]:
     """What one process is refused stops all of them, each with one line, instead of leaving the others waiting.

@@ -4,7 +4,8 @@ The order within a step is a contract:
 
 1. batch k = step is taken (a pure function of seed and k), the update is dispatched with `fold_in(key, k)`;
 2. the metrics of the update before are read, while this one runs; a value that is not finite stops the run;
-3. what is due at this step happens: log, held-out loss, pictures, checkpoint, in this order.
+3. what is due at this step happens: log, held-out loss, pictures, checkpoint, in this order;
+4. a stop saves after the log and leaves; the held-out loss and the pictures are then made at the next start.
 
 A run that starts again from the checkpoint of a step therefore does what the undisturbed run did after it.
 """
@@ -19,7 +20,7 @@ import jax
 import numpy as np
 
 from microgen_jax.training import hosts
-from microgen_jax.training.checkpoint import Checkpoints
+from microgen_jax.training.checkpoint import METRIC, Checkpoints
 from microgen_jax.training.progress import Progress
 from microgen_jax.training.state import TrainState
 from microgen_jax.training.watch import Explosions, Watch
@@ -86,6 +87,29 @@ def _due(step: int, first: int, steps: Steps) -> _Due:
     return _Due(now(steps.log_every) or step == first, heldout, now(steps.sample_every), save)
 
 
+def owed(step: int, steps: Steps, writer: Writer) -> _Due:
+    """What was due after update `step` and is not there, as a stop has left without it; the same on every process."""
+    due = _due(step, step, steps) if step else _Due(False, False, False, False)
+    heldout = due.heldout and not writer.has_scalar(step, METRIC)
+    draw = due.draw and not writer.has_images(step)
+    return _Due(False, hosts.first_says(heldout), hosts.first_says(draw), False)
+
+
+def _look(
+    step: int, due: _Due, state: TrainState, functions: Functions, writer: Writer, progress: Progress
+) -> float | None:
+    """Writes the held-out loss and the pictures that are due; gives the loss, None where there is none to rank by."""
+    loss = math.nan
+    if due.heldout and functions.heldout:
+        heldout = functions.heldout(state)
+        writer.scalars(step, heldout)
+        progress.report(step, heldout)
+        loss = heldout[METRIC]
+    if due.draw:
+        writer.images(step, functions.draw(state))
+    return loss if math.isfinite(loss) else None
+
+
 def _read(step: int, metrics: Metrics, functions: Functions) -> dict[str, float]:
     """The metrics of update `step` as numbers."""
     values = {name: float(value) for name, value in metrics.items() if name != FINITE_LAYERS}
@@ -124,12 +148,6 @@ def _pictures(step: int, functions: Functions) -> str:
     return f"; its pictures: {', '.join(pictures[:_NAMED])}{more}" if pictures else ""
 
 
-def _quality(heldout: dict[str, float] | None) -> float | None:
-    """The held-out loss that ranks a checkpoint; None where there is none to rank by."""
-    loss = heldout["heldout_loss"] if heldout else math.nan
-    return loss if math.isfinite(loss) else None
-
-
 def train(
     functions: Functions,
     state: TrainState,
@@ -163,6 +181,7 @@ def train(
     step = int(state.step)
     first, pending, stopwatch, explosions = step + 1, {}, _Stopwatch(), Explosions()
     with hosts.StopSignal() as stop, progress, watch:
+        _look(step, owed(step, steps, writer), state, functions, writer, progress)
         while step < steps.total:
             stopwatch.start()
             watch.start()
@@ -177,6 +196,7 @@ def train(
             due, stopped = _due(step, first, steps), stop.reached(step)
             values = _read(step, pending, functions) if any(due) or stopped else {}
             stopwatch.stop()
+            ended = time.perf_counter()
             progress.advance(step)
             if slow := watch.stop(step):
                 hosts.say(f"warning: {slow}")
@@ -188,22 +208,17 @@ def train(
                 if exploded := explosions.seen(values.get("loss", 0.0)):
                     hosts.say(f"warning: {_explosion(step, exploded, functions)}")
 
-            heldout = None
-            if due.heldout and functions.heldout:
-                heldout = functions.heldout(state)
-                writer.scalars(step, heldout)
-                progress.report(step, heldout)
-
-            if due.draw:
-                writer.images(step, functions.draw(state))
-
-            if due.save or stopped:
-                _read(step, pending, functions)
-                checkpoints.save(step, state, _quality(heldout))
-
             if stopped:
+                checkpoints.save(step, state, None)
                 checkpoints.wait()
-                raise Interrupted(f"{stopped}: stopped after step {step}, saved as checkpoints/{step}")
+                seconds = time.perf_counter() - ended
+                raise Interrupted(
+                    f"{stopped}: stopped after step {step}, saved as checkpoints/{step} in {seconds:.1f} s"
+                )
+
+            loss = _look(step, due, state, functions, writer, progress)
+            if due.save:
+                checkpoints.save(step, state, loss)
         checkpoints.wait()
     return state
 

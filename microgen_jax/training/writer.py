@@ -59,8 +59,23 @@ class Writer:
         if not self._active:
             return
         grid = figures.grid(images)
-        files.write_bytes(self._workdir / "progress" / f"step_{step:08d}.png", figures.png(grid))
+        files.write_bytes(self._grid(step), figures.png(grid))
         self._board.add_image("progress", grid, step, dataformats="HWC")
+
+    def has_scalar(self, step: int, name: str) -> bool:
+        """Whether `metrics.jsonl` holds this value of a step."""
+        return any(line["step"] == step and name in line for line in self._written())
+
+    def has_images(self, step: int) -> bool:
+        """Whether the grid of a step is there."""
+        return self._grid(step).exists()
+
+    def _grid(self, step: int) -> Path:
+        return self._workdir / "progress" / f"step_{step:08d}.png"
+
+    def _written(self) -> list[dict]:
+        path = self._workdir / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def animation(self) -> None:
         """All the grids so far as `progress/progress.gif`."""
@@ -74,8 +89,7 @@ class Writer:
         """All that `metrics.jsonl` says of some metrics over the steps as `curves.png`, a group of names a panel."""
         if not self._active:
             return
-        lines = [json.loads(line) for line in (self._workdir / "metrics.jsonl").read_text().splitlines()]
-        if picture := draw(lines, panels):
+        if picture := draw(self._written(), panels):
             files.write_bytes(self._workdir / "curves.png", picture)
 
     def close(self) -> None:

@@ -22,8 +22,9 @@ from microgen_jax.training.writer import Writer, cut_back
 STEPS = loop.Steps(total=6, log_every=2, sample_every=3, eval_every=4, checkpoint_every=2)
 
 
-def start() -> TrainState:
-    return TrainState(jnp.int32(0), {"w": jnp.zeros(())}, {"w": jnp.zeros(())}, ())
+def start(step: int = 0) -> TrainState:
+    """After as many updates with batches of 1."""
+    return TrainState(jnp.int32(step), {"w": jnp.float32(step)}, {"w": jnp.float32(step)}, ())
 
 
 def step(state, batch, key):
@@ -33,25 +34,25 @@ def step(state, batch, key):
     return new, {"loss": loss, "grad_norm": loss, "finite_layers": jnp.array([True, bool(batch <= 100)])}
 
 
-def run(workdir, batches, heldout=lambda state: {"heldout_loss": 1.0}, steps=STEPS):
+def run(workdir, batches, heldout=lambda state: {"heldout_loss": 1.0}, steps=STEPS, after=0):
     drawn = []
 
     def draw(state):
         drawn.append(int(state.step))
         return np.zeros((4, 8, 8, 3), np.uint8)
 
-    checkpoints, writer = Checkpoints(workdir, keep=9), Writer(workdir, 0)
+    checkpoints, writer = Checkpoints(workdir, keep=9), Writer(workdir, after)
     try:
         loop.train(
             loop.Functions(step, heldout, draw, lambda k: [f"{k}a.png", f"{k}b.png"], ("down", "up")),
-            start(),
+            start(after),
             map(jnp.float32, batches),
             jax.random.key(0),
             steps,
             8,
             checkpoints,
             writer,
-            Progress(0, STEPS.total),
+            Progress(after, STEPS.total),
             Watch(workdir),
         )
     finally:
@@ -130,17 +131,47 @@ def test_no_trace_is_left_where_nothing_hung(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_signal_saves_the_step(tmp_path):
-    def batches():
-        yield from [1.0, 1.0]
-        os.kill(os.getpid(), signal.SIGTERM)
-        yield from itertools.repeat(1.0)
+def stopping(step: int):
+    """Batches during whose update `step` somebody wants the run to stop."""
+    yield from [1.0] * (step - 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    yield from itertools.repeat(1.0)
 
+
+def test_a_signal_saves_the_step(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(loop.Interrupted, match="checkpoints/3"):
-        run(tmp_path, batches())
+    with pytest.raises(loop.Interrupted, match=r"SIGTERM: .* checkpoints/5 in \d+\.\d s"):
+        run(tmp_path, stopping(5))
     assert signal.getsignal(signal.SIGTERM) is before
-    assert (tmp_path / "checkpoints" / "3").is_dir()
+    assert (tmp_path / "checkpoints" / "5").is_dir()
+
+
+def looks(workdir) -> tuple[list, list]:
+    """What was measured on held-out pictures, and what was drawn."""
+    heldout = [line for line in lines(workdir) if "heldout_loss" in line]
+    return heldout, sorted(path.name for path in (workdir / "progress").glob("step_*"))
+
+
+@pytest.mark.parametrize("step", [3, 4, 6])
+def test_a_stop_saves_first_and_what_was_due_is_made_at_the_next_start(tmp_path, step):
+    """Due are pictures, the held-out loss, and at the end both."""
+    measured = []
+
+    def heldout(state):
+        measured.append(int(state.step))
+        return {"heldout_loss": 7.0 - int(state.step)}
+
+    run(tmp_path / "whole", itertools.repeat(1.0), heldout)
+    measured.clear()
+    with pytest.raises(loop.Interrupted):
+        run(tmp_path / "cut", stopping(step), heldout)
+    assert step not in measured
+    assert not (tmp_path / "cut" / "progress" / f"step_{step:08d}.png").exists()
+    run(tmp_path / "cut", itertools.repeat(1.0), heldout, after=step)
+    assert looks(tmp_path / "cut") == looks(tmp_path / "whole")
+    assert measured == [2, 4, 6]
+    assert run(tmp_path / "cut", (), heldout, after=6)[1] == []
+    assert measured == [2, 4, 6]
 
 
 def test_a_second_signal_is_not_held_back():
