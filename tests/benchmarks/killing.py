@@ -4,11 +4,13 @@
 
 Every run is compared with one that nobody disturbed: parameters, averages and optimizer state, bit by bit. With
 --writes, that many of the kills happen while a checkpoint is being written. A run that gets SIGTERM must save and
-leave with status 0; the seconds from the signal to the end of the process are printed.
+leave with status 0, and the state must be written within 10 s of the step's end, by the run's own line; that and the
+seconds from the signal to the end of the process are printed.
 """
 
 import argparse
 import random
+import re
 import signal
 import subprocess
 import tempfile
@@ -21,6 +23,8 @@ from tests.commands.conftest import ENVIRONMENT, ROOT, TINY, command
 from tests.commands.stored import same_bits, state
 
 STEPS = 16
+LONGEST = 10.0  # seconds from the end of a step to its checkpoint
+_SAVED = re.compile(r"SIGTERM: stopped after step \d+, saved as checkpoints/\d+ in (\d+\.\d) s")
 FLAGS = {
     "config.train.steps": STEPS,
     "config.train.checkpoint_every": 2,
@@ -37,12 +41,14 @@ class Outcome(NamedTuple):
       at: the newest whole checkpoint when it was; 0 = none.
       identical: the end is that of the undisturbed run.
       seconds: from the signal to the end of the process.
+      saving: seconds from the end of the step after SIGTERM to its checkpoint; 0 where the run had ended before.
     """
 
     what: str
     at: int
     identical: bool
     seconds: float
+    saving: float
 
 
 def start(workdir: Path) -> subprocess.Popen:
@@ -95,9 +101,12 @@ def disturb(
     seconds = time.monotonic() - sent
     if number is signal.SIGTERM and process.returncode:
         raise SystemExit(f"SIGTERM ended with status {process.returncode}")
+    saved = _SAVED.search(workdir.with_suffix(".log").read_text())
     finish(workdir)
     identical = same_bits(state(workdir, STEPS), wanted)
-    return Outcome("write" if write else number.name, at, identical, seconds)
+    return Outcome(
+        "write" if write else number.name, at, identical, seconds, float(saved[1]) if saved else 0.0
+    )
 
 
 def killing(kills: int, writes: int, terms: int, seed: int) -> list[Outcome]:
@@ -125,8 +134,12 @@ def main() -> None:
     outcomes = killing(**vars(parser.parse_args()))
     same = sum(outcome.identical for outcome in outcomes)
     slowest = max((o.seconds for o in outcomes if o.what == "SIGTERM"), default=0.0)
-    print(f"{same} of {len(outcomes)} ended with the undisturbed run's bits; slowest SIGTERM {slowest:.1f} s")
-    raise SystemExit(same < len(outcomes))
+    saving = max((o.saving for o in outcomes), default=0.0)
+    print(
+        f"{same} of {len(outcomes)} ended with the undisturbed run's bits; slowest SIGTERM {slowest:.1f} s, "
+        f"of these {saving:.1f} s from the step's end to its checkpoint"
+    )
+    raise SystemExit(same < len(outcomes) or saving > LONGEST)
 
 
 if __name__ == "__main__":
