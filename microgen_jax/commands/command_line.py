@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
@@ -51,7 +52,7 @@ class Request:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Prints a `UserError`, or a disk's refusal, as one line on standard error and exits with 2."""
+    """Prints a `UserError`, or a disk's or device's refusal, as one line on standard error and exits with 2."""
     try:
         yield
     except Stuck as error:
@@ -63,6 +64,13 @@ def one_line_errors() -> Iterator[None]:
         if fault.errno not in _OF_THE_DISK:
             raise
         _refuse(f"{fault.filename or 'a file'}: {fault.strerror}; mend it and start the same command again")
+    except jax.errors.JaxRuntimeError as fault:
+        if "RESOURCE_EXHAUSTED" not in str(fault):
+            raise
+        _refuse(
+            f"out of device memory ({str(fault).splitlines()[0][:200]}); lower sample.batch_size, raise mesh.fsdp, "
+            "or end what else uses the device (--mode=plan says what a model takes)"
+        )
 
 
 def hush_abandoned_reads() -> None:

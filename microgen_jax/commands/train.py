@@ -201,8 +201,9 @@ def _out_of_memory(
     stats = jax.local_devices()[0].memory_stats() or {}
     there = f" (there are {stats['bytes_limit'] / 1e9:.3g} GB)" if "bytes_limit" in stats else ""
     return (
-        f"out of device memory{there}: {held} of each device, {rest}; lower train.batch_size or raise "
-        "train.accumulate, set model.remat, or raise mesh.fsdp (--mode=plan says what each costs)"
+        f"out of device memory{there}: {held} of each device, {rest}; lower train.batch_size (or "
+        "sample.batch_size, if it was drawing) or raise train.accumulate, set model.remat, or raise mesh.fsdp "
+        "(--mode=plan says what each costs)"
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from microgen_jax import data
+from microgen_jax.commands import command_line
 from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.train import train
 from microgen_jax.methods.ddpm import DDPM
@@ -56,6 +57,14 @@ def test_out_of_device_memory_says_what_the_step_needs_and_what_to_lower(config,
     words = r"out of device memory: .* take 0.0\d+ GB of each device, activations of the step 0.0\d+ GB; lower train"
     with pytest.raises(UserError, match=words):
         train(Request(config, {}, True, tmp_path))
+
+
+def test_out_of_device_memory_elsewhere_is_one_line(capsys):
+    with pytest.raises(SystemExit, match="2"), command_line.one_line_errors():
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.\n1. a buffer")
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "8 bytes.); lower sample.batch_size" in said[0]
 
 
 def steps(workdir) -> list[int]:
