@@ -20,10 +20,6 @@ class UserError(Exception):
         super().__init__("".join(sign if sign.isprintable() else " " for sign in line))
 
 
-class Stuck(UserError):
-    """Threads of this process hang where nothing can end them; after the line it is left without waiting for them."""
-
-
 class Record(NamedTuple):
     """One picture as its file has it.
 

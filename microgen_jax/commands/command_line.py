@@ -16,8 +16,8 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from microgen_jax.training import remote
-from microgen_jax.types import Stuck, UserError
+from microgen_jax.training import hosts, remote
+from microgen_jax.types import UserError
 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
 _OF_THE_DISK = (
@@ -55,7 +55,7 @@ def one_line_errors() -> Iterator[None]:
     """Prints a `UserError`, or a disk's or device's refusal, as one line on standard error and exits with 2."""
     try:
         yield
-    except Stuck as error:
+    except hosts.Alone as error:
         _complain(str(error))
         os._exit(2)
     except UserError as error:

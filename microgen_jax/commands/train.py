@@ -43,6 +43,7 @@ def train(request: Request) -> None:
     with ExitStack() as stack:
         with hosts.together():
             stack.enter_context(lock.hold(workdir, hosts.first()))
+            _check_run(workdir, config, dataset)
         if hosts.first():
             record.write(workdir, config, record.resolve(dataset))
         compilation.use_compile_cache()
@@ -68,12 +69,7 @@ def _prepare(config: ConfigDict, workdir: Path) -> tuple[ConfigDict, Dataset, Me
         num_classes=len(resolved.classes),
         num_conditions=len(resolved.conditions),
     )
-    if record.exists(workdir):
-        record.check_resumable(workdir, config, resolved)
-    elif (workdir / "checkpoints").is_dir():
-        raise UserError(
-            f"--workdir={workdir} has checkpoints but no config.json; restore it or choose another"
-        )
+    _check_run(workdir, config, dataset)
     hosts.agree(
         {
             "config": config.to_json_best_effort(sort_keys=True),
@@ -83,6 +79,16 @@ def _prepare(config: ConfigDict, workdir: Path) -> tuple[ConfigDict, Dataset, Me
         }
     )
     return config, dataset, method, mesh
+
+
+def _check_run(workdir: Path, config: ConfigDict, dataset: Dataset) -> None:
+    """Refuses another run's folder: before it is touched, and once more when nobody else can start one there."""
+    if record.exists(workdir):
+        record.check_resumable(workdir, config, record.resolve(dataset))
+    elif (workdir / "checkpoints").is_dir():
+        raise UserError(
+            f"--workdir={workdir} has checkpoints but no config.json; restore it or choose another"
+        )
 
 
 def _own(request: Request, workdir: Path) -> ConfigDict:
@@ -218,7 +224,7 @@ def _announce(config: ConfigDict, step: int) -> None:
 def _batches(
     config: ConfigDict, dataset: Dataset, mesh: Mesh, batch_size: int, start: int
 ) -> Iterator[Batch]:
-    return data.batches(
+    batches = data.batches(
         dataset.train,
         dataset.preparation,
         seed=config.seed,
@@ -228,6 +234,7 @@ def _batches(
         workers=config.data.workers,
         patience=config.data.patience,
     )
+    return hosts.own(batches)
 
 
 def _start(
@@ -301,7 +308,7 @@ def _heldout(
             workers=config.data.workers,
             patience=config.data.patience,
         )
-        for k, (batch, mask) in enumerate(stream):
+        for k, (batch, mask) in enumerate(hosts.own(stream)):
             yield batch, mask.astype(np.float32), (np.arange(size, dtype=np.int32) + k * size)[mine]
 
     def heldout(state: TrainState) -> dict[str, float]:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from microgen_jax.data.listing import picture_name
-from microgen_jax.types import Record, Source, Stuck, UserError
+from microgen_jax.types import Record, Source, UserError
 
 ATTEMPTS = 3
 PAUSE = 1.0  # seconds between attempts after a fault
@@ -76,8 +76,7 @@ def patient(open_at: Callable[[int], Iterator], limit: float, reading: Reading) 
       reading: where they come from.
 
     Raises:
-      Stuck: three attempts at one element hung.
-      UserError: what is wrong with a picture, and will be so the next time.
+      UserError: three attempts at one element hung; or what is wrong with a picture, and will be so the next time.
     """
     given, attempt = 0, 1
     feed = _Feed(open_at, given)
@@ -97,7 +96,7 @@ def patient(open_at: Callable[[int], Iterator], limit: float, reading: Reading) 
                 raise fault
             if attempt == ATTEMPTS:
                 if isinstance(fault, _Hung):
-                    raise Stuck(
+                    raise UserError(
                         f"{reason}, {ATTEMPTS} times over; see that its disk answers and start the same command "
                         "again (data.patience says how long to wait)"
                     )

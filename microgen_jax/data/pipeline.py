@@ -93,8 +93,8 @@ def batches(
       numpy batches: image float32 [b, H, W, C] in [-1, 1], label int32 [b], condition float32 [b, K].
 
     Raises:
-      UserError: a picture that cannot be read or prepared, named; or an empty source.
-      Stuck: reading hangs, and did so when it was tried again.
+      UserError: a picture that cannot be read or prepared, named; an empty source; or reading that hangs, and did
+        so when it was tried again.
     """
     if len(source) == 0:
         raise UserError("the training part of the data is empty: lower data.holdout")

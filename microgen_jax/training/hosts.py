@@ -6,12 +6,22 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from microgen_jax.types import UserError
+
+T = TypeVar("T")
+
+
+class Alone(UserError):
+    """What one of several processes ran into by itself; it is left at once after the line.
+
+    At an ordinary exit it would wait, for five minutes, for the others, which wait for its part of the next update.
+    """
 
 
 def join(coordinator: str = "", num_processes: int = 0, process_id: int = -1) -> None:
@@ -100,6 +110,20 @@ def together() -> Iterator[None]:
             )
     if fault is not None:
         raise fault
+
+
+def own(elements: Iterator[T]) -> Iterator[T]:
+    """What this process alone reads, such as its rows of the batches.
+
+    Raises:
+      Alone: among several processes, what was a UserError.
+    """
+    try:
+        yield from elements
+    except UserError as fault:
+        if several():
+            raise Alone(str(fault)) from fault
+        raise
 
 
 def agree(facts: Mapping[str, str]) -> None:

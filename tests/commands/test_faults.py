@@ -1,6 +1,7 @@
 """What `train` says when something breaks under it, in this process and through its real path."""
 
 import runpy
+from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +10,11 @@ import pytest
 from PIL import Image
 
 from microgen_jax import data
-from microgen_jax.commands import command_line
+from microgen_jax.commands import command_line, record
 from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.train import train
 from microgen_jax.methods.ddpm import DDPM
+from microgen_jax.training import hosts, lock
 from microgen_jax.training import mesh as meshes
 from microgen_jax.types import UserError
 from tests.commands.conftest import ROOT
@@ -65,6 +67,40 @@ def test_out_of_device_memory_elsewhere_is_one_line(capsys):
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert "8 bytes.); lower sample.batch_size" in said[0]
+
+
+def torn():
+    yield 1
+    raise UserError("a/3.png: no such file")
+
+
+def test_one_process_of_several_leaves_at_once_and_does_not_wait_for_the_others(monkeypatch, capsys):
+    with pytest.raises(UserError, match="no such file") as alone:
+        list(hosts.own(torn()))
+    monkeypatch.setattr(hosts, "several", lambda: True)
+    left = []
+    monkeypatch.setattr(command_line.os, "_exit", left.append)
+    with command_line.one_line_errors():
+        list(hosts.own(torn()))
+    assert not isinstance(alone.value, hosts.Alone)
+    assert left == [2]
+    assert capsys.readouterr().err == "error: a/3.png: no such file\n"
+
+
+def test_what_another_start_has_left_meanwhile_is_not_overwritten(config, tmp_path, monkeypatch):
+    """Reading the list of many pictures takes minutes, in which another run may have come and gone."""
+    other = config.copy_and_resolve_references()
+    other.seed = 5
+
+    @contextmanager
+    def late(workdir, active):
+        record.write(workdir, other, record.Resolved((), (), (), (), 3, "folder", ""))
+        yield
+
+    monkeypatch.setattr(lock, "hold", late)
+    with pytest.raises(UserError, match=r"holds a run with .*seed=5 \(now 0\)"):
+        train(Request(config, {}, True, tmp_path))
+    assert record.read(tmp_path).config.seed == 5
 
 
 def steps(workdir) -> list[int]:

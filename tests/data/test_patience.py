@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from microgen_jax.commands import command_line
 from microgen_jax.data import batches, patience
-from microgen_jax.types import Stuck, UserError
+from microgen_jax.types import UserError
 from tests.data.test_pipeline import PREPARATION, Numbered, same, take
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,7 +112,7 @@ def test_a_process_ends_without_the_thread_that_hangs(start, limit):
 
 def test_what_hangs_three_times_is_given_up(hang):
     words = r"no batch for 0.2 s, waiting for maps/7.png, 3 times over; .*\(data.patience"
-    with pytest.raises(Stuck, match=words):
+    with pytest.raises(UserError, match=words):
         take(6, Harmed(hang, 99), patience=0.2)
 
 
@@ -143,12 +142,3 @@ def test_a_bad_picture_is_told_at_once(fault, capsys):
         list(itertools.islice(batches(source, PREPARATION, seed=3, batch_size=4, workers=1), 6))
     assert source.asked == 1
     assert not capsys.readouterr().err
-
-
-def test_a_stuck_process_is_left_without_waiting_for_its_threads(monkeypatch, capsys):
-    left = []
-    monkeypatch.setattr(command_line.os, "_exit", left.append)
-    with command_line.one_line_errors():
-        raise Stuck("no batch for 300 s")
-    assert left == [2]
-    assert capsys.readouterr().err == "error: no batch for 300 s\n"
