@@ -115,6 +115,9 @@ def get_config() -> ConfigDict:
     sample.guidance = 1.0  # classifier-free guidance; 1 = off
     sample.guidance_interval = ()  # noise levels sigma/alpha between which it holds; () = all
     sample.guidance_rescale = 0.0  # share of the standard deviation that guidance gives back
+    sample.eps_scale = (
+        1.0  # times the predicted noise; 1.03 to 1.06 for few steps of a network trained briefly
+    )
     sample.autoguidance = ""  # a step: guide by this earlier checkpoint, not by hiding conditions; '' = off
     sample.num = 16
     sample.frames = 0  # of denoising.gif and denoising.png, from noise to picture; 0 = neither

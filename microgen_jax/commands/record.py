@@ -28,6 +28,7 @@ _OF_THE_WEIGHTS = (
 _LATER = {
     "data.patience": 300.0,
     "sample.guidance_interval": (),
+    "sample.eps_scale": 1.0,
     "sample.autoguidance": "",
     "sample.frames": 0,
     "sample.stills": (),

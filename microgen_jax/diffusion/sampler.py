@@ -2,6 +2,11 @@
 
   xT ~ N(0, I);  for k = 0..n-1:  x, x0 = step(predict, x, the two x0 before, move[k], noise[k])
 
+A network that was trained briefly predicts less noise than there is, and deterministic steps keep what it leaves in.
+Its noise made k times as much (Ning et al. 2024, who scale it down) gives
+
+  x0' = x0 - (k - 1) min(sigma / alpha, 10) eps         the bound holds x0' where there is hardly a picture left
+
 The noise of picture i at step k is a function of its own key and of k alone, so a picture is the same
 whichever batch it is drawn in, as long as the batches have one shape.
 
@@ -26,6 +31,7 @@ from microgen_jax.diffusion.steps import Move, Predict, Step, make_moves, make_s
 from microgen_jax.diffusion.thresholding import make_threshold
 from microgen_jax.types import Condition, Denoiser, UserError
 
+MOST_NOISE = 10.0  # sigma / alpha above which `eps_scale` changes x0 no more
 OWN_SPACING = {"euler": "karras", "heun": "karras"}  # trailing for all others
 
 
@@ -52,6 +58,7 @@ def sample(
     guidance: float = 1.0,
     guidance_interval: tuple[float, float] = (0.0, math.inf),
     guidance_rescale: float = 0.0,
+    eps_scale: float = 1.0,
     trajectory: int | tuple[int, ...] = 0,
 ) -> Float[Array, "B H W C"] | tuple[Float[Array, "B H W C"], Float[Array, "K B H W C"]]:
     """Draws pictures.
@@ -74,6 +81,7 @@ def sample(
       guidance: scale of classifier-free guidance; 1 is off.
       guidance_interval: noise levels sigma/alpha between which it holds.
       guidance_rescale: share of the standard deviation given back.
+      eps_scale: times the predicted noise; 1 leaves it.
       trajectory: frames of the way to keep, from pure noise to the picture: how many, or at which times; see
         `kept_levels`.
 
@@ -90,7 +98,7 @@ def sample(
     denoise = guide(
         denoise, schedule, null_label, scale=guidance, interval=guidance_interval, rescale=guidance_rescale
     )
-    predict = make_predict(denoise, cond, prediction, threshold)
+    predict = make_predict(denoise, cond, prediction, threshold, eps_scale)
     fold_in = jax.vmap(jax.random.fold_in, in_axes=(0, None))
 
     def noise(k: Array) -> Float[Array, "B H W C"]:
@@ -113,19 +121,24 @@ def require_sampling(
     guidance: float = 1.0,
     guidance_interval: tuple[float, float] = (0.0, math.inf),
     guidance_rescale: float = 0.0,
+    eps_scale: float = 1.0,
     trajectory: int | tuple[int, ...] = 0,
 ) -> None:
     """Refuses on the host, before anything is compiled, what `sample` cannot do with the same keywords.
 
     Raises:
-      UserError: unknown names; steps, eta, clip_percentile, guidance or trajectory out of range; at zero
-        terminal SNR, eps prediction or a spacing that starts below T-1.
+      UserError: unknown names; steps, eta, clip_percentile, guidance, eps_scale or trajectory out of range; at
+        zero terminal SNR, eps prediction or a spacing that starts below T-1.
     """
     require_prediction(prediction, schedule)
     make_step(sampler, eta)
     levels = make_levels(schedule, steps, resolve_spacing(spacing, sampler))
     make_threshold(clip, clip_percentile)
     require_guidance(guidance, guidance_interval, guidance_rescale)
+    if not 0 < eps_scale <= 2:
+        raise UserError(
+            f"eps_scale (={eps_scale}) must lie above 0 and at most at 2; 1 leaves the noise as predicted"
+        )
     kept_levels(levels, trajectory)
 
 
@@ -134,15 +147,20 @@ def make_predict(
     cond: Condition,
     prediction: str,
     threshold: Callable[[Array], Array] | None,
+    eps_scale: float = 1.0,
 ) -> Predict:
-    """Turns the network's answer into x0, thresholded, and the eps that belongs to it."""
+    """Turns the network's answer into x0, with its noise scaled and thresholded, and the eps that belongs to it."""
 
     def predict(xt: Array, t: Array, alpha: Array, sigma: Array) -> tuple[Array, Array]:
         output = denoise(xt, jnp.full(xt.shape[0], t), cond)
         x0 = convert(prediction, "x0", output, xt, alpha, sigma)
-        if threshold is None:
-            return x0, convert(prediction, "eps", output, xt, alpha, sigma)
-        x0 = threshold(x0)
+        eps = convert(prediction, "eps", output, xt, alpha, sigma)
+        if threshold is None and eps_scale == 1:
+            return x0, eps
+        if eps_scale != 1:
+            x0 = x0 - (eps_scale - 1) * jnp.minimum(sigma / alpha, MOST_NOISE) * eps
+        if threshold is not None:
+            x0 = threshold(x0)
         return x0, convert("x0", "eps", x0, xt, alpha, sigma)
 
     return predict

@@ -23,6 +23,7 @@ SAMPLING = {
         "guidance",
         "guidance_interval",
         "guidance_rescale",
+        "eps_scale",
     ),
     "wgan_gp": (),
 }

@@ -1,6 +1,6 @@
 """Few steps against many: how far from the data the pictures of a sampler are, in statistics of their pixels.
 
-    python tests/benchmarks/samplers.py runs/quickstart OUT.json [pictures]
+    python tests/benchmarks/samplers.py runs/quickstart OUT.json [pictures] [seed]
 
 Of each picture: mean and standard deviation of every channel, mean absolute difference of neighbours across and
 down, and the share of flat neighbours. The distance between two sets is
@@ -23,19 +23,26 @@ from microgen_jax.commands.generator import Generator
 from microgen_jax.crystal.polycrystal import CLASSES, Polycrystal, polycrystal
 from microgen_jax.crystal.segment import flat_share
 
-SETTINGS = (
-    ("dpmpp2m", 5),
-    ("dpmpp2m", 10),
-    ("dpmpp2m", 20),
-    ("dpmpp2m", 50),
-    ("ddim", 20),
-    ("dpmpp2m_sde", 20),
-    ("dpmpp2m_sde", 30),
-    ("dpmpp2m_sde", 50),
-    ("unipc", 20),
-    ("ancestral", 20),
-    ("ancestral", 50),
-    ("ancestral", 1000),
+SETTINGS = (  # sampler, steps, eps_scale
+    ("dpmpp2m", 10, 1.0),
+    ("dpmpp2m", 20, 1.0),
+    ("dpmpp2m", 50, 1.0),
+    ("ddim", 20, 1.0),
+    ("unipc", 20, 1.0),
+    ("dpmpp2m", 10, 1.03),
+    ("dpmpp2m", 20, 1.01),
+    ("dpmpp2m", 20, 1.02),
+    ("dpmpp2m", 20, 1.03),
+    ("dpmpp2m", 20, 1.04),
+    ("dpmpp2m", 20, 1.06),
+    ("ddim", 20, 1.03),
+    ("unipc", 20, 1.03),
+    ("dpmpp2m_sde", 20, 1.0),
+    ("dpmpp2m_sde", 30, 1.0),
+    ("dpmpp2m_sde", 50, 1.0),
+    ("ancestral", 20, 1.0),
+    ("ancestral", 50, 1.0),
+    ("ancestral", 1000, 1.0),
 )
 UNSEEN = 1_000_000  # index of the first polycrystal that the data are drawn from
 
@@ -65,20 +72,20 @@ def real(first: int, num: int, size: tuple[int, int], seed: int) -> list[Polycry
     return [polycrystal(seed, first + i, size, kind=CLASSES[i % len(CLASSES)]) for i in range(num)]
 
 
-def draw(generator: Generator, like: list[Polycrystal]) -> np.ndarray:
+def draw(generator: Generator, like: list[Polycrystal], seed: int) -> np.ndarray:
     """As many pictures, of the same classes and conditions."""
     resolved = generator.resolved
     labels = np.array([resolved.classes.index(tile.descriptors["class"]) for tile in like], np.int32)
     asked = [[tile.descriptors[name] for name in resolved.conditions] for tile in like]
     value = (np.array(asked) - resolved.mean) / resolved.std
-    return np.concatenate(list(generator.batches(labels, value.astype(np.float32), seed=0)))
+    return np.concatenate(list(generator.batches(labels, value.astype(np.float32), seed=seed)))
 
 
-def main(workdir: str, out: str, num: int) -> None:
+def main(workdir: str, out: str, num: int = 64, seed: int = 0) -> None:
     config = microgen_jax.load(workdir).config
     size = tuple(config.data.size)
     many = statistics(np.stack([tile.image for tile in real(UNSEEN, 2000, size, config.seed)]))
-    like = real(2 * UNSEEN, num, size, config.seed)
+    like = real(2 * UNSEEN + num * seed, num, size, config.seed)
     scale = many.std(0)
     floors = [distance(many[i : i + num], np.delete(many, slice(i, i + num), 0), scale)
               for i in range(0, 2000 - num, num)]  # fmt: skip
@@ -86,14 +93,17 @@ def main(workdir: str, out: str, num: int) -> None:
         f"floor: data against data, {num} pictures: {np.mean(floors):.3f}, 95 % {np.percentile(floors, 95):.3f}"
     )
     rows = [{"sampler": "data", "distance": float(np.mean(floors)), "high": float(np.percentile(floors, 95))}]
-    for sampler, steps in SETTINGS:
+    for sampler, steps, eps_scale in SETTINGS:
         began, cpu = time.perf_counter(), time.process_time()
-        generator = microgen_jax.load(workdir, sampler=sampler, steps=steps, guidance=1.0)
-        drawn = statistics(draw(generator, like))
+        generator = microgen_jax.load(
+            workdir, sampler=sampler, steps=steps, guidance=1.0, eps_scale=eps_scale
+        )
+        drawn = statistics(draw(generator, like, seed))
         low, high = interval(drawn, many, scale)
         row = {
             "sampler": sampler,
             "steps": steps,
+            "eps_scale": eps_scale,
             "calls": 2 * steps - 1 if sampler == "heun" else steps,
             "distance": distance(drawn, many, scale),
             "low": low,
@@ -109,4 +119,4 @@ def main(workdir: str, out: str, num: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 64)
+    main(sys.argv[1], sys.argv[2], *(int(given) for given in sys.argv[3:]))

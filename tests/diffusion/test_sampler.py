@@ -5,7 +5,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from microgen_jax.diffusion import guide, make_schedule, require_sampling, sample
-from microgen_jax.diffusion.sampler import kept_levels
+from microgen_jax.diffusion.sampler import MOST_NOISE, kept_levels
 from microgen_jax.diffusion.spacing import make_levels
 from microgen_jax.diffusion.steps import SAMPLERS
 from microgen_jax.diffusion.thresholding import dynamic
@@ -152,6 +152,34 @@ def test_karras_levels_tell_the_network_fractional_times_and_others_whole_ones()
     assert kinds == {jnp.dtype("int32"), jnp.dtype("float32")}
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_eps_scale_mends_a_network_that_calls_too_little_noise(sampler):
+    schedule = make_schedule("linear", 100, 1e-3, 0.05)
+    assert schedule.sigma[-1] / schedule.alpha[-1] < MOST_NOISE
+
+    def true(xt, t, cond):
+        alpha, sigma = alpha_sigma(schedule, t)
+        return (xt - alpha * gaussian_x0(xt, alpha, sigma, 0.2, 0.3)) / sigma
+
+    def drawn(denoise, scale):
+        settings = {"shape": SHAPE, "prediction": "eps", "null_label": 0, "steps": 8, "clip": False}
+        cond = conditions(2)
+        return sample(denoise, schedule, keys_of(0, 2), cond, sampler=sampler, eps_scale=scale, **settings)
+
+    exact, mended = drawn(true, 1.0), drawn(lambda *asked: true(*asked) / 1.1, 1.1)
+    np.testing.assert_allclose(mended, exact, atol=2e-4)
+    assert np.abs(drawn(lambda *asked: true(*asked) / 1.1, 1.0) - exact).max() > 0.01
+
+
+def test_eps_scale_is_bounded_where_no_picture_is_left():
+    schedule = make_schedule("cosine", 100)
+    images = sample(
+        lambda xt, t, cond: jnp.zeros_like(xt), schedule, keys_of(0, 2), conditions(2), shape=SHAPE,
+        prediction="v", null_label=0, steps=8, clip=False, eps_scale=1.05, sampler="dpmpp2m",
+    )  # fmt: skip
+    assert np.abs(images).max() < 10
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -166,6 +194,8 @@ def test_karras_levels_tell_the_network_fractional_times_and_others_whole_ones()
         ({"guidance": float("nan")}, r"guidance \(=nan\)"),
         ({"guidance_interval": (2.0, 1.0)}, "guidance_interval"),
         ({"guidance_rescale": 1.5}, "guidance_rescale"),
+        ({"eps_scale": 0.0}, r"eps_scale \(=0.0\)"),
+        ({"eps_scale": float("nan")}, r"eps_scale \(=nan\)"),
         ({"trajectory": 52}, r"trajectory \(=52\) must lie in 0..51"),
         ({"trajectory": (99, 100)}, r"time \(=100\) must lie in 0..99"),
     ],
