@@ -175,13 +175,18 @@ def for_run(request: Request, config: ConfigDict) -> ConfigDict:
     ignored = []
     for name, value in request.overrides.items():
         part, _, field = name.partition(".")
-        if part in ("sample", "evaluate", "export", "mesh"):
+        if part in ("sample", "evaluate", "export", "mesh") or name == "data.cache":
             config[part][field] = value
         else:
             ignored.append(name)
     if ignored:
         print(f"note: {', '.join(ignored)} stay as the run was trained", flush=True)
     return config
+
+
+def may_write_cache(request: Request, config: ConfigDict) -> bool:
+    """Whether the command line names the folder for decoded pictures, not a run's `config.json` alone."""
+    return config.data.cache == request.config.data.cache
 
 
 def _joined(argv: list[str]) -> list[str]:

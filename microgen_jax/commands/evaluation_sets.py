@@ -10,11 +10,12 @@ from ml_collections import ConfigDict
 
 from microgen_jax import data
 from microgen_jax.commands import record
-from microgen_jax.commands.command_line import Request, for_run
+from microgen_jax.commands.command_line import Request, for_run, may_write_cache
 from microgen_jax.commands.generator import Generator, open_run
 from microgen_jax.data import Dataset, augment, geometry
 from microgen_jax.data.pipeline import prepare
 from microgen_jax.evaluation import figures
+from microgen_jax.training import hosts
 from microgen_jax.types import Source, UserError
 
 
@@ -70,7 +71,9 @@ def open_trained(request: Request, *, draws: bool, needs_real: bool) -> Run:
         )
     run = record.read(workdir)
     config = for_run(request, run.config)
-    dataset = data.open_dataset(config.data, config.seed)
+    if config.data.root:
+        hosts.say(f"reading {config.data.root}, the data.root of {workdir}/config.json")
+    dataset = data.open_dataset(config.data, config.seed, write_cache=may_write_cache(request, config))
     if needs_real and len(dataset.holdout) == 0:
         raise UserError("the run has no held-out pictures: name others with --config.evaluate.real=FOLDER")
     changed = dataset.fingerprint != run.resolved.fingerprint

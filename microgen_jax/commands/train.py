@@ -16,7 +16,7 @@ from rich.table import Table
 
 from microgen_jax import data, methods
 from microgen_jax.commands import drawing, evaluation_watch, record, settings
-from microgen_jax.commands.command_line import Request
+from microgen_jax.commands.command_line import Request, may_write_cache
 from microgen_jax.data import Dataset, audit
 from microgen_jax.networks import Row
 from microgen_jax.training import checkpoint, compilation, costs, files, hosts, lock, loop
@@ -39,7 +39,7 @@ def train(request: Request) -> None:
     if workdir is None:
         raise UserError("--workdir is missing: name the folder for this run, as in --workdir=runs/mine")
     with hosts.together():
-        config, dataset, method, mesh = _prepare(_own(request, workdir), workdir)
+        config, dataset, method, mesh = _prepare(request, workdir)
     with ExitStack() as stack:
         with hosts.together():
             stack.enter_context(lock.hold(workdir, hosts.first()))
@@ -52,8 +52,9 @@ def train(request: Request) -> None:
         _run(config, workdir, dataset, method, mesh)
 
 
-def _prepare(config: ConfigDict, workdir: Path) -> tuple[ConfigDict, Dataset, Method, Mesh]:
+def _prepare(request: Request, workdir: Path) -> tuple[ConfigDict, Dataset, Method, Mesh]:
     """Everything that can be refused, before the workdir is touched."""
+    config = _own(request, workdir)
     settings.check(config)
     files.check_writable(workdir)
     config = _with_schedule_end(config, workdir)
@@ -61,7 +62,7 @@ def _prepare(config: ConfigDict, workdir: Path) -> tuple[ConfigDict, Dataset, Me
     meshes.check_batch(config.train.batch_size, config.train.accumulate, mesh)
     methods.check(config)
 
-    dataset = data.open_dataset(config.data, config.seed)
+    dataset = data.open_dataset(config.data, config.seed, write_cache=may_write_cache(request, config))
     resolved = record.resolve(dataset)
     method = methods.build(
         config,

@@ -44,7 +44,13 @@ class _Index(NamedTuple):
 
 
 def cached(
-    listing: Listing, folder: Path, *, files: Sequence[Path], settings: Mapping[str, Any], skip: bool
+    listing: Listing,
+    folder: Path,
+    *,
+    files: Sequence[Path],
+    settings: Mapping[str, Any],
+    skip: bool,
+    write: bool = True,
 ) -> Listing:
     """The listing with its pictures read from a cache under `folder`, which is written where it is missing.
 
@@ -52,14 +58,19 @@ def cached(
       files: all that the pictures are read from.
       settings: all else that the pixels depend on.
       skip: remember pictures that cannot be decoded, and go on.
+      write: False leaves `folder` as it is: without a cache of these pictures there, their files are read.
 
     Raises:
       UserError: `folder` cannot be written, or (without `skip`) a picture cannot be decoded.
     """
     origin, stamps, pictures = _keys(listing, files, settings)
     home = folder.expanduser() / f"{origin}-{stamps}-{pictures}"
+    whole = _whole(home, len(listing.names))
+    if not whole and not write:
+        note = f"{folder} holds no cache of these pictures; --config.data.cache={folder} has one written"
+        return listing._replace(notes=(*listing.notes, note))
     try:
-        if not _whole(home, len(listing.names)):
+        if not whole:
             _remove_stale(home.parent, origin, stamps)
             _write(listing, home, skip)
         index = _read_index(home)

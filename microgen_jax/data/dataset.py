@@ -62,12 +62,13 @@ class Dataset:
     high: tuple[float, ...] = ()
 
 
-def open_dataset(data: ConfigDict, seed: int = 0) -> Dataset:
+def open_dataset(data: ConfigDict, seed: int = 0, *, write_cache: bool = True) -> Dataset:
     """Finds out what `data.root` is, checks it, splits it, and gives its pictures as lazy sources.
 
     Args:
       data: the `data` part of the configuration.
       seed: of the built-in polycrystals; the split of files does not depend on it.
+      write_cache: False only reads what `data.cache` holds already.
 
     Raises:
       UserError: everything that is wrong with the data or with how they are asked for, in one line.
@@ -79,7 +80,7 @@ def open_dataset(data: ConfigDict, seed: int = 0) -> Dataset:
     found = _open(data, kind)
     listing = _filter(data, found)
     if data.cache:
-        listing = _cached(data, listing, found.names)
+        listing = _cached(data, listing, found.names, write_cache)
     if data.filename_pattern:
         columns = conditions.pattern_columns(listing.names, data.filename_pattern)
         listing = listing._replace(columns={**listing.columns, **columns})
@@ -202,7 +203,7 @@ PIXELS_OBEY = {
 }
 
 
-def _cached(data: ConfigDict, listing: Listing, names: Sequence[str]) -> Listing:
+def _cached(data: ConfigDict, listing: Listing, names: Sequence[str], write: bool) -> Listing:
     """`names` are those of all pictures found: a cache is stale where any of them has changed."""
     root = Path(data.root)
     if listing.kind == "list" and root.is_file() and root.suffix.lower() != ".zip":
@@ -213,7 +214,7 @@ def _cached(data: ConfigDict, listing: Listing, names: Sequence[str]) -> Listing
         files = cache.files_of(root)
     settings = {name: data[name] for name in PIXELS_OBEY.get(listing.kind, ())}
     skip = data.on_bad_file == "skip"
-    return cache.cached(listing, Path(data.cache), files=files, settings=settings, skip=skip)
+    return cache.cached(listing, Path(data.cache), files=files, settings=settings, skip=skip, write=write)
 
 
 def _misfit(header: Header, size: tuple[int, int], data: ConfigDict, to_grey: bool) -> str:

@@ -8,7 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs import default
+from microgen_jax.commands import evaluation_sets, record
+from microgen_jax.commands.command_line import Request
 from microgen_jax.crystal.polycrystal import CLASSES, polycrystal
+from microgen_jax.data import open_dataset
 from microgen_jax.evaluation import figures
 
 KEYS = {"value", "floor", "ratio", "interval", "n_real", "n_generated", "note"}
@@ -129,6 +133,24 @@ def test_a_run_is_judged_against_its_held_out_pictures(run, trained) -> None:
     assert metrics["intensity/equiaxed"]["value"] is None
     assert "too few" in metrics["intensity/equiaxed"]["note"]
     assert "Nearest training pictures" in (trained / "evaluation" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_cache_that_config_json_alone_names_is_not_written(sets, tmp_path, capsys, asked) -> None:
+    cache = str(tmp_path / "cache")
+    config = default.get_config()
+    config.data.update(root=str(sets / "real.npz"), size=(16, 16))
+    resolved = record.resolve(open_dataset(config.data))
+    config.data.cache = cache
+    record.write(tmp_path, config, resolved)
+    mine = default.get_config()
+    mine.data.cache = cache if asked else ""
+    request = Request(mine, {"data.cache": cache} if asked else {}, False, tmp_path)
+    run = evaluation_sets.open_trained(request, draws=False, needs_real=True)
+    assert run.dataset.train[0].image.shape[:2] == (16, 16)
+    assert Path(cache).exists() == asked
+    said = capsys.readouterr().out
+    assert said == f"reading {sets / 'real.npz'}, the data.root of {tmp_path}/config.json\n"
 
 
 def test_samples_by_name_are_judged_and_copies_are_counted(run, trained, tmp_path) -> None:

@@ -73,6 +73,23 @@ def test_a_changed_picture_is_read_anew(tmp_path, maps, data_config, save):
     np.testing.assert_array_equal(after, pixels)
 
 
+def test_a_folder_that_may_not_be_written_is_left_and_read_where_it_holds_the_pictures(
+    tmp_path, maps, data_config, save, monkeypatch
+):
+    data = data_config(maps, cache=str(tmp_path / "cache"))
+    plain = some(dataset := open_dataset(data, write_cache=False))
+    assert homes(tmp_path / "cache") == []
+    assert any("holds no cache of these pictures" in note for note in dataset.notes)
+    open_dataset(data)
+    before = homes(tmp_path / "cache")
+    with monkeypatch.context() as patch:
+        forbid_decoding(patch)
+        assert equal(plain, some(open_dataset(data, write_cache=False)))
+    save(maps / "a/9.png", seed=9)
+    open_dataset(data, write_cache=False)
+    assert homes(tmp_path / "cache") == before
+
+
 def test_only_what_is_stale_is_removed(tmp_path, maps, data_config, save):
     cache = tmp_path / "cache"
     old = open_dataset(data_config(maps, cache=str(cache)))
