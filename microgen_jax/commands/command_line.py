@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import runpy
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,7 +53,10 @@ class Request:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Prints a `UserError`, or a disk's or device's refusal, as one line on standard error and exits with 2."""
+    """Prints a `UserError`, or a disk's or device's refusal, as one line on standard error and exits with 2.
+
+    Ctrl-C, where training does not take it as the wish to save and stop, is one line too, with status 130.
+    """
     try:
         yield
     except hosts.Alone as error:
@@ -60,6 +64,9 @@ def one_line_errors() -> Iterator[None]:
         os._exit(2)
     except UserError as error:
         _refuse(str(error))
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        sys.exit(128 + signal.SIGINT)
     except OSError as fault:
         if fault.errno not in _OF_THE_DISK:
             raise

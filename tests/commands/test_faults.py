@@ -69,6 +69,12 @@ def test_out_of_device_memory_elsewhere_is_one_line(capsys):
     assert "8 bytes.); lower sample.batch_size" in said[0]
 
 
+def test_an_interrupt_where_nothing_is_trained_is_one_line(capsys):
+    with pytest.raises(SystemExit, match="130"), command_line.one_line_errors():
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
 def torn():
     yield 1
     raise UserError("a/3.png: no such file")
