@@ -13,14 +13,14 @@ from microgen_jax.training.curves import draw
 
 
 def cut_back(path: Path, step: int) -> None:
-    """Drops the lines of `metrics.jsonl` that are younger than `step`, and a last line that was cut off."""
+    """Drops the lines of `metrics.jsonl` that are younger than `step`, and those that are cut off or garbled."""
     if not path.exists():
         return
     kept = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         try:
             young = json.loads(line)["step"] > step
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             continue
         if not young:
             kept.append(line + "\n")

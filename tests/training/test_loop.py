@@ -184,6 +184,8 @@ def test_a_second_signal_is_not_held_back():
 
 def test_log_is_cut_back_to_the_checkpoint(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}\n{"step": 3, "loss": 1}\n{"step": 4, "lo')
+    garbled = b'[1]\nnull\n{"step": "2"}\n\xff\x00\n'
+    younger = b'{"step": 3, "loss": 1}\n{"step": 4, "lo'
+    path.write_bytes(b'{"step": 1, "loss": 3}\n' + garbled + b'{"step": 2, "loss": 2}\n' + younger)
     cut_back(path, 2)
     assert path.read_text() == '{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}\n'
