@@ -30,6 +30,7 @@ _OF_THE_DISK = (
     errno.EIO,
     errno.ESTALE,
     errno.EMFILE,
+    errno.EFBIG,
 )
 _CONFIG = re.compile(r"--?config(?:=(.*))?")
 

@@ -1,5 +1,7 @@
 """What `train` says when something breaks under it, in this process and through its real path."""
 
+import errno
+import os
 import runpy
 from contextlib import contextmanager
 
@@ -67,6 +69,15 @@ def test_out_of_device_memory_elsewhere_is_one_line(capsys):
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert "8 bytes.); lower sample.batch_size" in said[0]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EROFS])
+def test_what_a_disk_refuses_is_one_line_and_a_fault_of_the_program_is_not(capsys, number):
+    with pytest.raises(SystemExit, match="2"), command_line.one_line_errors():
+        raise OSError(number, os.strerror(number), "a/grid.png")
+    assert capsys.readouterr().err.startswith(f"error: a/grid.png: {os.strerror(number)}; mend it")
+    with pytest.raises(OSError, match="Invalid argument"), command_line.one_line_errors():
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
 
 def test_an_interrupt_where_nothing_is_trained_is_one_line(capsys):
