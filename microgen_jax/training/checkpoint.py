@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,7 @@ class Checkpoints:
         except UserError:
             raise
         except Exception as fault:
-            if refusal := _refusal(fault):
+            if refusal := _refusal(fault) or _denied(Path(where)):
                 raise UserError(
                     f"{where} cannot be read ({refusal}); it was left in place: mend that and start again"
                 ) from fault
@@ -247,6 +248,15 @@ def _refusal(fault: BaseException | None) -> str:
             return _cause(fault)
         fault = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
     return ""
+
+
+def _denied(folder: Path) -> str:
+    """What may not be read in a checkpoint, as then it looks as if it were missing; '' where everything may."""
+    inside = (Path(parent, name) for parent, folders, names in os.walk(folder) for name in folders + names)
+    denied = (
+        path for path in chain([folder], inside) if not os.access(path, os.R_OK) and os.path.lexists(path)
+    )
+    return next((f"no permission to read {path}" for path in denied), "")
 
 
 def _cause(fault: Exception) -> str:

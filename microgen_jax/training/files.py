@@ -38,11 +38,13 @@ def read_json(path: Path) -> Any:
     """The value that `write_json` put there.
 
     Raises:
-      UserError: no JSON there.
+      UserError: no JSON there, or it cannot be read.
     """
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError) as fault:
+    except OSError as fault:
+        raise UserError(f"{path} cannot be read ({fault.strerror}); mend that and start again") from fault
+    except ValueError as fault:
         raise UserError(
             f"{path} cannot be read as JSON ({fault}); the run that wrote it is damaged"
         ) from fault

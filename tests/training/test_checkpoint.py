@@ -163,6 +163,19 @@ def test_what_is_its_fault_falls_back_to_the_one_before(reading, fault, monkeypa
     assert "checkpoints/2 is damaged" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["checkpoints/2", "state", "manifest.ocdbt"])
+def test_what_may_not_be_read_is_not_taken_for_missing(reading, monkeypatch, name):
+    """orbax looks whether things are there, and is told that they are not."""
+    missing = FileNotFoundError(errno.ENOENT, "no such file")
+    monkeypatch.setattr(reading._manager, "restore", unreadable(reading._manager, missing))
+    monkeypatch.setattr(checkpoint.os, "access", lambda path, mode: not str(path).endswith(name))
+    with pytest.raises(
+        UserError, match=rf"checkpoints/2 cannot be read \(no permission to read .*{name}\)"
+    ) as told:
+        reading.resume(target())
+    assert not isinstance(told.value, Damaged)
+
+
 def test_another_format_is_neither_read_nor_set_aside(workdir, monkeypatch):
     monkeypatch.setattr(checkpoint, "FORMAT", 2)
     checkpoints = Checkpoints(workdir)
