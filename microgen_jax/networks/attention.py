@@ -2,7 +2,8 @@
 
     out = x + W_o · softmax(Q Kᵀ / √head_dim) V
 
-with Q, K and V dense layers of GroupNorm(x).
+with Q, K and V dense layers of GroupNorm(x). The softmax of one query needs no other query, so many pixels are taken in
+blocks of queries, whose weights are computed again on the way back: N pixels then need 1024 N numbers, not N².
 """
 
 import flax.linen as nn
@@ -11,6 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from microgen_jax.networks.layers import GroupNorm, Pointwise, zeros
+
+QUERIES = 1024  # in a block
 
 
 class Attention(nn.Module):
@@ -42,6 +45,28 @@ def dot_product_attention(
     """Softmax in float32; cuDNN's fused kernel on a GPU where it applies."""
     if jax.default_backend() == "gpu" and _fits_cudnn(q):
         return jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
+    if q.shape[1] > 2 * QUERIES:
+        return in_blocks(q, k, v, QUERIES)
+    return _at_once(q, k, v)
+
+
+def in_blocks(
+    q: Float[Array, "B N heads dim"],
+    k: Float[Array, "B N heads dim"],
+    v: Float[Array, "B N heads dim"],
+    queries: int,
+) -> Float[Array, "B N heads dim"]:
+    """The same, `queries` at a time."""
+    batch, pixels, heads, dim = q.shape
+    padded = jnp.pad(q, ((0, 0), (0, -pixels % queries), (0, 0), (0, 0)))
+    blocks = padded.reshape(batch, -1, queries, heads, dim).swapaxes(0, 1)
+    out = jax.lax.map(jax.checkpoint(lambda block: _at_once(block, k, v)), blocks)
+    return out.swapaxes(0, 1).reshape(padded.shape)[:, :pixels]
+
+
+def _at_once(
+    q: Float[Array, "B queries heads dim"], k: Float[Array, "B N heads dim"], v: Float[Array, "B N heads dim"]
+) -> Float[Array, "B queries heads dim"]:
     logits = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32)
     weights = jax.nn.softmax(logits * q.shape[-1] ** -0.5, axis=-1)
     return jnp.einsum("bhqk,bkhd->bqhd", weights.astype(v.dtype), v)

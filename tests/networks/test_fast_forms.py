@@ -1,12 +1,14 @@
 """Every fast form against the plain one, forward and gradient: odd and even sizes, few and odd channels, batch 1."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from microgen_jax.networks import layers
+from microgen_jax.networks import attention, layers
 
 SHAPES = [(1, 5, 7, 6, 10), (2, 8, 8, 8, 4), (3, 16, 16, 12, 12), (2, 9, 4, 3, 32), (1, 48, 40, 5, 3)]
 KERNELS = [((3, 3), layers.AROUND), ((1, 1), layers.NONE), ((2, 2), ((0, 1), (1, 0)))]
@@ -123,3 +125,21 @@ def test_fast_forms_are_left_alone_over_several_devices():
     assert jax.device_count() > 1
     assert not layers.products_win((3, 3, 128, 128))
     assert not layers.alone_on_cpu()
+
+
+@pytest.mark.parametrize(("pixels", "heads", "dim", "queries"), [(13, 2, 5, 4), (16, 1, 8, 8), (7, 3, 6, 9)])
+def test_attention_in_blocks_is_attention(pixels, heads, dim, queries):
+    """The plain one is JAX's own."""
+    *given, cotangent = arrays(*[(2, pixels, heads, dim)] * 4, seed=5)
+    plain = jax.vjp(partial(jax.nn.dot_product_attention, implementation="xla"), *given)
+    fast = jax.vjp(partial(attention.in_blocks, queries=queries), *given)
+    close(fast[0], plain[0])
+    for ours, theirs in zip(fast[1](cotangent), plain[1](cotangent)):
+        close(ours, theirs)
+
+
+def test_attention_over_many_pixels_keeps_no_square_of_them():
+    shape = jax.ShapeDtypeStruct((1, 8 * attention.QUERIES, 1, 4), jnp.float32)
+    square = 4 * shape.size**2 / 4**2
+    loss = jax.grad(lambda q: attention.dot_product_attention(q, q, q).sum())
+    assert jax.jit(loss).lower(shape).compile().memory_analysis().temp_size_in_bytes < square
