@@ -1,10 +1,11 @@
-"""What a training step costs as it grows: with the size, the batch, the channels and the number of devices.
+"""What a training step costs as it grows: with size, batch, channels and devices; and sampling with its steps.
 
     python -m tests.benchmarks.growth --out=docs/growth.png
 
 Every case runs in a process of its own: seconds (the least of three steps), the same for a million pixels, gigabytes
 of temporaries as XLA plans them, seconds to compile. Devices are pretended ones that share this machine's cores, with
-the batch shared among them: what they add is what partitioning costs.
+the batch shared among them: what they add is what partitioning costs. With `steps`, so many DDIM steps are drawn in
+place of a training step, and a million pixels are counted once a step.
 """
 
 import argparse
@@ -14,16 +15,19 @@ import runpy
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = {"size": 32, "batch": 16, "channels": 64, "devices": 1}
+BASE = {"size": 32, "batch": 16, "channels": 64, "devices": 1, "steps": 0}
 AXES = {
     "size": (32, 64, 128, 256, 512),
     "batch": (1, 4, 16, 64),
     "channels": (32, 64, 128),
     "devices": (1, 2, 4, 8),
+    "steps": (5, 20, 80),
 }
+LABELS = {"size": "size, px", "channels": "channels of the first level", "steps": "DDIM steps"}
 FEW = {128: 4, 256: 2, 512: 1}  # pictures in a batch, where 16 do not fit the time
 
 
@@ -33,14 +37,9 @@ def cases() -> list[tuple[str, dict[str, int]]]:
     return [(axis, case | {"batch": FEW.get(case["size"], case["batch"])}) for axis, case in found]
 
 
-def measure(size: int, batch: int, channels: int, devices: int) -> dict[str, float]:
-    import jax
-    import jax.numpy as jnp
-
+def measure(size: int, batch: int, channels: int, devices: int, steps: int) -> dict[str, float]:
     from microgen_jax import methods
     from microgen_jax.training import compilation
-    from microgen_jax.training import mesh as meshes
-    from microgen_jax.types import Batch
 
     compilation.keep_memory()
     config = runpy.run_path(str(ROOT / "configs" / "default.py"))["get_config"]()
@@ -53,31 +52,68 @@ def measure(size: int, batch: int, channels: int, devices: int) -> dict[str, flo
         dtype="float32",
         dropout=0.0,
     )
+    config.sample.update(sampler="ddim", steps=max(steps, 1))
     method = methods.build(config, channels=3, num_classes=0, num_conditions=0)
+    began = time.perf_counter()
+    once, temporaries = (_draw if steps else _train)(method, size, batch, devices)
+    compiled = time.perf_counter() - began
+    seconds = []
+    for _ in range(4):
+        began = time.perf_counter()
+        once()
+        seconds.append(time.perf_counter() - began)
+    least = min(seconds[1:])
+    return {
+        "seconds": least,
+        "per_million_pixels": least / (max(steps, 1) * batch * size**2 / 1e6),
+        "temporaries_gb": temporaries * devices / 1e9,
+        "compile_seconds": compiled,
+    }
+
+
+def _train(method, size: int, batch: int, devices: int) -> tuple[Callable[[], None], int]:
+    """One training step, compiled, and the bytes of temporaries on each device."""
+    import jax
+    import jax.numpy as jnp
+
+    from microgen_jax.training import mesh as meshes
+    from microgen_jax.types import Batch
+
     mesh = meshes.make_mesh(devices, 1)
     shardings = meshes.parameter_shardings(jax.eval_shape(method.init, jax.random.key(0)), mesh)
     state = jax.jit(method.init, out_shardings=shardings)(jax.random.key(0))
     image = jax.random.uniform(jax.random.key(1), (batch, size, size, 3), minval=-1.0)
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(("data", "fsdp")))
     given = jax.device_put(Batch(image, jnp.zeros(batch, jnp.int32), jnp.zeros((batch, 0))), rows)
-    began = time.perf_counter()
     step = meshes.compiled_step(method.train_step, shardings, mesh, (size, size))
     step = step.lower(state, given, jax.random.key(2)).compile()
-    compiled = time.perf_counter() - began
-    seconds = []
-    for _ in range(4):
-        began = time.perf_counter()
+
+    def once() -> None:
+        nonlocal state
         state, metrics = step(state, given, jax.random.key(2))
         jax.block_until_ready(metrics)
-        seconds.append(time.perf_counter() - began)
-    memory = step.memory_analysis().temp_size_in_bytes * devices
-    least = min(seconds[1:])
-    return {
-        "seconds": least,
-        "per_million_pixels": least / (batch * size**2 / 1e6),
-        "temporaries_gb": memory / 1e9,
-        "compile_seconds": compiled,
-    }
+
+    return once, step.memory_analysis().temp_size_in_bytes
+
+
+def _draw(method, size: int, batch: int, devices: int) -> tuple[Callable[[], None], int]:
+    """One batch of pictures, compiled, and the bytes of temporaries."""
+    import jax
+    import jax.numpy as jnp
+
+    from microgen_jax.training import compilation
+    from microgen_jax.types import Condition
+
+    params = jax.jit(method.init)(jax.random.key(0)).ema_params
+    given = (
+        params,
+        jax.random.split(jax.random.key(2), batch),
+        Condition(jnp.zeros(batch, jnp.int32), jnp.zeros((batch, 0))),
+    )
+    draw = (
+        jax.jit(method.generate, compiler_options=compilation.options((size, size))).lower(*given).compile()
+    )
+    return lambda: jax.block_until_ready(draw(*given)), draw.memory_analysis().temp_size_in_bytes
 
 
 def run(case: dict[str, int]) -> dict[str, float]:
@@ -95,13 +131,18 @@ def draw(rows: list[dict], place: Path) -> None:
     import matplotlib
 
     matplotlib.use("agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, panels = pyplot.subplots(1, len(AXES), figsize=(14, 3.4), layout="constrained")
     for panel, axis in zip(panels, AXES):
         points = [(row[axis], row["per_million_pixels"]) for row in rows if row["axis"] == axis]
-        panel.loglog(*zip(*points), "o-", base=2)
-        panel.set_xlabel({"size": "size, px", "channels": "channels of the first level"}.get(axis, axis))
+        values = [value for value, _ in points]
+        panel.loglog(*zip(*points), "o-")
+        panel.set_xticks(values, map(str, values))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter("{x:g}")
+        panel.xaxis.set_minor_locator(ticker.NullLocator())
+        panel.set_xlabel(LABELS.get(axis, axis))
         panel.set_ylim(0.5 * min(y for _, y in points), 2 * max(y for _, y in points))
     panels[0].set_ylabel("seconds per million pixels")
     figure.savefig(place, dpi=110)

@@ -257,7 +257,9 @@ def main() -> None:
     accepted = json.loads(ACCEPTED.read_text()) if ACCEPTED.exists() else {}
     print("\n".join(moved(ratios, accepted)) or "nothing moved by more than a tenth")
     if asked.accept:
-        ACCEPTED.write_text(json.dumps(accepted | ratios, indent=1) + "\n")
+        ACCEPTED.write_text(
+            json.dumps(accepted | {n: round(r, 2) for n, r in ratios.items()}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":
