@@ -4,7 +4,7 @@ The order within a step is a contract:
 
 1. batch k = step is taken (a pure function of seed and k), the update is dispatched with `fold_in(key, k)`;
 2. the metrics of the update before are read, while this one runs; a value that is not finite stops the run;
-3. what is due at this step happens: log, held-out loss, pictures, checkpoint, in this order;
+3. what is due at this step happens: log, held-out loss, checkpoint, pictures, in this order;
 4. a stop saves after the log and leaves; the held-out loss and the pictures are then made at the next start.
 
 A run that starts again from the checkpoint of a step therefore does what the undisturbed run did after it.
@@ -95,19 +95,21 @@ def owed(step: int, steps: Steps, writer: Writer) -> _Due:
     return _Due(False, hosts.first_says(heldout), hosts.first_says(draw), False)
 
 
-def _look(
+def _measure(
     step: int, due: _Due, state: TrainState, functions: Functions, writer: Writer, progress: Progress
 ) -> float | None:
-    """Writes the held-out loss and the pictures that are due; gives the loss, None where there is none to rank by."""
-    loss = math.nan
-    if due.heldout and functions.heldout:
-        heldout = functions.heldout(state)
-        writer.scalars(step, heldout)
-        progress.report(step, heldout)
-        loss = heldout[METRIC]
+    """Writes the held-out loss where it is due, and gives it; None where there is none to rank by."""
+    if not (due.heldout and functions.heldout):
+        return None
+    heldout = functions.heldout(state)
+    writer.scalars(step, heldout)
+    progress.report(step, heldout)
+    return heldout[METRIC] if math.isfinite(heldout[METRIC]) else None
+
+
+def _draw(step: int, due: _Due, state: TrainState, functions: Functions, writer: Writer) -> None:
     if due.draw:
         writer.images(step, functions.draw(state))
-    return loss if math.isfinite(loss) else None
 
 
 def _read(step: int, metrics: Metrics, functions: Functions) -> dict[str, float]:
@@ -181,7 +183,9 @@ def train(
     step = int(state.step)
     first, pending, stopwatch, explosions = step + 1, {}, _Stopwatch(), Explosions()
     with hosts.StopSignal() as stop, progress, watch:
-        _look(step, owed(step, steps, writer), state, functions, writer, progress)
+        missing = owed(step, steps, writer)
+        _measure(step, missing, state, functions, writer, progress)
+        _draw(step, missing, state, functions, writer)
         while step < steps.total:
             stopwatch.start()
             watch.start()
@@ -216,9 +220,10 @@ def train(
                     f"{stopped}: stopped after step {step}, saved as checkpoints/{step} in {seconds:.1f} s"
                 )
 
-            loss = _look(step, due, state, functions, writer, progress)
+            loss = _measure(step, due, state, functions, writer, progress)
             if due.save:
                 checkpoints.save(step, state, loss)
+            _draw(step, due, state, functions, writer)
         checkpoints.wait()
     return state
 

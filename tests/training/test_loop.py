@@ -34,17 +34,25 @@ def step(state, batch, key):
     return new, {"loss": loss, "grad_norm": loss, "finite_layers": jnp.array([True, bool(batch <= 100)])}
 
 
-def run(workdir, batches, heldout=lambda state: {"heldout_loss": 1.0}, steps=STEPS, after=0):
+def run(
+    workdir,
+    batches,
+    heldout=lambda state: {"heldout_loss": 1.0},
+    steps=STEPS,
+    after=0,
+    draw=lambda state: None,
+):
     drawn = []
 
-    def draw(state):
+    def drawing(state):
+        draw(state)
         drawn.append(int(state.step))
         return np.zeros((4, 8, 8, 3), np.uint8)
 
     checkpoints, writer = Checkpoints(workdir, keep=9), Writer(workdir, after)
     try:
         loop.train(
-            loop.Functions(step, heldout, draw, lambda k: [f"{k}a.png", f"{k}b.png"], ("down", "up")),
+            loop.Functions(step, heldout, drawing, lambda k: [f"{k}a.png", f"{k}b.png"], ("down", "up")),
             start(after),
             map(jnp.float32, batches),
             jax.random.key(0),
@@ -74,6 +82,19 @@ def test_everything_is_done_when_it_is_due(tmp_path):
     assert [line["step"] for line in lines(tmp_path) if "loss" in line] == [1, 2, 4, 6]
     assert [line["step"] for line in lines(tmp_path) if "heldout_loss" in line] == [2, 4, 6]
     assert "first_step_seconds" in lines(tmp_path)[0]
+
+
+def test_who_is_killed_while_drawing_has_the_checkpoint_of_that_step(tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def draw(state):
+        if state.step == 6:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path, itertools.repeat(1.0), draw=draw)
+    assert run(tmp_path, [], after=6) == ([2, 4, 6], [6])
 
 
 def test_a_bad_value_names_its_step_and_leaves_the_last_good_checkpoint(tmp_path):
