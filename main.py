@@ -25,7 +25,9 @@ _WORKDIR = flags.DEFINE_string(
 )
 _MODE = flags.DEFINE_enum("mode", "train", list(commands.MODES), "What to do.")
 _COORDINATOR = flags.DEFINE_string(
-    "coordinator", "", "host:port of process 0, where several are started by hand."
+    "coordinator",
+    "",
+    "host:port of process 0, where several are started by hand; auto: on a Cloud TPU slice.",
 )
 _PROCESSES = flags.DEFINE_integer("num_processes", 0, "How many processes there are, with --coordinator.")
 _PROCESS = flags.DEFINE_integer("process_id", -1, "Which of them this is, from 0, with --coordinator.")

@@ -27,31 +27,33 @@ class Alone(UserError):
 def join(coordinator: str = "", num_processes: int = 0, process_id: int = -1) -> None:
     """Joins the run's other processes; to be called before anything asks for a device.
 
-    Without arguments the other processes are found where Slurm's `srun`, Open MPI's `mpirun` or a Cloud TPU slice
+    Without arguments the other processes are found where Slurm's `srun`, Open MPI's `mpirun` or GKE on a TPU slice
     started several, and nothing happens elsewhere.
 
     Args:
-      coordinator: host:port of process 0.
+      coordinator: host:port of process 0; or 'auto': JAX asks whatever started it, as the hosts of a Cloud TPU
+        slice are known to Google's metadata server alone, then without the other two.
       num_processes: how many there are.
       process_id: which of them this is, from 0.
 
     Raises:
       UserError: some of the three are missing, or the others cannot be reached.
     """
-    given = bool(coordinator), num_processes > 0, process_id >= 0
+    asked = coordinator == "auto"
+    given = bool(coordinator) and not asked, num_processes > 0, process_id >= 0
     if any(given) and not all(given):
         raise UserError(
-            "several processes need all of --coordinator=host:port, --num_processes and --process_id "
-            f"(given: {coordinator!r}, {num_processes}, {process_id})"
+            "several processes need all of --coordinator=host:port, --num_processes and --process_id, or "
+            f"--coordinator=auto alone (given: {coordinator!r}, {num_processes}, {process_id})"
         )
-    if not any(given) and not _started_among_others():
+    if not any(given) and not asked and not _started_among_others():
         return
     try:
         if any(given):
             jax.distributed.initialize(coordinator, num_processes, process_id)
         else:
             jax.distributed.initialize()
-    except (ValueError, TypeError, RuntimeError) as fault:
+    except (ValueError, TypeError, RuntimeError, OSError) as fault:
         raise UserError(
             f"cannot join the other processes ({fault}); see docs/launch, or start one process alone"
         ) from fault
