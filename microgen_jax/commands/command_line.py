@@ -7,6 +7,7 @@ import re
 import runpy
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from microgen_jax.commands import settings
 from microgen_jax.training import hosts, remote
 from microgen_jax.types import UserError
 
@@ -68,6 +70,8 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         _complain("interrupted")
         sys.exit(128 + signal.SIGINT)
+    except MemoryError as fault:
+        _refuse(f"out of memory ({fault}); lower what the configuration asks for, or end what else runs here")
     except OSError as fault:
         if fault.errno not in _OF_THE_DISK:
             raise
@@ -86,7 +90,8 @@ def hush_abandoned_reads() -> None:
 
     def heard(fault: Any) -> None:
         closed = isinstance(fault.exc_value, RuntimeError) and str(fault.exc_value) == "Event loop is closed"
-        if not closed:
+        frames = traceback.extract_tb(fault.exc_traceback)
+        if not closed and not any("orbax" in Path(frame.filename).parts for frame in frames):
             sys.__unraisablehook__(fault)
 
     sys.unraisablehook = heard
@@ -169,7 +174,9 @@ def for_run(request: Request, config: ConfigDict) -> ConfigDict:
 
     Raises:
       UserError: a prediction that the run was not trained with; what else is not of these parts is told and left.
+        A value of the run that has the wrong type.
     """
+    settings.check_types(config, request.config)
     config = config.copy_and_resolve_references()
     for part in ("mesh", "evaluate", "export"):
         config[part] = request.config[part]

@@ -24,6 +24,7 @@ _OF_THE_WEIGHTS = (
     "diffusion.zero_terminal_snr",
     "diffusion.prediction",
 )
+_PARTS = ("seed", "method", "data", "model", "diffusion", "train", "sample")
 # Fields that config.json has not had from the start, with what they stood for.
 _LATER = {
     "data.patience": 300.0,
@@ -144,12 +145,32 @@ def read(workdir: Path) -> Record:
             "use the version of microgen-jax that wrote it"
         )
     try:
+        if lacking := [part for part in _PARTS if part not in content["config"]]:
+            raise KeyError(lacking[0])
         config = ConfigDict(_tuples(content["config"]))
         for name in _LATER.keys() - set(settings.names(config)):
             settings.put(config, name, _LATER[name])
-        return Record(config, Resolved(**_tuples(content["resolved"])))
+        resolved = Resolved(**_tuples(content["resolved"]))
+        _check_types(resolved)
+        return Record(config, resolved)
     except (KeyError, TypeError, AttributeError) as fault:
         raise UserError(f"{workdir}/config.json is damaged ({fault}); restore it from the run") from fault
+
+
+def _check_types(resolved: Resolved) -> None:
+    """Refuses with a TypeError what `resolve` cannot have given."""
+    texts = (*resolved.classes, *resolved.conditions, resolved.kind, resolved.fingerprint)
+    numbers = (*resolved.mean, *resolved.std, *resolved.low, *resolved.high)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("resolved: a name that is no text")
+    if not all(type(number) in (int, float) for number in numbers):
+        raise TypeError("resolved: mean, std, low or high that is no number")
+    if not len(resolved.conditions) == len(resolved.mean) == len(resolved.std):
+        raise TypeError("resolved: not one mean and std for each condition")
+    if not isinstance(resolved.classes, tuple) or not resolved.classes:
+        raise TypeError("resolved: no list of classes")
+    if type(resolved.channels) is not int or resolved.channels < 1:
+        raise TypeError(f"resolved: channels={resolved.channels!r}")
 
 
 def _tuples(value: Any) -> Any:

@@ -42,6 +42,7 @@ _AT_LEAST = {
     "sample.num": 1,
     "sample.batch_size": 1,
 }
+_WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", tuple: "a list"}
 _ABOVE_ZERO = ("data.patience", "train.learning_rate", "wgan.critic_learning_rate")
 _BETWEEN = {
     "train.ema_decay": (0.0, 1.0),
@@ -73,6 +74,21 @@ def names(config: ConfigDict, prefix: str = "") -> list[str]:
     for name, inner in config.items():
         found += names(inner, f"{prefix}{name}.") if isinstance(inner, ConfigDict) else [prefix + name]
     return found
+
+
+def check_types(config: ConfigDict, like: ConfigDict, prefix: str = "") -> None:
+    """Refuses fields of another type than the same field of `like`, as a stranger's `config.json` may have.
+
+    Raises:
+      UserError: naming the field, its value, and what it must be.
+    """
+    for name, known in like.items():
+        new, kind = config.get(name, known), type(known)
+        if type(new) is not kind and not (kind is float and type(new) is int):
+            words = _WORDS.get(kind, "a group of fields")
+            raise UserError(f"config.json says {prefix}{name}={new!r}, which must be {words}")
+        if kind is ConfigDict:
+            check_types(new, known, f"{prefix}{name}.")
 
 
 def check_seed(name: str, seed: int) -> None:

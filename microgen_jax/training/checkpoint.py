@@ -164,6 +164,8 @@ class Checkpoints:
             written = self._manager.restore(step, args=ocp.args.Composite(checksums=ocp.args.JsonRestore()))
             written = written["checksums"]
             _check_format(where, written.pop("format", 1))
+            if lacking := [name for name in _names(wanted) if name not in written]:
+                raise KeyError(lacking[0])
             found = self._manager.restore(step, args=ocp.args.Composite(state=state))
         except UserError:
             raise
@@ -219,14 +221,18 @@ def _check_format(where: str, found: object) -> None:
 
 def checksums(tree: Params) -> dict[str, int]:
     """The sum of every array's words, modulo 2^64, by its place in the tree; the same on any topology."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
-    sums = np.array([_sum_of_words(x) for _, x in leaves], np.uint64)
+    sums = np.array([_sum_of_words(x) for x in jax.tree.leaves(tree)], np.uint64)
     if jax.process_count() > 1:
         halves = sums.view(np.uint32)
         parts = multihost_utils.process_allgather(halves)
         sums = np.ascontiguousarray(parts).view(np.uint64).sum(axis=0, dtype=np.uint64)
-    return dict(zip(names, map(int, sums)))
+    return dict(zip(_names(tree), map(int, sums)))
+
+
+def _names(tree: Params) -> list[str]:
+    """The place of every leaf in the tree."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
 
 
 def _sum_of_words(x: jax.Array) -> np.uint64:

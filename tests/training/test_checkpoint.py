@@ -199,6 +199,15 @@ def test_a_stranger_s_arrays_of_other_shapes_are_not_read(workdir):
     checkpoints.close()
 
 
+def test_arrays_that_a_stranger_s_config_adds_are_missed(workdir):
+    shapes = target()
+    more = shapes.replace(ema_params=shapes.ema_params | {"more": shapes.ema_params["w"]})
+    checkpoints = Checkpoints(workdir, read_only=True)
+    with pytest.raises(Damaged, match="holds another architecture"):
+        checkpoints.restore_ema(3, more)
+    checkpoints.close()
+
+
 def test_a_reader_moves_nothing(workdir):
     half_deleted(workdir / "checkpoints" / "3")
     checkpoints = Checkpoints(workdir, read_only=True)
