@@ -89,7 +89,7 @@ def plan(request: Request) -> None:
     plans = []
     for found in _plans(config, method):
         plans.append(found)
-        print(f"compiled for {found.devices} devices", flush=True)
+        print(f"compiled for {_counted(found.devices)}", flush=True)
     _print(config, plans)
     if request.workdir is not None:
         files.write_json(request.workdir / "plan.json", [_entry(config, p, plans[0]) for p in plans])
@@ -166,13 +166,17 @@ def _entry(config: ConfigDict, found: Plan, first: Plan) -> dict:
     }
 
 
+def _counted(devices: int) -> str:
+    return f"{devices} device{'s' * (devices > 1)}"
+
+
 def _print(config: ConfigDict, plans: list[Plan]) -> None:
     mesh = f"fsdp {config.mesh.fsdp}, {config.train.batch_size} pictures a device, {config.plan.chip}"
     table = Table(title=f"Of each device: {mesh}")
     entries = [_entry(config, found, plans[0]) for found in plans]
     table.add_column("")
     for entry in entries:
-        table.add_column(f"{entry['devices']} devices", justify="right")
+        table.add_column(_counted(entry["devices"]), justify="right")
 
     def row(name: str, text) -> None:
         table.add_row(name, *(text(entry) for entry in entries))

@@ -63,6 +63,7 @@ def test_one_device_is_planned_without_the_cpus_own_forms_and_remat_saves_memory
             config__plan__devices=(1,),
         )
         assert result.returncode == 0, result.stderr[-500:]
+        assert "compiled for 1 device\n" in result.stdout
         return json.loads((tmp_path / "plan.json").read_text())[0]
 
     config = runpy.run_path(str(ROOT / "configs" / "quickstart.py"))["get_config"]()
