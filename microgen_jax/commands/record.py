@@ -167,7 +167,7 @@ def _check_types(resolved: Resolved) -> None:
         raise TypeError("resolved: mean, std, low or high that is no number")
     if not len(resolved.conditions) == len(resolved.mean) == len(resolved.std):
         raise TypeError("resolved: not one mean and std for each condition")
-    if not isinstance(resolved.classes, tuple) or not resolved.classes:
+    if not isinstance(resolved.classes, tuple):
         raise TypeError("resolved: no list of classes")
     if type(resolved.channels) is not int or resolved.channels < 1:
         raise TypeError(f"resolved: channels={resolved.channels!r}")

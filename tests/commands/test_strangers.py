@@ -71,7 +71,6 @@ def test_whole_numbers_where_any_will_do_are_taken(altered):
     ("field", "value"),
     [
         ("classes", "abc"),
-        ("classes", []),
         ("classes", [1, 2]),
         ("conditions", ["grain", "length"]),
         ("mean", ["x"]),
