@@ -75,7 +75,8 @@ def one_line_errors() -> Iterator[None]:
     except OSError as fault:
         if fault.errno not in _OF_THE_DISK:
             raise
-        _refuse(f"{fault.filename or 'a file'}: {fault.strerror}; mend it and start the same command again")
+        where = fault.filename or "a file that was being written or read"
+        _refuse(f"{where}: {fault.strerror}; mend it and start the same command again")
     except jax.errors.JaxRuntimeError as fault:
         if "RESOURCE_EXHAUSTED" not in str(fault):
             raise

@@ -71,15 +71,18 @@ def _prepare(request: Request, workdir: Path) -> tuple[ConfigDict, Dataset, Meth
         num_conditions=len(resolved.conditions),
     )
     _check_run(workdir, config, dataset)
-    hosts.agree(
-        {
-            "config": config.to_json_best_effort(sort_keys=True),
-            "data": json.dumps(asdict(resolved)),
-            "code": hosts.code_digest(),
-            "versions": json.dumps(record.versions()),
-        }
-    )
+    _agree(config, resolved)
     return config, dataset, method, mesh
+
+
+def _agree(config: ConfigDict, resolved: record.Resolved) -> None:
+    """Refuses processes that were told something else than the first; code first, as the fields follow from it."""
+    fields = sorted(settings.names(config))
+    hosts.agree(
+        {"code": hosts.code_digest(), "versions": json.dumps(record.versions()), "fields": json.dumps(fields)}
+    )
+    told = {name: repr(settings.value(config, name)) for name in fields}
+    hosts.agree(told | {"data set": json.dumps(asdict(resolved))})
 
 
 def _check_run(workdir: Path, config: ConfigDict, dataset: Dataset) -> None:

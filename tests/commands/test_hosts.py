@@ -92,5 +92,5 @@ def test_processes_that_were_told_different_things_are_refused(pair, tmp_path, c
     for process in processes:
         process.communicate(timeout=300)
     assert [process.returncode for process in processes] == [2, 2]
-    assert "process 1 has another config and data than process 0" in capfd.readouterr().err
+    assert "process 1 has another seed and data set than process 0" in capfd.readouterr().err
     assert not (tmp_path / "run").exists()
