@@ -64,6 +64,7 @@ def to_diffusers(generator: Generator, workdir: Path) -> Callable[[Path], None]:
     scheduler = diffusion.to_ddpm_scheduler(
         **{name: config.diffusion[name] for name in _SCHEDULE},
         clip=config.sample.clip,
+        clip_percentile=config.sample.clip_percentile,
         large_variance=config.sample.sampler == "ancestral_large",
     )
     state = networks.to_diffusers(jax.device_get(generator.params))

@@ -14,6 +14,7 @@ KNOWN = {  # schedulers that share these fields, and the sampler that each is he
     "UniPCMultistepScheduler": "unipc",
 }
 SDE_SOLVER = "sde-dpmsolver++"
+NO_BOUND = 1e6  # of the percentile in dynamic thresholding; at 1, their default, that is plain clipping
 
 
 def to_ddpm_scheduler(
@@ -25,6 +26,7 @@ def to_ddpm_scheduler(
     zero_terminal_snr: bool,
     prediction: str,
     clip: bool = True,
+    clip_percentile: float = 0.0,
     large_variance: bool = False,
 ) -> dict[str, Any]:
     """`scheduler/scheduler_config.json`: the same betas, and steps that are spaced as `trailing`.
@@ -37,8 +39,16 @@ def to_ddpm_scheduler(
       zero_terminal_snr: as in `schedules.make_schedule`.
       prediction: 'eps', 'x0' or 'v'.
       clip: keep the predicted x0 in [-1, 1].
+      clip_percentile: of |x0|, for dynamic thresholding; 0 is plain clipping.
       large_variance: of ancestral steps.
     """
+    thresholding = {"thresholding": False}
+    if clip and clip_percentile:
+        thresholding = {
+            "thresholding": True,
+            "dynamic_thresholding_ratio": clip_percentile / 100,
+            "sample_max_value": NO_BOUND,
+        }
     return {
         "_class_name": "DDPMScheduler",
         "num_train_timesteps": timesteps,
@@ -51,7 +61,7 @@ def to_ddpm_scheduler(
         "variance_type": "fixed_large" if large_variance else "fixed_small",
         "clip_sample": clip,
         "clip_sample_range": 1.0,
-        "thresholding": False,
+        **thresholding,
         "timestep_spacing": "trailing",
         "steps_offset": 0,
     }
@@ -82,14 +92,15 @@ def sampling_from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `config.sample` that a scheduler's configuration decides: sampler and clipping, and the spacing.
 
     The spacing is taken where it is the same here: of DDPM and DDIM (their default is 'leading'), and not where it
-    would start below a terminal SNR of zero. The number of steps is not part of a scheduler's configuration.
+    would start below a terminal SNR of zero. Thresholding is dynamic here where `sample_max_value`, the bound of its
+    percentile, is above their default of 1, and then has no bound. The number of steps is not part of a scheduler's configuration.
 
     Args:
       config: one that `from_scheduler` takes.
     """
     found = config["_class_name"]
     fields = {"sampler": KNOWN[found], "clip": bool(config.get("thresholding", False))}
-    if fields["clip"]:
+    if fields["clip"] and config.get("sample_max_value", 1.0) > 1:
         fields["clip_percentile"] = 100 * float(config.get("dynamic_thresholding_ratio", 0.995))
     if found == "DDPMScheduler" and config.get("variance_type") == "fixed_large":
         fields["sampler"] = "ancestral_large"

@@ -34,8 +34,12 @@ def test_there_and_back(schedule, prediction):
             {"sampler": "ddim", "clip": False},
         ),
         (
-            {"_class_name": "DPMSolverMultistepScheduler", "thresholding": True},
+            {"_class_name": "DPMSolverMultistepScheduler", "thresholding": True, "sample_max_value": 2.0},
             {"sampler": "dpmpp2m", "clip": True, "clip_percentile": 99.5},
+        ),
+        (
+            {"_class_name": "DPMSolverMultistepScheduler", "thresholding": True},
+            {"sampler": "dpmpp2m", "clip": True},
         ),
         (
             {"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"},
@@ -46,3 +50,25 @@ def test_there_and_back(schedule, prediction):
 )
 def test_a_scheduler_says_how_pictures_are_drawn(config, expected):
     assert sampling_from_scheduler(config) == expected
+
+
+@pytest.mark.parametrize(
+    ("clip", "percentile", "expected"),
+    [
+        (True, 99.0, {"clip": True, "clip_percentile": 99.0}),
+        (True, 0.0, {"clip": True}),
+        (False, 99.0, {"clip": False}),
+    ],
+)
+def test_clipping_there_and_back(clip, percentile, expected):
+    config = to_ddpm_scheduler(
+        schedule="linear",
+        timesteps=10,
+        beta_start=1e-4,
+        beta_end=0.02,
+        zero_terminal_snr=False,
+        prediction="v",
+        clip=clip,
+        clip_percentile=percentile,
+    )
+    assert sampling_from_scheduler(config) == {"sampler": "ancestral", "spacing": "trailing"} | expected
