@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from microgen_jax.commands.generator import Generator
+from microgen_jax.methods import SAMPLING
 
 _CARD = """\
 ---
@@ -63,6 +64,11 @@ with torch.no_grad():
 images = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 ```"""
 
+OWN_DRAWING = """
+
+The scheduler takes DDPM's own steps, spaced as `trailing`, and clips; the loop has no guidance. Whatever else `sample.*` says
+under Settings is how microgen-jax draws: `--mode=import` brings it back, and `export.format=stablehlo` has it built in."""
+
 STABLEHLO = """\
 `python sample.py` (needs jax, flatbuffers, safetensors, numpy and pillow; microgen-jax is not needed):
 
@@ -75,7 +81,7 @@ def diffusers_loader(generator: Generator) -> str:
     height, width = generator.config.data.size
     classes = generator.classes
     numbered = ", ".join(f"{i} = {name}" for i, name in enumerate(classes))
-    return (UNCONDITIONAL if len(classes) < 2 else CLASSES).format(
+    return ((UNCONDITIONAL if len(classes) < 2 else CLASSES) + OWN_DRAWING).format(
         steps=generator.config.sample.steps,
         classes=numbered,
         none=len(classes),
@@ -109,7 +115,7 @@ def model_card(generator: Generator, workdir: Path, library: str, load: str) -> 
         "checkpoint": f"{generator.step} updates of {config.train.batch_size} pictures, averaged weights",
         **{f"model.{name}": value for name, value in config.model.items()},
         **{f"diffusion.{name}": value for name, value in config.diffusion.items()},
-        **{f"sample.{name}": config.sample[name] for name in ("sampler", "steps", "eta", "clip", "guidance")},
+        **{f"sample.{name}": config.sample[name] for name in (*SAMPLING["ddpm"], "ema")},
     }
     return _CARD.format(
         library=library,

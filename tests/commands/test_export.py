@@ -83,6 +83,8 @@ def test_the_folder_is_laid_out_as_diffusers_wants_it(exported):
         "polycrystal",
         "| grain_diameter | 0.5 | 0.25 |",
         "diffusion.schedule",
+        "the loop has no guidance",
+        *(f"| sample.{name} |" for name in (*SAMPLING["ddpm"], "ema")),
     ):
         assert words in card
 
