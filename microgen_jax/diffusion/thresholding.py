@@ -28,13 +28,15 @@ def make_threshold(clip: bool, percentile: float = 0.0) -> Callable[[Array], Arr
 
     Args:
       clip: whether x0 is kept in [-1, 1].
-      percentile: 0 is static thresholding; above that dynamic thresholding at this percentile of |x0|.
+      percentile: 0 is static thresholding; from 1 to 100 dynamic thresholding at this percentile of |x0|.
 
     Raises:
-      UserError: a percentile outside [0, 100].
+      UserError: a percentile that is neither, such as the share 0.995 for 99.5.
     """
-    if not 0 <= percentile <= 100:
-        raise UserError(f"clip_percentile (={percentile}) must lie in [0, 100]; 0 is static clipping")
+    if percentile != 0 and not 1 <= percentile <= 100:
+        raise UserError(
+            f"clip_percentile (={percentile}) must lie in [1, 100], as in 99.5, or be 0, static clipping"
+        )
     if not clip:
         return None
     return partial(dynamic, percentile=percentile) if percentile > 0 else static

@@ -190,6 +190,7 @@ def test_eps_scale_is_bounded_where_no_picture_is_left():
         ({"sampler": "heun", "eta": 1.0}, "for sampler 'ddim' only"),
         ({"spacing": "quadratic"}, "unknown spacing 'quadratic'"),
         ({"clip_percentile": 101.0}, r"clip_percentile \(=101.0\)"),
+        ({"clip_percentile": 0.995}, r"clip_percentile \(=0.995\)"),
         ({"guidance": -1.0}, r"guidance \(=-1.0\)"),
         ({"guidance": float("nan")}, r"guidance \(=nan\)"),
         ({"guidance_interval": (2.0, 1.0)}, "guidance_interval"),
