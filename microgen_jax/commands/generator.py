@@ -1,6 +1,7 @@
 """A trained run as an object that draws pictures; reads `config.json` and a checkpoint, never a config file."""
 
 import math
+import numbers
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -175,7 +176,7 @@ def standardise(resolved: Resolved, condition: Mapping[str, Any], dropout: float
             known = ", ".join(resolved.conditions) or "none, this model was trained without any"
             near = nearest(name, resolved.conditions)
             raise UserError(f"condition {name!r} does not exist{near}; there are: {known}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise UserError(f"condition {name}={value!r} must be a finite number")
     missing = [name for name in resolved.conditions if name not in condition]
     if missing and not dropout:
@@ -273,7 +274,7 @@ def load(workdir: str | Path, **sample: object) -> Generator:
 
     Args:
       workdir: the run's folder, or its gs:// or s3:// address.
-      **sample: settings of the sampler, such as `sampler="ddim", steps=50`; `batch_size`; `checkpoint`.
+      **sample: settings of the sampler, such as `sampler="ddim", steps=50`; `batch_size`; `checkpoint=500`.
 
     Raises:
       UserError: no run, no checkpoint, or a field that does not exist.
@@ -287,6 +288,8 @@ def load(workdir: str | Path, **sample: object) -> Generator:
     for name, value in sample.items():
         if name not in known:
             raise UserError(f"sample.{name} cannot be set here; there are: {', '.join(known)}")
+        if name in ("checkpoint", "autoguidance") and isinstance(value, numbers.Integral):
+            value = str(value)
         try:
             run.config.sample[name] = value
         except TypeError as fault:

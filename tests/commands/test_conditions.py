@@ -15,6 +15,8 @@ RESOLVED = Resolved(
 def test_values_are_standardised_and_what_is_left_out_is_not_given(capsys):
     np.testing.assert_allclose(standardise(RESOLVED, {"grain_diameter": 12}, 0.1), [1.0, np.nan])
     np.testing.assert_allclose(standardise(RESOLVED, {"strain": 0.0, "grain_diameter": 6}, 0.0), [-2.0, -2.0])
+    numpy_s = {"grain_diameter": np.float32(12), "strain": np.int64(1)}
+    np.testing.assert_allclose(standardise(RESOLVED, numpy_s, 0.1), [1.0, 0.0])
     assert capsys.readouterr().err == ""
 
 

@@ -60,8 +60,9 @@ def test_seed_and_label_matter(generator):
 
 
 def test_other_sampler_settings(trained):
-    fewer = microgen_jax.load(trained, steps=2).sample(1)
-    assert fewer.shape == (1, 16, 16, 3)
+    fewer = microgen_jax.load(trained, steps=2, checkpoint=2)
+    assert fewer.sample(1).shape == (1, 16, 16, 3)
+    assert fewer.step == 2
     with pytest.raises(UserError, match=r"sample\.stepss"):
         microgen_jax.load(trained, stepss=2)
 
