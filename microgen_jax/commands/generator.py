@@ -26,6 +26,7 @@ from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.state import TrainState
 from microgen_jax.types import Condition, Method, Params, UserError
 
+_LARGEST_MISFIT = 0.1  # of the profile of an average that was made afterwards
 _OF_CHECKPOINTS = ("checkpoint", "ema", "autoguidance")
 
 
@@ -231,6 +232,8 @@ def _averaged(
 ) -> tuple[int, Params]:
     """The run's own average at a step, or one of the width `sample.ema`, from all that was kept up to that step.
 
+    A width that they come nowhere near is warned of, on standard error.
+
     Raises:
       UserError: the run kept no averages to make it from, or there is no such width.
     """
@@ -246,7 +249,15 @@ def _averaged(
     step = step or checkpoints.newest()
     steps = [kept for kept in checkpoints.steps() if 0 < kept <= step]
     stored = [(other, kept) for kept in steps for other in widths]
-    weights = averages.coefficients([w for w, _ in stored], [k for _, k in stored], width, step)
+    profiles = [w for w, _ in stored], [k for _, k in stored], width, step
+    weights = averages.coefficients(*profiles)
+    misfit = averages.misfit(weights, *profiles)
+    if misfit > _LARGEST_MISFIT:
+        print(
+            f"warning: sample.ema={width:g} is missed by {misfit:.0%}: the averages of widths {tuple(widths)} at "
+            f"updates {tuple(steps)} come no closer; ask for a width near theirs, or train with a larger train.keep",
+            file=sys.stderr,
+        )
     total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), target.params)
     for k, kept in enumerate(steps):
         state = checkpoints.restore(kept, target)

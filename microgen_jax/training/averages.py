@@ -5,7 +5,8 @@
   (3) width = sqrt((g + 1) / ((g + 2)^2 (g + 3)))                standard deviation of (1) over t, EDM2's sigma_rel
 
 Averages of other widths are sums of stored ones, over profiles and checkpoints, whose profiles come closest to the one
-that is wanted (section 3.2): x = argmin |sum x_i p_i - p|^2, by the inner products
+that is wanted (section 3.2): x = argmin |sum x_i p_i - p|^2, by the inner products (4). Here sum x_i = 1 holds as well, so that
+few checkpoints make another average and never parameters of another size:
 
   (4) (p_a, p_b) = (a + 1)(b + 1) m^(a+b+1) / ((a + b + 1) t_a^(a+1) t_b^(b+1)),  m = min(t_a, t_b)
 """
@@ -55,9 +56,21 @@ def coefficients(
       step: at which it is wanted, not later than the last stored one.
     """
     g, t = np.array([exponent(w) for w in widths]), np.array(steps, float)
-    wanted_g, wanted_t = np.array([exponent(width)]), np.array([float(step)])
+    products = step * _inner(g[:, None], t[:, None], g[None], t[None])
+    wanted = step * _inner(g, t, np.array([exponent(width)]), np.array([float(step)]))
+    one = np.ones((g.size, 1))
+    constrained = np.block([[products, one], [one.T, np.zeros((1, 1))]])
+    return np.linalg.lstsq(constrained, np.append(wanted, 1.0), rcond=None)[0][:-1]
+
+
+def misfit(
+    weights: Float64[np.ndarray, "N"], widths: Sequence[float], steps: Sequence[int], width: float, step: int
+) -> float:
+    """How far the profile that `coefficients` made lies from the wanted one: |sum x_i p_i - p| / |p|."""
+    g, t = np.array([exponent(w) for w in (*widths, width)]), np.array([*steps, step], float)
     products = _inner(g[:, None], t[:, None], g[None], t[None])
-    return np.linalg.lstsq(products, _inner(g, t, wanted_g, wanted_t), rcond=None)[0]
+    difference = np.append(weights, -1.0)
+    return float(np.sqrt(max(difference @ products @ difference, 0.0) / products[-1, -1]))
 
 
 def _inner(a: np.ndarray, t_a: np.ndarray, b: np.ndarray, t_b: np.ndarray) -> np.ndarray:

@@ -143,7 +143,7 @@ def test_booleans_tuples_and_empty_text_are_taken(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_averages_of_other_widths_and_guidance_by_an_earlier_checkpoint(run, tmp_path):
+def test_averages_of_other_widths_and_guidance_by_an_earlier_checkpoint(run, tmp_path, capsys):
     result = run(workdir=tmp_path, config__train__ema_widths="(0.05,0.1)")
     assert result.returncode == 0, result.stderr[-500:]
     stored = microgen_jax.load(tmp_path, ema=0.1).params
@@ -153,7 +153,9 @@ def test_averages_of_other_widths_and_guidance_by_an_earlier_checkpoint(run, tmp
     kept = checkpoints.restore(4, checkpoint.abstract(target, place)).opt_state.averages
     checkpoints.close()
     assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-5), stored, kept[1]))
-    wider = microgen_jax.load(tmp_path, ema=0.15).params
+    assert capsys.readouterr().err == ""
+    wider = microgen_jax.load(tmp_path, ema=0.2).params
+    assert "sample.ema=0.2 is missed by 45%" in capsys.readouterr().err
     assert not jax.tree.all(jax.tree.map(np.array_equal, stored, wider))
 
     guided = microgen_jax.load(tmp_path, autoguidance="2", guidance=2.0)

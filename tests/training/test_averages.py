@@ -68,3 +68,23 @@ def test_any_width_is_made_from_snapshots_of_two(wanted):
 def test_a_stored_average_is_itself():
     x = averages.coefficients([0.05, 0.1, 0.1], [500, 500, 1000], 0.1, 1000)
     np.testing.assert_allclose(x, [0, 0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("steps", "wanted"), [((1000,), 0.08), ((900, 950, 1000), 0.2), ((500, 1000), 0.01)])
+def test_few_snapshots_leave_the_size_of_the_parameters(steps, wanted):
+    profiles = [0.05, 0.1] * len(steps), [step for step in steps for _ in range(2)], wanted, 1000
+    assert averages.coefficients(*profiles).sum() == pytest.approx(1, abs=1e-9)
+
+
+def test_the_misfit_is_that_of_the_profiles():
+    profiles = [0.05, 0.1, 0.05, 0.1], [900, 900, 1000, 1000], 0.2, 1000
+    x = averages.coefficients(*profiles)
+    edges = np.arange(100_001) / 100_000 * 1000
+    ends = [np.minimum(edges / t, 1) ** (averages.exponent(w) + 1) for w, t in zip(*profiles[:2])]
+    wanted = np.diff((edges / 1000) ** (averages.exponent(0.2) + 1))
+    off = sum(weight * np.diff(end) for weight, end in zip(x, ends)) - wanted
+    expected = np.sqrt(np.sum(off**2) / np.sum(wanted**2))
+    assert averages.misfit(x, *profiles) == pytest.approx(expected, rel=1e-3)
+    assert expected > 0.2
+    stored = [0.05, 0.1], [1000, 1000], 0.1, 1000
+    assert averages.misfit(averages.coefficients(*stored), *stored) < 1e-6
