@@ -66,8 +66,9 @@ images = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy
 
 OWN_DRAWING = """
 
-The scheduler takes DDPM's own steps, spaced as `trailing`, and clips; the loop has no guidance. Whatever else `sample.*` says
-under Settings is how microgen-jax draws: `--mode=import` brings it back, and `export.format=stablehlo` has it built in."""
+The scheduler takes DDPM's own steps, spaced as `trailing`, and clips; the loop has no guidance. Whatever else
+`sample.*` says under Settings is how microgen-jax draws: `--mode=import` brings it back, and
+`export.format=stablehlo` has it built in."""
 
 STABLEHLO = """\
 `python sample.py` (needs jax, flatbuffers, safetensors, numpy and pillow; microgen-jax is not needed):

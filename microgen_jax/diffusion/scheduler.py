@@ -91,9 +91,10 @@ def from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
 def sampling_from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `config.sample` that a scheduler's configuration decides: sampler and clipping, and the spacing.
 
-    The spacing is taken where it is the same here: of DDPM and DDIM (their default is 'leading'), and not where it
-    would start below a terminal SNR of zero. Thresholding is dynamic here where `sample_max_value`, the bound of its
-    percentile, is above their default of 1, and then has no bound. The number of steps is not part of a scheduler's configuration.
+    The spacing is taken where it is the same here: of DDPM and DDIM (their default is 'leading'), and not
+    where it would start below a terminal SNR of zero. Thresholding is dynamic here where
+    `sample_max_value`, the bound of its percentile, is above their default of 1, and then has no bound. The
+    number of steps is not part of a scheduler's configuration.
 
     Args:
       config: one that `from_scheduler` takes.

@@ -5,8 +5,8 @@
   (3) width = sqrt((g + 1) / ((g + 2)^2 (g + 3)))                standard deviation of (1) over t, EDM2's sigma_rel
 
 Averages of other widths are sums of stored ones, over profiles and checkpoints, whose profiles come closest to the one
-that is wanted (section 3.2): x = argmin |sum x_i p_i - p|^2, by the inner products (4). Here sum x_i = 1 holds as well, so that
-few checkpoints make another average and never parameters of another size:
+that is wanted (section 3.2): x = argmin |sum x_i p_i - p|^2, by the inner products (4). Here sum x_i = 1 holds as well,
+so that few checkpoints make another average and never parameters of another size:
 
   (4) (p_a, p_b) = (a + 1)(b + 1) m^(a+b+1) / ((a + b + 1) t_a^(a+1) t_b^(b+1)),  m = min(t_a, t_b)
 """
