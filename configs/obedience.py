@@ -13,10 +13,13 @@ from configs import quickstart
 
 def get_config():
     config = quickstart.get_config()
+    config.data.count = 20000
     config.data.conditions = ("grain_diameter", "aspect_ratio")
     config.diffusion.condition_dropout = 0.15
-    config.train.steps = 3600
-    config.train.schedule_steps = 3600
+    config.diffusion.time_sampling = "stratified"
+    config.train.steps = 4500
+    config.train.schedule_steps = 4500
+    config.train.ema_decay = 0.999
     config.train.sample_every = 0
     config.train.eval_every = 0
     config.train.checkpoint_every = 300

@@ -1,6 +1,6 @@
 """Does the model do as it is told: requested against measured grain diameter and aspect ratio, against guidance.
 
-    python tests/benchmarks/obedience.py runs/obedience OUT.json [pictures of each value]
+    python tests/benchmarks/obedience.py runs/obedience OUT.json [pictures of each value] [seed]
 
 The diameter of a picture is sqrt(4 area / (pi grains)), with grains segmented by colour and specks given to their
 neighbours; grains cut by the edge make it too small, so it is put on the scale of what was asked for by a line fitted
@@ -80,10 +80,15 @@ def summary(asked: np.ndarray, measured: np.ndarray) -> dict:
     }
 
 
-def main(workdir: str, out: str, num: int) -> None:
+def main(workdir: str, out: str, num: int = 32, seed: int = 0) -> None:
     size = tuple(microgen_jax.load(workdir).config.data.size)
-    results = {"pictures": num, "requested": {n: c[1].tolist() for n, c in CHECKS.items()}, "rows": []}
-    scales = {}
+    results: dict = {
+        "pictures": num,
+        "seed": seed,
+        "requested": {n: c[1].tolist() for n, c in CHECKS.items()},
+        "rows": [],
+    }
+    scales, first = {}, 100 * seed
     for name, (_, values, measure) in CHECKS.items():
         raw = np.stack([measure(data(name, v, 200, size, UNSEEN + 1000 * i)) for i, v in enumerate(values)])
         scales[name] = np.polyfit(raw.mean(1), values, 1)
@@ -99,7 +104,9 @@ def main(workdir: str, out: str, num: int) -> None:
             began = time.perf_counter()
             other = {"aspect_ratio": 1.0} if name == "grain_diameter" else {"grain_diameter": 10.0}
             drawn = [
-                measure(generator.sample(num, label=kind, condition={name: float(v), **other}, seed=i))
+                measure(
+                    generator.sample(num, label=kind, condition={name: float(v), **other}, seed=first + i)
+                )
                 for i, v in enumerate(values)
             ]
             row = {"guidance": guidance, "condition": name}
@@ -110,4 +117,4 @@ def main(workdir: str, out: str, num: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 32)
+    main(sys.argv[1], sys.argv[2], *(int(given) for given in sys.argv[3:]))
