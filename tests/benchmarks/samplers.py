@@ -72,7 +72,7 @@ def real(first: int, num: int, size: tuple[int, int], seed: int) -> list[Polycry
     return [polycrystal(seed, first + i, size, kind=CLASSES[i % len(CLASSES)]) for i in range(num)]
 
 
-def draw(generator: Generator, like: list[Polycrystal], seed: int) -> np.ndarray:
+def draw(generator: Generator, like: list[Polycrystal], seed: int = 0) -> np.ndarray:
     """As many pictures, of the same classes and conditions."""
     resolved = generator.resolved
     labels = np.array([resolved.classes.index(tile.descriptors["class"]) for tile in like], np.int32)

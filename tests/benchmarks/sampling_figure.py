@@ -10,22 +10,37 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 MARKERS = {"ancestral": "o", "dpmpp2m": "s", "dpmpp2m_sde": "D", "ddim": "^", "unipc": "v"}
+COLOURS = {name: f"C{i}" for i, name in enumerate(MARKERS)}
+DRAWN = {1.0: "-", 1.03: "--"}  # eps_scale and its line
 
 
 def main(samplers: str, obedience: str, out: str) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
     data, *rows = json.loads(Path(samplers).read_text())["rows"]
-    for name, marker in MARKERS.items():
-        mine = [row for row in rows if row["sampler"] == name]
+    for name, eps_scale in sorted({(row["sampler"], row["eps_scale"]) for row in rows}):
+        if eps_scale not in DRAWN:
+            continue
+        mine = [row for row in rows if (row["sampler"], row["eps_scale"]) == (name, eps_scale)]
+        mine.sort(key=lambda row: row["calls"])
         calls, middle = [row["calls"] for row in mine], [row["distance"] for row in mine]
         around = [
             [row["distance"] - row["low"] for row in mine],
             [row["high"] - row["distance"] for row in mine],
         ]
-        left.errorbar(calls, middle, around, marker=marker, capsize=3, label=name)
+        label = name if eps_scale == 1 else f"{name}, eps_scale {eps_scale:g}"
+        left.errorbar(
+            calls,
+            middle,
+            around,
+            marker=MARKERS[name],
+            ls=DRAWN[eps_scale],
+            color=COLOURS[name],
+            capsize=3,
+            label=label,
+        )
     left.axhspan(0, data["high"], color="0.85", label="data against data")
     left.set(xscale="log", xlabel="network calls", ylabel="distance to the data", ylim=(0, None))
-    left.legend()
+    left.legend(fontsize=8)
 
     told = json.loads(Path(obedience).read_text())
     asked = told["requested"]["grain_diameter"]
