@@ -8,10 +8,10 @@ from rich.progress import Progress
 
 from microgen_jax.commands import evaluation_entries as entries
 from microgen_jax.commands.evaluation_sets import Tiles
+from microgen_jax.diffusion.names import require_known
 from microgen_jax.evaluation import feature_distances, features, floor, inception, perceptual, weights
 from microgen_jax.evaluation.features import Extractor
 from microgen_jax.evaluation.perceptual import Lpips
-from microgen_jax.types import UserError
 
 PAIRS = 400  # of tiles, in which LPIPS diversity is measured
 LPIPS = "lpips_diversity"
@@ -85,11 +85,8 @@ def open_networks(asked: Any) -> Networks:
     Raises:
       UserError: a metric that was asked for by name needs what is missing, or weights that are not the known ones.
     """
-    if asked.inception_preprocessing not in inception.PREPROCESSINGS:
-        known = " or ".join(inception.PREPROCESSINGS)
-        raise UserError(
-            f"evaluate.inception_preprocessing={asked.inception_preprocessing!r} is not known: use {known}"
-        )
+    known = inception.PREPROCESSINGS
+    require_known("evaluate.inception_preprocessing", asked.inception_preprocessing, known)
     wanted, skipped = [name for name in asked.metrics if name in DESCRIPTIONS], {}
     if not asked.metrics:
         missing = f"the extra 'eval' is not installed: {weights.INSTALL}"

@@ -277,7 +277,9 @@ def _choose(checkpoints: Checkpoints, which: str, workdir: Path, field: str) -> 
     if which.isdecimal() and int(which) in steps:
         return int(which)
     there = ", ".join(map(str, steps))
-    raise UserError(f"sample.{field}={which!r} does not exist: use newest, best or one of {there}")
+    raise UserError(
+        f"sample.{field}={which!r} does not exist{nearest(which, list(named))}: use newest, best or one of {there}"
+    )
 
 
 def load(workdir: str | Path, **sample: object) -> Generator:

@@ -4,6 +4,7 @@ import math
 
 from ml_collections import ConfigDict
 
+from microgen_jax.diffusion.names import require_known
 from microgen_jax.types import UserError
 
 _CHOICES = {
@@ -118,8 +119,7 @@ def check(config: ConfigDict) -> None:
     check_seed("seed", config.seed)
     check_seed("sample.seed", config.sample.seed)
     for name, choices in _CHOICES.items():
-        if value(config, name) not in choices:
-            raise UserError(f"{name}={value(config, name)!r} is not known: use {' or '.join(choices)}")
+        require_known(name, value(config, name), choices)
     for name, least in _AT_LEAST.items():
         if value(config, name) < least:
             raise UserError(f"{name}={value(config, name)} must be at least {least}")

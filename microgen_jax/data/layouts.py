@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from microgen_jax.data.augment import choice
 from microgen_jax.types import UserError
 
 LAYOUTS = {
@@ -58,9 +59,7 @@ def find_layout(shapes: Sequence[tuple[int, ...]], what: str) -> tuple[str, str]
 
 def check_layout(layout: str, shapes: Sequence[tuple[int, ...]], what: str) -> None:
     """Raises UserError where a layout was asked for that does not exist or does not fit."""
-    if layout not in LAYOUTS:
-        known = ", ".join(f"{name} ({text})" for name, text in LAYOUTS.items())
-        raise UserError(f"data.layout={layout!r} is not known. Known: {known}")
+    choice(layout, LAYOUTS, "data.layout")
     for shape in shapes:
         if len(shape) != len(layout):
             raise UserError(

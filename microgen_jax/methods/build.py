@@ -6,6 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from microgen_jax import diffusion, networks
+from microgen_jax.diffusion.names import require_known
 from microgen_jax.methods.ddpm import DDPM
 from microgen_jax.methods.wgan_gp import WGANGP
 from microgen_jax.training import averages, optimizer
@@ -84,11 +85,7 @@ def _ddpm(config: ConfigDict, channels: int, num_classes: int, num_conditions: i
         loss=config.diffusion.loss,
         weighting=config.diffusion.weighting,
     )
-    if config.diffusion.time_sampling not in TIME_SAMPLING:
-        known = " or ".join(TIME_SAMPLING)
-        raise UserError(
-            f"diffusion.time_sampling={config.diffusion.time_sampling!r} is not known: use {known}"
-        )
+    require_known("time_sampling", config.diffusion.time_sampling, TIME_SAMPLING)
     sampling = _sampling(config.sample)
     for trajectory in (config.sample.frames, tuple(config.sample.stills)):
         diffusion.require_sampling(schedule, config.diffusion.prediction, **sampling, trajectory=trajectory)

@@ -1,5 +1,7 @@
 """From `config.model` to a network, with every mistake told in one line before anything is compiled."""
 
+import difflib
+
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
@@ -106,7 +108,9 @@ def _check(model: ConfigDict) -> None:
 
 def _check_dtype(dtype: str) -> None:
     if dtype not in DTYPES:
-        raise UserError(f"model.dtype={dtype!r} is not known: use {' or '.join(DTYPES)}")
+        near = difflib.get_close_matches(dtype, DTYPES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"model.dtype={dtype!r} is not known{hint}: use {' or '.join(DTYPES)}")
 
 
 def _check_divisible(name: str, value: int, by_name: str, by: int) -> None:
