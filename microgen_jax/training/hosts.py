@@ -164,18 +164,21 @@ class StopSignal:
 
     With several processes, JAX tells all of them of a SIGTERM that one has received (or of a preemption notice
     of the cloud), and of the step after which all stop.
+
+    Attributes:
+      received: the signal's name where no further update is to begin, else ''; the same on every process.
     """
 
     def __enter__(self):
-        self._received = ""
+        self.received = ""
         self._before = {number: signal.signal(number, self._note) for number in self._caught()}
         return self
 
     def reached(self, step: int) -> str:
         """The signal's name where the run is to stop after update `step`, else ''; asked once an update."""
         if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
-            return "SIGTERM"
-        return self._received
+            self.received = "SIGTERM"
+        return self.received
 
     def _caught(self) -> tuple[signal.Signals, ...]:
         both = (signal.SIGTERM, signal.SIGINT)
@@ -187,7 +190,7 @@ class StopSignal:
         if jax.process_count() > 1:
             os.kill(os.getpid(), signal.SIGTERM)
         else:
-            self._received = signal.Signals(number).name
+            self.received = signal.Signals(number).name
 
     def __exit__(self, *_):
         for number, handler in self._before.items():

@@ -5,7 +5,8 @@ The order within a step is a contract:
 1. batch k = step is taken (a pure function of seed and k), the update is dispatched with `fold_in(key, k)`;
 2. the metrics of the update before are read, while this one runs; a value that is not finite stops the run;
 3. what is due at this step happens: log, held-out loss, checkpoint, pictures, in this order;
-4. a stop saves after the log and leaves; the held-out loss and the pictures are then made at the next start.
+4. a stop saves after the log and leaves; one that comes during 3 lets the measurement or drawing end first. The
+   held-out loss and the pictures that were not begun are then made at the next start.
 
 A run that starts again from the checkpoint of a step therefore does what the undisturbed run did after it.
 """
@@ -180,13 +181,14 @@ def train(
       Diverged: a loss or gradient norm was not finite.
       Interrupted: SIGTERM or SIGINT; the state is saved.
     """
-    step = int(state.step)
+    step, loss = int(state.step), None
     first, pending, stopwatch, explosions = step + 1, {}, _Stopwatch(), Explosions()
     with hosts.StopSignal() as stop, progress, watch:
         missing = owed(step, steps, writer)
         _measure(step, missing, state, functions, writer, progress)
-        _draw(step, missing, state, functions, writer)
-        while step < steps.total:
+        if not stop.received:
+            _draw(step, missing, state, functions, writer)
+        while step < steps.total and not stop.received:
             stopwatch.start()
             watch.start()
             batch = next(batches)
@@ -197,10 +199,9 @@ def train(
                 state, metrics = functions.train_step(state, batch, jax.random.fold_in(key, step))
             _read(step, pending, functions)
             step, pending = step + 1, metrics
-            due, stopped = _due(step, first, steps), stop.reached(step)
-            values = _read(step, pending, functions) if any(due) or stopped else {}
+            due = _due(step, first, steps)
+            values = _read(step, pending, functions) if stop.reached(step) or any(due) else {}
             stopwatch.stop()
-            ended = time.perf_counter()
             progress.advance(step)
             if slow := watch.stop(step):
                 hosts.say(f"warning: {slow}")
@@ -212,20 +213,29 @@ def train(
                 if exploded := explosions.seen(values.get("loss", 0.0)):
                     hosts.say(f"warning: {_explosion(step, exploded, functions)}")
 
-            if stopped:
-                checkpoints.save(step, state, None)
-                checkpoints.wait()
-                seconds = time.perf_counter() - ended
-                raise Interrupted(
-                    f"{stopped}: stopped after step {step}, saved as checkpoints/{step} in {seconds:.1f} s"
-                )
-
-            loss = _measure(step, due, state, functions, writer, progress)
-            if due.save:
+            loss = None if stop.received else _measure(step, due, state, functions, writer, progress)
+            if due.save and not stop.received:
                 checkpoints.save(step, state, loss)
-            _draw(step, due, state, functions, writer)
+            if not stop.received:
+                _draw(step, due, state, functions, writer)
+        noticed = time.perf_counter()
         checkpoints.wait()
+        if stop.received:
+            _read(step, pending, functions)
+            _save(step, state, loss, checkpoints)
+            if step < steps.total or any(owed(step, steps, writer)):
+                seconds = time.perf_counter() - noticed
+                raise Interrupted(
+                    f"{stop.received}: stopped after step {step}, saved as checkpoints/{step} in {seconds:.1f} s"
+                )
     return state
+
+
+def _save(step: int, state: TrainState, loss: float | None, checkpoints: Checkpoints) -> None:
+    """The last step's checkpoint, where it has none yet."""
+    if checkpoints.newest() != step:
+        checkpoints.save(step, state, loss)
+        checkpoints.wait()
 
 
 class _Stopwatch:

@@ -195,6 +195,57 @@ def test_a_stop_saves_first_and_what_was_due_is_made_at_the_next_start(tmp_path,
     assert measured == [2, 4, 6]
 
 
+def asked(state):
+    """Somebody wants the run to stop while it looks at this state."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("step", [2, 4, 6])
+def test_a_stop_during_a_held_out_measurement_takes_no_further_update(tmp_path, step):
+    """The loss that was taken stands, the checkpoint is ranked by it, and what is then due is left owing."""
+    every = dataclasses.replace(STEPS, sample_every=2)
+
+    def heldout(state, stop_at=step):
+        if int(state.step) == stop_at:
+            asked(state)
+        return {"heldout_loss": 7.0 - int(state.step)}
+
+    run(tmp_path / "whole", itertools.repeat(1.0), lambda state: heldout(state, 0), every)
+    with pytest.raises(loop.Interrupted, match=f"stopped after step {step}, saved as checkpoints/{step} in"):
+        run(tmp_path / "cut", itertools.repeat(1.0), heldout, every)
+    assert lines(tmp_path / "cut")[-1]["step"] == step
+    again = Checkpoints(tmp_path / "cut", keep=9)
+    assert (again.newest(), again.best()) == (step, step)
+    again.close()
+    run(tmp_path / "cut", itertools.repeat(1.0), lambda state: heldout(state, 0), every, after=step)
+    assert looks(tmp_path / "cut") == looks(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("step", "saved"), [(3, False), (6, True)])
+def test_a_stop_during_a_drawing_takes_no_further_update(tmp_path, step, saved):
+    """Step 3 has no checkpoint of its own; after the last step there is nothing left to stop."""
+
+    def draw(state):
+        if int(state.step) == step:
+            asked(state)
+
+    if saved:
+        assert run(tmp_path, itertools.repeat(1.0), draw=draw) == ([2, 4, 6], [3, 6])
+        return
+    with pytest.raises(loop.Interrupted, match=f"stopped after step {step}, "):
+        run(tmp_path, itertools.repeat(1.0), draw=draw)
+    assert (tmp_path / "checkpoints" / str(step)).is_dir()
+    assert run(tmp_path, itertools.repeat(1.0), after=step) == ([2, 3, 4, 6], [6])
+
+
+def test_a_stop_while_what_is_owed_is_made_takes_no_update(tmp_path):
+    with pytest.raises(loop.Interrupted):
+        run(tmp_path, stopping(4))
+    with pytest.raises(loop.Interrupted, match="stopped after step 4, "):
+        run(tmp_path, (), lambda state: asked(state) or {"heldout_loss": 1.0}, after=4)
+    assert run(tmp_path, itertools.repeat(1.0), after=4)[0] == [2, 4, 6]
+
+
 def test_a_second_signal_is_not_held_back():
     with hosts.StopSignal() as stop:
         assert not stop.reached(1)
