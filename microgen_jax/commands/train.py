@@ -70,9 +70,23 @@ def _prepare(request: Request, workdir: Path) -> tuple[ConfigDict, Dataset, Meth
         num_classes=len(resolved.classes),
         num_conditions=len(resolved.conditions),
     )
+    _check_levels(config, dataset)
     _check_run(workdir, config, dataset)
     _agree(config, resolved)
     return config, dataset, method, mesh
+
+
+def _check_levels(config: ConfigDict, dataset: Dataset) -> None:
+    """Refuses pictures in grey where the loss takes every pixel for black or white."""
+    if config.method != "ddpm" or config.diffusion.loss != "bce":
+        return
+    if found := audit.grey(dataset.train, dataset.preparation):
+        name, level = found
+        raise UserError(
+            f"diffusion.loss='bce' is for black and white alone, and {name} as the model sees it (data.resample="
+            f"{config.data.resample}) holds a level of {level:.3g} between black (0) and white (1): set "
+            "diffusion.loss=mse, or make the pictures 0 and 255"
+        )
 
 
 def _agree(config: ConfigDict, resolved: record.Resolved) -> None:

@@ -9,11 +9,13 @@ from PIL import Image
 
 from microgen_jax.crystal.colour import off_key_share
 from microgen_jax.data.listing import Records, picture_name
+from microgen_jax.data.pipeline import Preparation, prepare
 from microgen_jax.types import Source
 
 _SIDE = 16
 NEAR_COPY = 0.9
 BUDGET = 2**25  # pixels: about a second
+ROUNDING = 1e-5  # of black and white
 
 
 class Look(NamedTuple):
@@ -87,6 +89,21 @@ def off_key_by_averaging(source: Source, size: tuple[int, int], limit: int) -> f
             resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
             shares.append(off_key_share(np.asarray(resized)))
     return float(np.mean(shares)) if shares else 0.0
+
+
+def grey(source: Source, preparation: Preparation, limit: int = 16) -> tuple[str, float] | None:
+    """A picture, of up to `limit` spread evenly over the source, that the model sees in more than black and white.
+
+    Returns:
+      Its name and its level furthest from both, 0 = black to 1 = white; None where there is none.
+    """
+    count = min(limit, len(source))
+    for index in (n * len(source) // count for n in range(count)):
+        image = prepare(source[index], preparation).image
+        level = float(image.flat[np.argmin(np.abs(image))] + 1) / 2
+        if min(level, 1 - level) > ROUNDING:
+            return picture_name(source, index), level
+    return None
 
 
 def duplicates(train: Source, holdout: Source, budget: int = BUDGET) -> list[tuple[str, str]]:

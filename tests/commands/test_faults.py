@@ -14,7 +14,7 @@ from PIL import Image
 from microgen_jax import data
 from microgen_jax.commands import command_line, record
 from microgen_jax.commands.command_line import Request
-from microgen_jax.commands.train import train
+from microgen_jax.commands.train import _prepare, train
 from microgen_jax.methods.ddpm import DDPM
 from microgen_jax.training import hosts, lock
 from microgen_jax.training import mesh as meshes
@@ -39,6 +39,17 @@ def config():
 def _as_a_person_runs_it():
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
+
+
+def test_a_loss_for_black_and_white_refuses_grey_before_the_workdir_is_touched(config, tmp_path):
+    config.diffusion.update(loss="bce", prediction="x0")
+    words = r"loss='bce' is for black and white alone, and 0/\d+ as .*data.resample=crop.* level of 0\.\d+ .*loss=mse"
+    with pytest.raises(UserError, match=words):
+        train(Request(config, {}, True, tmp_path / "w"))
+    assert not (tmp_path / "w").exists()
+    config.data.channels = 1
+    prepared = _prepare(Request(config, {}, True, tmp_path / "w"), tmp_path / "w")
+    assert prepared[2].loss == "bce"
 
 
 def full(compiled_step):

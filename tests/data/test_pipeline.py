@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from microgen_jax.data import Preparation, batches, evaluation_batches, prefetch_to_device
+from microgen_jax.data import Preparation, audit, batches, evaluation_batches, prefetch_to_device
 from microgen_jax.data.augment import DIHEDRAL
 from microgen_jax.data.pipeline import prepare
 from microgen_jax.types import Record, UserError
@@ -128,6 +128,27 @@ def test_an_empty_training_part_is_refused():
 def test_a_mistake_found_on_a_thread_arrives_as_it_is():
     with pytest.raises(UserError, match="channels"):
         take(1, preparation=PREPARATION._replace(channels=2))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_the_grey_among_black_and_white_is_found(dtype):
+    white = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+    image = np.zeros((3, 8, 8, 1), dtype)
+    image[:, ::2] = white
+
+    class Pictures(list):
+        name = "abc".__getitem__
+
+    pictures = Pictures(Record(picture, 0, np.zeros(0, np.float32), "") for picture in image)
+    preparation = Preparation((8, 8), 1)
+    assert audit.grey(pictures, preparation) is None
+    image[1, 3, 5] = white // 4 if white > 1 else 0.25
+    image[1, 3, 6] = white // 8 if white > 1 else 0.125
+    name, level = audit.grey(pictures, preparation)
+    assert name == "b"
+    assert level == pytest.approx(0.25, abs=0.01)
+    halved = Preparation((4, 4), 1, resample="area")
+    assert audit.grey(pictures, halved) == ("a", pytest.approx(0.5))
 
 
 def test_prefetching_keeps_order_and_runs_ahead():
