@@ -175,9 +175,8 @@ def for_run(request: Request, config: ConfigDict) -> ConfigDict:
 
     Raises:
       UserError: a prediction that the run was not trained with; what else is not of these parts is told and left.
-        A value of the run that has the wrong type.
+        A value that cannot be.
     """
-    settings.check_types(config, request.config)
     config = config.copy_and_resolve_references()
     for part in ("mesh", "evaluate", "export"):
         config[part] = request.config[part]
@@ -197,6 +196,7 @@ def for_run(request: Request, config: ConfigDict) -> ConfigDict:
             ignored.append(name)
     if ignored:
         print(f"note: {', '.join(ignored)} stay as the run was trained", flush=True)
+    settings.check(config)
     return config
 
 

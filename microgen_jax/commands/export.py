@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from microgen_jax import diffusion, networks
-from microgen_jax.commands import record, settings, stablehlo
+from microgen_jax.commands import record, stablehlo
 from microgen_jax.commands.command_line import Request, for_run, nearest
 from microgen_jax.commands.generator import Generator, open_run
 from microgen_jax.commands.model_card import STABLEHLO, diffusers_loader, model_card
@@ -35,7 +35,6 @@ def export(request: Request) -> None:
         raise UserError(f"export.format={wanted!r} is not known{nearest(wanted, list(FORMATS))}: use {known}")
     run = record.read(workdir)
     config = for_run(request, run.config)
-    settings.check(config)
     if config.method != "ddpm":
         raise UserError(f"--mode=export writes diffusion models, and this run's method is {config.method}")
     if wanted == "diffusers" and config.diffusion.loss == "bce":

@@ -297,7 +297,7 @@ def load(workdir: str | Path, **sample: object) -> Generator:
             return load(folder, **sample)
     workdir = Path(workdir).expanduser()
     run = record.read(workdir)
-    known = (*methods.SAMPLING[run.config.method], *_OF_CHECKPOINTS, "batch_size")
+    known = (*methods.SAMPLING.get(run.config.method, ()), *_OF_CHECKPOINTS, "batch_size")
     for name, value in sample.items():
         if name not in known:
             raise UserError(f"sample.{name} cannot be set here; there are: {', '.join(known)}")
@@ -307,6 +307,6 @@ def load(workdir: str | Path, **sample: object) -> Generator:
             run.config.sample[name] = value
         except TypeError as fault:
             raise UserError(f"sample.{name}={value!r} has the wrong type ({fault})") from fault
-    run.config.mesh.update(data=-1, fsdp=1)
+    run.config.mesh = ConfigDict({"data": -1, "fsdp": 1})
     settings.check(run.config)
     return open_run(run.config, run.resolved, workdir)

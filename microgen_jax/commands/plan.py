@@ -111,7 +111,7 @@ def _check(config: ConfigDict) -> None:
         raise UserError(
             f"plan.chip={chip!r} is not known{nearest(chip, list(CHIPS))}; there are: {', '.join(CHIPS)}"
         )
-    if not config.plan.devices or min(config.plan.devices) < 1:
+    if not config.plan.devices:
         raise UserError(f"plan.devices={config.plan.devices} must name one number of devices or more")
     if not 0 < config.plan.utilisation <= 1:
         raise UserError(f"plan.utilisation={config.plan.utilisation} must be above 0 and at most 1")

@@ -24,7 +24,8 @@ _OF_THE_WEIGHTS = (
     "diffusion.zero_terminal_snr",
     "diffusion.prediction",
 )
-_PARTS = ("seed", "method", "data", "model", "diffusion", "train", "sample")
+_OF_EVERY_RUN = ("seed", "method", "data", "model", "diffusion", "train", "sample")
+_FIELDS = [name for name in settings.TYPES if name.partition(".")[0] in _OF_EVERY_RUN]
 # Fields that config.json has not had from the start, with what they stood for.
 _LATER = {
     "data.patience": 300.0,
@@ -133,7 +134,7 @@ def read(workdir: Path) -> Record:
     """The record of a run.
 
     Raises:
-      UserError: there is none, or it is of a newer format.
+      UserError: there is none, it is of a newer format, or a field has the wrong type.
     """
     if not exists(workdir):
         raise UserError(f"--workdir={workdir} holds no run (no config.json); train one there first")
@@ -145,15 +146,16 @@ def read(workdir: Path) -> Record:
             "use the version of microgen-jax that wrote it"
         )
     try:
-        if lacking := [part for part in _PARTS if part not in content["config"]]:
-            raise KeyError(lacking[0])
         config = ConfigDict(_tuples(content["config"]))
+        settings.check_types(config)
         for name in _LATER.keys() - set(settings.names(config)):
             settings.put(config, name, _LATER[name])
+        if lacking := [name for name in _FIELDS if name not in settings.names(config)]:
+            raise KeyError(lacking[0])
         resolved = Resolved(**_tuples(content["resolved"]))
         _check_types(resolved)
         return Record(config, resolved)
-    except (KeyError, TypeError, AttributeError) as fault:
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
         raise UserError(f"{workdir}/config.json is damaged ({fault}); restore it from the run") from fault
 
 
@@ -169,7 +171,7 @@ def _check_types(resolved: Resolved) -> None:
         raise TypeError("resolved: not one mean and std for each condition")
     if not isinstance(resolved.classes, tuple):
         raise TypeError("resolved: no list of classes")
-    if type(resolved.channels) is not int or resolved.channels < 1:
+    if type(resolved.channels) is not int or not 1 <= resolved.channels <= 1024:
         raise TypeError(f"resolved: channels={resolved.channels!r}")
 
 

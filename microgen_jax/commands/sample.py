@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from microgen_jax.commands import drawing, record, settings
+from microgen_jax.commands import drawing, record
 from microgen_jax.commands.command_line import Request, for_run
 from microgen_jax.commands.generator import Generator, choose_labels, open_run, standardise
 from microgen_jax.crystal.segment import flat_share
@@ -32,7 +32,6 @@ def sample(request: Request) -> None:
         raise UserError("--workdir is missing: name the folder of a trained run, as in --workdir=runs/mine")
     run = record.read(workdir)
     config = for_run(request, run.config)
-    settings.check(config)
     files.check_writable(workdir)
     labels = choose_labels(run.resolved, config.sample.num, config.sample.label)
     condition = _condition(config.sample.condition)

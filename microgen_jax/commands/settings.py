@@ -1,6 +1,8 @@
 """Checks the values that no room checks by itself, before anything else happens."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -11,45 +13,129 @@ _CHOICES = {
     "method": ("ddpm", "wgan_gp"),
     "train.lr_schedule": ("cosine", "constant"),
 }
-_ENTRIES = {
-    "model.channels": int,
-    "model.attention_levels": bool,
-    "model.remat": bool,
-    "data.size": int,
-    "train.skip": int,
-    "sample.stills": int,
-    "train.ema_widths": float,
+_MANY = 10**9  # updates, pictures: below what 32 bits count
+_WIDE = 2**14  # px of a side, channels
+_ANY = (-math.inf, math.inf)
+# Every field by its type. Of whole numbers the least and the most, of others the least and what they stay below; what
+# is narrower than here is checked by the room that reads it.
+_WHOLE = {
+    "seed": (0, 2**32 - 1),
+    "data.channels": (1, 1024),
+    "data.count": (1, 10**8),
+    "data.workers": (0, 1024),
+    "model.blocks_per_level": (1, 64),
+    "model.head_dim": (1, _WIDE),
+    "model.norm_groups": (1, _WIDE),
+    "diffusion.timesteps": (1, 10**6),
+    "wgan.n_critic": (1, 1000),
+    "wgan.latent_dim": (1, _WIDE),
+    "wgan.width": (1, _WIDE),
+    "train.steps": (1, _MANY),
+    "train.schedule_steps": (0, _MANY),
+    "train.batch_size": (1, 2**20),
+    "train.warmup_steps": (0, _MANY),
+    "train.accumulate": (1, 2**20),
+    "train.log_every": (1, _MANY),
+    "train.sample_every": (0, _MANY),
+    "train.sample_num": (1, 10**6),
+    "train.eval_every": (0, _MANY),
+    "train.eval_num": (0, _MANY),
+    "train.eval_draws": (0, 10**6),
+    "train.checkpoint_every": (1, _MANY),
+    "train.keep": (1, _MANY),
+    "sample.steps": (1, 10**6),
+    "sample.num": (1, 10**7),
+    "sample.frames": (0, 10**4),
+    "sample.batch_size": (1, _WIDE),
+    "sample.seed": (0, 2**32 - 1),
+    "evaluate.num": (1, 10**7),
+    "evaluate.audit_num": (0, _MANY),
+    "evaluate.seed": (0, 2**32 - 1),
+    "plan.channels": (1, 1024),
+    "plan.classes": (0, 10**6),
+    "plan.conditions": (0, 1000),
+    "mesh.data": (-1, 2**20),
+    "mesh.fsdp": (1, 2**20),
 }
-_AT_LEAST = {
-    "train.steps": 1,
-    "train.schedule_steps": 0,
-    "train.batch_size": 1,
-    "train.accumulate": 1,
-    "train.warmup_steps": 0,
-    "train.weight_decay": 0,
-    "train.clip_norm": 0,
-    "train.log_every": 1,
-    "train.sample_every": 0,
-    "train.sample_num": 1,
-    "train.eval_every": 0,
-    "train.eval_num": 0,
-    "train.eval_draws": 0,
-    "train.checkpoint_every": 1,
-    "train.keep": 1,
-    "wgan.n_critic": 1,
-    "wgan.latent_dim": 1,
-    "wgan.width": 1,
-    "wgan.gp_weight": 0,
-    "sample.num": 1,
-    "sample.batch_size": 1,
+_REAL = {
+    "data.tile_overlap": (0.0, 1.0),
+    "data.min_indexed": _ANY,
+    "data.holdout": (0.0, 0.9),
+    "data.patience": _ANY,
+    "model.dropout": (0.0, 1.0),
+    "diffusion.beta_start": _ANY,
+    "diffusion.beta_end": _ANY,
+    "diffusion.condition_dropout": (0.0, 1.0),
+    "wgan.gp_weight": (0.0, math.inf),
+    "wgan.critic_learning_rate": _ANY,
+    "train.learning_rate": _ANY,
+    "train.weight_decay": (0.0, math.inf),
+    "train.clip_norm": (0.0, math.inf),
+    "train.ema_decay": (0.0, 1.0),
+    "sample.eta": _ANY,
+    "sample.clip_percentile": _ANY,
+    "sample.guidance": _ANY,
+    "sample.guidance_rescale": _ANY,
+    "sample.eps_scale": _ANY,
+    "sample.ema": _ANY,
+    "evaluate.step": _ANY,
+    "plan.utilisation": _ANY,
+}
+_ABOVE_ZERO = ("data.patience", "train.learning_rate", "wgan.critic_learning_rate")
+_LISTS = {  # type of an entry, its least and its most
+    "data.size": (int, 1, _WIDE),
+    "data.conditions": (str, None, None),
+    "model.channels": (int, 1, _WIDE),
+    "model.attention_levels": (bool, None, None),
+    "model.remat": (bool, None, None),
+    "train.ema_widths": (float, *_ANY),
+    "train.skip": (int, 0, _MANY),
+    "sample.guidance_interval": (float, *_ANY),
+    "sample.stills": (int, 0, 10**6),
+    "evaluate.metrics": (str, None, None),
+    "plan.devices": (int, 1, 2**20),
+}
+_ENTRIES = 1000  # of a list, at most
+_LEVELS = 16  # of a network
+_NUMBERS = 2**31  # below which what a layer makes of one picture is counted
+_SWITCHES = (
+    *("data.to_grey", "data.augment", "model.mid_attention", "diffusion.zero_terminal_snr"),
+    *("wgan.conditional", "sample.clip"),
+)
+_TEXTS = {
+    "": ("method",),
+    "data.": (
+        *(
+            "source",
+            "root",
+            "name",
+            "key",
+            "layout",
+            "value_range",
+            "resample",
+            "pad",
+            "symmetry",
+            "ipf_direction",
+        ),
+        *("ebsd", "colour_key", "laue_group", "crop", "fill", "filename_pattern", "label_by", "split_by"),
+        *("on_bad_file", "cache"),
+    ),
+    "model.": ("dtype",),
+    "diffusion.": ("schedule", "prediction", "loss", "weighting", "time_sampling"),
+    "train.": ("lr_schedule",),
+    "sample.": ("sampler", "spacing", "autoguidance", "label", "condition", "checkpoint", "name"),
+    "evaluate.": ("real", "generated", "inception_weights", "inception_preprocessing", "laue_group"),
+    "plan.": ("chip",),
+    "export.": ("format", "folder"),
+}
+TYPES = {
+    **dict.fromkeys(_WHOLE, int),
+    **dict.fromkeys(_REAL, float),
+    **dict.fromkeys(_LISTS, tuple),
+    **dict.fromkeys(_SWITCHES, bool),
+    **{group + name: str for group, texts in _TEXTS.items() for name in texts},
 }
 _WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", tuple: "a list"}
-_ABOVE_ZERO = ("data.patience", "train.learning_rate", "wgan.critic_learning_rate")
-_BETWEEN = {
-    "train.ema_decay": (0.0, 1.0),
-    "diffusion.condition_dropout": (0.0, 1.0),
-    "data.holdout": (0.0, 0.9),
-}
 
 
 def value(config: ConfigDict, name: str):
@@ -77,19 +163,25 @@ def names(config: ConfigDict, prefix: str = "") -> list[str]:
     return found
 
 
-def check_types(config: ConfigDict, like: ConfigDict, prefix: str = "") -> None:
-    """Refuses fields of another type than the same field of `like`, as a stranger's `config.json` may have.
+def check_types(config: ConfigDict) -> None:
+    """Refuses fields of another type than they have, as a stranger's `config.json` may have; not those that lack.
 
     Raises:
       UserError: naming the field, its value, and what it must be.
     """
-    for name, known in like.items():
-        new, kind = config.get(name, known), type(known)
-        if type(new) is not kind and not (kind is float and type(new) is int):
-            words = _WORDS.get(kind, "a group of fields")
-            raise UserError(f"config.json says {prefix}{name}={new!r}, which must be {words}")
-        if kind is ConfigDict:
-            check_types(new, known, f"{prefix}{name}.")
+    for group in dict.fromkeys(name.partition(".")[0] for name in TYPES if "." in name):
+        if not isinstance(config.get(group, ConfigDict()), ConfigDict):
+            raise UserError(f"config.json says {group}={config[group]!r}, which must be a group of fields")
+    for name, kind in TYPES.items():
+        group, _, field = name.rpartition(".")
+        there = config.get(group, {}) if group else config
+        if field in there and not _is(kind, new := there[field]):
+            raise UserError(f"config.json says {name}={new!r}, which must be {_WORDS[kind]}")
+
+
+def _is(kind: type, new: Any) -> bool:
+    """Whether a value has the type; whole numbers do where any will do."""
+    return type(new) is kind or (kind is float and type(new) is int)
 
 
 def check_seed(name: str, seed: int) -> None:
@@ -111,29 +203,54 @@ def check(config: ConfigDict) -> None:
     for name in names(config):
         if isinstance(value(config, name), float) and not math.isfinite(value(config, name)):
             raise UserError(f"{name}={value(config, name)} must be a finite number")
-    for name, kind in _ENTRIES.items():
-        if not all(type(entry) is kind for entry in value(config, name)):
-            raise UserError(
-                f"{name}={tuple(value(config, name))} must hold values of type {kind.__name__} only"
-            )
-    check_seed("seed", config.seed)
-    check_seed("sample.seed", config.sample.seed)
-    for name, choices in _CHOICES.items():
-        require_known(name, value(config, name), choices)
-    for name, least in _AT_LEAST.items():
-        if value(config, name) < least:
-            raise UserError(f"{name}={value(config, name)} must be at least {least}")
-    for name, (low, high) in _BETWEEN.items():
-        if not low <= value(config, name) < high:
-            raise UserError(f"{name}={value(config, name)} must be at least {low:g} and below {high:g}")
-    for name in _ABOVE_ZERO:
-        if value(config, name) <= 0:
-            raise UserError(f"{name}={value(config, name)} must be above 0")
     size = config.data.size
     if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise UserError(
             f"data.size={tuple(size)} must be height and width, as in --config.data.size='(64,64)'"
         )
+    for name in _LISTS:
+        _check_list(name, value(config, name))
+    if len(config.model.channels) > _LEVELS:
+        raise UserError(f"model.channels has {len(config.model.channels)} levels; {_LEVELS} are the most")
+    check_seed("seed", config.seed)
+    check_seed("sample.seed", config.sample.seed)
+    for name, choices in _CHOICES.items():
+        require_known(name, value(config, name), choices)
+    for name, (least, most) in _WHOLE.items():
+        _check_range(name, value(config, name), least, most)
+    for name, (low, high) in _REAL.items():
+        if not low <= value(config, name) < high:
+            raise UserError(f"{name}={value(config, name)} must be {_between(low, high)}")
+    for name in _ABOVE_ZERO:
+        if value(config, name) <= 0:
+            raise UserError(f"{name}={value(config, name)} must be above 0")
+    widest = max(config.data.channels, *config.model.channels, 1)
+    if math.prod(size) * widest >= _NUMBERS:
+        raise UserError(
+            f"data.size={tuple(size)} with {widest} channels: a layer makes 2**31 numbers or more of one picture; "
+            "lower data.size, data.channels or model.channels"
+        )
     name = config.sample.name
     if not name or len(name) > 100 or name != name.strip(". ") or set(name) & set('/\\:*?"<>|'):
         raise UserError(f"sample.name={name!r} must be a plain folder name")
+
+
+def _check_list(name: str, entries: Sequence[Any]) -> None:
+    kind, least, most = _LISTS[name]
+    if len(entries) > _ENTRIES:
+        raise UserError(f"{name} has {len(entries)} entries; {_ENTRIES} are the most")
+    if not all(_is(kind, entry) for entry in entries):
+        raise UserError(f"{name}={tuple(entries)} must hold values of type {kind.__name__} only")
+    for entry in entries if kind in (int, float) else ():
+        _check_range(name, entry, least, most)
+
+
+def _check_range(name: str, number: int | float, least: int | float, most: int | float) -> None:
+    if number < least:
+        raise UserError(f"{name}={number} must be at least {least}")
+    if number > most:
+        raise UserError(f"{name}={number} must be at most {most}")
+
+
+def _between(low: float, high: float) -> str:
+    return f"at least {low:g}" + (f" and below {high:g}" if high < math.inf else "")

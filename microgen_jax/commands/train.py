@@ -117,7 +117,6 @@ def _own(request: Request, workdir: Path) -> ConfigDict:
     if request.has_config or not record.exists(workdir):
         return request.config
     config = record.read(workdir).config
-    settings.check_types(config, request.config)
     for part in request.config:
         if part == "mesh" or part not in config:
             config[part] = request.config[part]

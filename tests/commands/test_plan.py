@@ -80,7 +80,8 @@ def test_one_device_is_planned_without_the_cpus_own_forms_and_remat_saves_memory
     ("field", "value", "words"),
     [
         ("chip", "h20", "did you mean h200"),
-        ("devices", (1, 0), "must name one number"),
+        ("devices", (), "must name one number"),
+        ("devices", (1, 0), "plan.devices=0 must be at least 1"),
         ("devices", (3,), "mesh.fsdp=2 does not divide"),
         ("utilisation", 1.5, "at most 1"),
     ],

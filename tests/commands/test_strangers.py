@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 from ml_collections import ConfigDict
 
-from microgen_jax.commands import command_line, record
+import microgen_jax
+from microgen_jax.commands import command_line, record, settings
 from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.record import Resolved
 from microgen_jax.commands.sample import sample
@@ -53,13 +54,81 @@ def altered(tmp_path):
 )
 def test_a_value_of_the_wrong_type_is_named(altered, group, field, value, words):
     workdir = altered("config", group, field, value)
-    with pytest.raises(UserError, match=f"config.json says {words}"):
-        sample(Request(default(), {}, False, workdir))
+    for read in (lambda: sample(Request(default(), {}, False, workdir)), lambda: microgen_jax.load(workdir)):
+        with pytest.raises(UserError, match=f"config.json says {words}"):
+            read()
 
 
 def test_a_group_that_is_none_is_named(altered):
     with pytest.raises(UserError, match=r"config\.json says model='x', which must be a group of fields"):
         sample(Request(default(), {}, False, altered("config", "model", "x")))
+
+
+def test_every_field_has_its_type_and_the_default_config_has_these():
+    config = default()
+    assert {name: type(settings.value(config, name)) for name in settings.names(config)} == settings.TYPES
+
+
+def refusal(read) -> str:
+    """The one line that is said instead."""
+    with pytest.raises(UserError) as refused:
+        read()
+    return str(refused.value)
+
+
+def test_every_field_is_looked_at():
+    for field in settings.TYPES:
+        config = default().to_dict()
+        *groups, name = field.split(".")
+        (config[groups[0]] if groups else config)[name] = {"a": None}
+        said = refusal(lambda asked=config: settings.check_types(ConfigDict(asked)))
+        assert said.startswith(f"config.json says {field}=")
+
+
+def test_loading_refuses_a_record_that_lacks_a_field(altered):
+    group = default().train.to_dict()
+    del group["keep"]
+    assert "is damaged ('train.keep')" in refusal(
+        lambda: microgen_jax.load(altered("config", "train", group))
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("data.size", [10**6, 10**6]),
+        ("data.size", [2**14, 2**14]),
+        ("data.size", []),
+        ("data.channels", 10**30),
+        ("data.count", 10**30),
+        ("data.workers", 10**9),
+        ("model.channels", [64, 10**12, 64]),
+        ("model.channels", [8] * 4000),
+        ("model.channels", []),
+        ("model.blocks_per_level", 10**9),
+        ("diffusion.timesteps", 10**12),
+        ("train.batch_size", 10**30),
+        ("train.steps", 10**30),
+        ("train.keep", 10**30),
+        ("train.skip", [1] * 10**4),
+        ("train.ema_widths", [0.1] * 10**4),
+        ("sample.batch_size", 10**12),
+        ("sample.num", 10**15),
+        ("sample.steps", 10**12),
+        ("sample.frames", 10**12),
+        ("sample.stills", [0] * 10**4),
+        ("sample.stills", [10**12]),
+        ("sample.guidance_interval", ["a", 1.0]),
+        ("sample.seed", -1),
+        ("method", "ddmp"),
+    ],
+)
+def test_what_no_machine_can_do_is_refused_by_its_name(altered, field, value):
+    workdir = altered("config", *field.split("."), value)
+    said = refusal(lambda: microgen_jax.load(workdir))
+    assert said == refusal(lambda: sample(Request(default(), {}, False, workdir)))
+    assert field in said
+    assert len(said) < 250
 
 
 def test_whole_numbers_where_any_will_do_are_taken(altered):
