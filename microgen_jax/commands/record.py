@@ -28,6 +28,8 @@ _OF_EVERY_RUN = ("seed", "method", "data", "model", "diffusion", "train", "sampl
 _FIELDS = [name for name in settings.TYPES if name.partition(".")[0] in _OF_EVERY_RUN]
 # Fields that config.json has not had from the start, with what they stood for.
 _LATER = {
+    "data.ebsd": "ipf",
+    "data.crop": "random",
     "data.patience": 300.0,
     "sample.guidance_interval": (),
     "sample.eps_scale": 1.0,
@@ -35,6 +37,8 @@ _LATER = {
     "sample.frames": 0,
     "sample.stills": (),
     "sample.ema": 0.0,
+    "train.eval_draws": 0,
+    "train.skip": (),
     "train.ema_widths": (),
     "wgan.n_critic": 5,
     "wgan.gp_weight": 10.0,

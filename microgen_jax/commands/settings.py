@@ -195,35 +195,38 @@ def check_seed(name: str, seed: int) -> None:
 
 
 def check(config: ConfigDict) -> None:
-    """Refuses values that cannot be.
+    """Refuses values that cannot be; parts that an older run's `config.json` lacks are passed over.
 
     Raises:
       UserError: naming the field, its value, and what it may be.
     """
-    for name in names(config):
-        if isinstance(value(config, name), float) and not math.isfinite(value(config, name)):
-            raise UserError(f"{name}={value(config, name)} must be a finite number")
+    there = {name: value(config, name) for name in names(config)}
+    for name, number in there.items():
+        if isinstance(number, float) and not math.isfinite(number):
+            raise UserError(f"{name}={number} must be a finite number")
     size = config.data.size
     if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise UserError(
             f"data.size={tuple(size)} must be height and width, as in --config.data.size='(64,64)'"
         )
     for name in _LISTS:
-        _check_list(name, value(config, name))
+        if name in there:
+            _check_list(name, there[name])
     if len(config.model.channels) > _LEVELS:
         raise UserError(f"model.channels has {len(config.model.channels)} levels; {_LEVELS} are the most")
     check_seed("seed", config.seed)
     check_seed("sample.seed", config.sample.seed)
     for name, choices in _CHOICES.items():
-        require_known(name, value(config, name), choices)
+        require_known(name, there[name], choices)
     for name, (least, most) in _WHOLE.items():
-        _check_range(name, value(config, name), least, most)
+        if name in there:
+            _check_range(name, there[name], least, most)
     for name, (low, high) in _REAL.items():
-        if not low <= value(config, name) < high:
-            raise UserError(f"{name}={value(config, name)} must be {_between(low, high)}")
+        if name in there and not low <= there[name] < high:
+            raise UserError(f"{name}={there[name]} must be {_between(low, high)}")
     for name in _ABOVE_ZERO:
-        if value(config, name) <= 0:
-            raise UserError(f"{name}={value(config, name)} must be above 0")
+        if there[name] <= 0:
+            raise UserError(f"{name}={there[name]} must be above 0")
     widest = max(config.data.channels, *config.model.channels, 1)
     if math.prod(size) * widest >= _NUMBERS:
         raise UserError(

@@ -93,6 +93,35 @@ def test_loading_refuses_a_record_that_lacks_a_field(altered):
     )
 
 
+LATER = (
+    "data.ebsd",
+    "data.crop",
+    "data.patience",
+    "train.eval_draws",
+    "train.skip",
+    "sample.ema",
+    "wgan.width",
+)
+
+
+def test_a_record_from_before_a_field_was_there_is_read(tmp_path):
+    config, expected = default(), default()
+    expected.train.eval_draws = 0
+    for field in LATER:
+        group, name = field.split(".")
+        del config[group][name]
+    for part in ("evaluate", "export", "mesh", "plan"):
+        del config[part], expected[part]
+    record.write(tmp_path, config, RESOLVED)
+    assert record.read(tmp_path).config.to_dict() == expected.to_dict()
+    for read in (
+        lambda: sample(Request(default(), {}, False, tmp_path)),
+        lambda: microgen_jax.load(tmp_path),
+    ):
+        with pytest.raises(UserError, match="no checkpoint yet"):
+            read()
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
