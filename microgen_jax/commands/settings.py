@@ -99,41 +99,31 @@ _ENTRIES = 1000  # of a list, at most
 _LEVELS = 16  # of a network
 _NUMBERS = 2**31  # below which what a layer makes of one picture is counted
 _SWITCHES = (
-    *("data.to_grey", "data.augment", "model.mid_attention", "diffusion.zero_terminal_snr"),
-    *("wgan.conditional", "sample.clip"),
+    "data.to_grey",
+    "data.augment",
+    "model.mid_attention",
+    "diffusion.zero_terminal_snr",
+    "wgan.conditional",
+    "sample.clip",
 )
 _TEXTS = {
-    "": ("method",),
-    "data.": (
-        *(
-            "source",
-            "root",
-            "name",
-            "key",
-            "layout",
-            "value_range",
-            "resample",
-            "pad",
-            "symmetry",
-            "ipf_direction",
-        ),
-        *("ebsd", "colour_key", "laue_group", "crop", "fill", "filename_pattern", "label_by", "split_by"),
-        *("on_bad_file", "cache"),
-    ),
-    "model.": ("dtype",),
-    "diffusion.": ("schedule", "prediction", "loss", "weighting", "time_sampling"),
-    "train.": ("lr_schedule",),
-    "sample.": ("sampler", "spacing", "autoguidance", "label", "condition", "checkpoint", "name"),
-    "evaluate.": ("real", "generated", "inception_weights", "inception_preprocessing", "laue_group"),
-    "plan.": ("chip",),
-    "export.": ("format", "folder"),
+    "data": "source root name key layout value_range resample pad symmetry ipf_direction ebsd colour_key laue_group "
+    "crop fill filename_pattern label_by split_by on_bad_file cache",
+    "model": "dtype",
+    "diffusion": "schedule prediction loss weighting time_sampling",
+    "train": "lr_schedule",
+    "sample": "sampler spacing autoguidance label condition checkpoint name",
+    "evaluate": "real generated inception_weights inception_preprocessing laue_group",
+    "plan": "chip",
+    "export": "format folder",
 }
 TYPES = {
     **dict.fromkeys(_WHOLE, int),
     **dict.fromkeys(_REAL, float),
     **dict.fromkeys(_LISTS, tuple),
     **dict.fromkeys(_SWITCHES, bool),
-    **{group + name: str for group, texts in _TEXTS.items() for name in texts},
+    "method": str,
+    **{f"{group}.{name}": str for group, texts in _TEXTS.items() for name in texts.split()},
 }
 _WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", tuple: "a list"}
 
