@@ -21,7 +21,7 @@ from microgen_jax.diffusion import (
     sample,
     update_square_losses,
 )
-from microgen_jax.networks import Row, UNet, summary
+from microgen_jax.networks import Row, UNet, in_compute_type, summary
 from microgen_jax.training import averages
 from microgen_jax.training import state as states
 from microgen_jax.training.state import TrainState
@@ -259,6 +259,6 @@ class DDPM:
         return summary(self.unet, self.shape[:2])
 
     def _denoise_x(self, params: Params) -> Denoiser:
-        """The network in terms of `prediction`, its logits made x0."""
-        denoise = self.denoiser(params)
+        """The network in terms of `prediction`, its logits made x0, its weights converted before the scan."""
+        denoise = self.denoiser(in_compute_type(params, self.unet.dtype))
         return from_logits(denoise) if self.loss == "bce" else denoise

@@ -5,7 +5,7 @@ from microgen_jax.networks.architecture import from_unet2d, to_unet2d
 from microgen_jax.networks.bridge import from_diffusers, to_diffusers
 from microgen_jax.networks.build import build, build_wgan, check_size
 from microgen_jax.networks.cost import Row, summary
-from microgen_jax.networks.unet import UNet
+from microgen_jax.networks.unet import UNet, in_compute_type
 
 __all__ = [
     "Row",
@@ -15,6 +15,7 @@ __all__ = [
     "check_size",
     "from_diffusers",
     "from_unet2d",
+    "in_compute_type",
     "summary",
     "to_diffusers",
     "to_unet2d",

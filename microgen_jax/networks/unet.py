@@ -7,12 +7,14 @@ Modules bear diffusers' names with `_` for its `.` before a number (`bridge.py`)
 """
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Num
 
 from microgen_jax.networks.attention import Attention
 from microgen_jax.networks.layers import Conv, Embedding, GroupNorm, Pointwise, sinusoids, zeros
+from microgen_jax.types import Params
 
 
 class ResBlock(nn.Module):
@@ -192,3 +194,16 @@ class UNet(nn.Module):
 
 def _remat(block: type[nn.Module], on: bool, train_at: int) -> type[nn.Module]:
     return nn.remat(block, static_argnums=(train_at,)) if on else block
+
+
+def in_compute_type(params: Params, dtype: DTypeLike) -> Params:
+    """The parameters as the layers take them, so that many calls convert them once; the output keeps its bits.
+
+    Norms and the last convolution take theirs in float32.
+    """
+
+    def convert(path: jax.tree_util.KeyPath, x: Array) -> Array:
+        layer = path[-2].key
+        return x if layer == "conv_out" or "norm" in layer else x.astype(dtype)
+
+    return jax.tree_util.tree_map_with_path(convert, params)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from microgen_jax.networks import UNet
+from microgen_jax.networks import UNet, in_compute_type
 from microgen_jax.networks.bridge import from_diffusers, to_diffusers
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -117,6 +117,19 @@ def test_bfloat16_inside_float32_outside():
     assert out.dtype == jnp.float32
     error = float(jnp.linalg.norm(out - exact) / jnp.linalg.norm(exact))
     assert 1e-5 < error < 3e-2
+
+
+def test_weights_converted_beforehand_leave_the_bits():
+    unet = tiny(dtype=jnp.bfloat16, num_classes=2, num_conditions=1)
+    args = batch_for(unet)
+    params = random_params(unet, args)
+    converted = in_compute_type(params, jnp.bfloat16)
+    given = {leaf.dtype for leaf in jax.tree.leaves(converted)}
+    assert given == {jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float32)}
+    assert converted["conv_in"]["kernel"].dtype == jnp.bfloat16
+    apply = jax.jit(unet.apply)
+    plain, beforehand = (apply({"params": tree}, *args) for tree in (params, converted))
+    np.testing.assert_array_equal(plain, beforehand)
 
 
 def test_remat_changes_neither_output_nor_gradient():
