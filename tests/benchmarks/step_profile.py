@@ -59,7 +59,7 @@ def times(folder: Path) -> Counter[str]:
 
 
 def main() -> None:
-    from tests.benchmarks.speed import CASES, WORK, jax_rounds
+    from tests.benchmarks.speed import CASES, WORK
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", default=next(iter(CASES)), choices=CASES)
@@ -73,6 +73,8 @@ def main() -> None:
     dump = f"--xla_dump_to={folder / 'programs'} --xla_dump_hlo_as_text"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {dump}"
     import jax
+
+    from tests.benchmarks.speed_jax import jax_rounds
 
     call = jax_rounds(*CASES[asked.case])[asked.task]
     call()
