@@ -55,7 +55,7 @@ def measure(size: int, batch: int, channels: int, devices: int, steps: int) -> d
     config.sample.update(sampler="ddim", steps=max(steps, 1))
     method = methods.build(config, channels=3, num_classes=0, num_conditions=0)
     began = time.perf_counter()
-    once, temporaries = _draw(method, size, batch) if steps else _train(method, size, batch, devices)
+    once, temporaries = _draw(method, size, batch) if steps else training_step(method, size, batch, devices)
     compiled = time.perf_counter() - began
     seconds = []
     for _ in range(4):
@@ -71,7 +71,7 @@ def measure(size: int, batch: int, channels: int, devices: int, steps: int) -> d
     }
 
 
-def _train(method, size: int, batch: int, devices: int) -> tuple[Callable[[], None], int]:
+def training_step(method, size: int, batch: int, devices: int) -> tuple[Callable[[], None], int]:
     """One training step, compiled, and the bytes of temporaries on each device."""
     import jax
     import jax.numpy as jnp
