@@ -16,6 +16,7 @@ described in gpu_train.py. `--rehearse` takes tiny networks and a few seconds, o
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,9 +25,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.benchmarks.speed import ROOT, best_batches, line_of
+from tests.benchmarks import remat, speed
+from tests.benchmarks.speed import ROOT
 
 LAST_LINES = 40
+SHARE = re.compile(r"(convolutions|products|the rest) .*%")  # of step_profile
 GRACE = 30.0  # seconds to save and leave
 MACHINE = """
 import importlib.metadata as m, os, jax
@@ -63,7 +66,7 @@ def finish(stage: Stage, seconds: float, log: Path) -> dict:
       status (`done`, `stopped after its time`, `failed with N`, `no time left`), seconds, the last lines it printed,
       and the rows that it left.
     """
-    if seconds < 1:
+    if seconds <= 0:
         return {"status": "no time left", "seconds": 0.0, "lines": [], "rows": []}
     began = time.monotonic()
     with log.open("w") as file:
@@ -127,56 +130,57 @@ def tell(name: str, outcome: dict) -> None:
 
 def speed_stages(scratch: Path, torch: str, rehearse: bool) -> list[Stage]:
     """In order of worth."""
-    network, few, usual, many = ("tiny", 2, 2, 4) if rehearse else ("ipf128", 16, 64, 256)
+    network, batches = ("tiny", (2, 2, 4, 4)) if rehearse else ("ipf128", (16, 64, 128, 256))
+    few, usual, more, most = batches
 
-    def speed(name: str, seconds: float, batch: int, tasks: str, *more: str) -> Stage:
+    def timed(name: str, seconds: float, batch: int, tasks: str, *other: str) -> Stage:
         rows = scratch / f"{name}.json"
         case = ["--cases", f"{network}, batch {batch}", "--tasks", *tasks.split()]
-        line = [sys.executable, "-m", "tests.benchmarks.speed", *case, "--out", str(rows), *more]
+        line = [sys.executable, "-m", "tests.benchmarks.speed", *case, "--out", str(rows), *other]
         return Stage(name, line, seconds, rows)
 
-    beside = ["--torch", torch, "--together", "--variants", "eager" if rehearse else "compile"]
+    both = ["--torch", torch, "--together", "--variants", "eager" if rehearse else "compile"]
     usual_case = ["--case", f"{network}, batch {usual}"]
     profile = [sys.executable, "-m", "tests.benchmarks.step_profile", *usual_case, "--out"]
-    remat = [
-        sys.executable,
-        "-m",
-        "tests.benchmarks.remat",
-        *usual_case,
-        "--out",
-        str(scratch / "remat.json"),
-    ]
+    levels = [sys.executable, "-m", "tests.benchmarks.remat", *usual_case, "--choices", "none", "0", "all"]
+    table = scratch / "remat.json"
     variants = ["O3"] if rehearse else ["O3", "no_command_buffer", "conv_fusion"]
+    plain = (("XLA_FLAGS", "--xla_gpu_enable_command_buffer="),)  # so that every operation is in the trace
+    rounds = ["--rounds", "1" if rehearse else "3"]
     return [
         Stage("machine", [sys.executable, "-c", MACHINE], 60),
-        speed(f"batch_{usual}", 210, usual, "train forward ddim50", *beside, "--rounds", "3"),
-        speed(f"sampling_{few}", 200, few, "train ddim50 ancestral1000", *beside, "--rounds", "2"),
-        speed(f"batch_{many}", 150, many, "train", *beside, "--rounds", "3"),
-        Stage("profile", [*profile, str(scratch / "profile")], 110),
-        speed("feed", 60, usual, "feed feed_uint8 feed_batch", *beside, "--rounds", "5"),
-        speed("first_step", 240, few, "first_step", *beside, "--rounds", "1"),
-        Stage(
-            "remat",
-            [*remat, "--choices", "none", "0", "1", "all", "--calls", "5"],
-            240,
-            scratch / "remat.json",
-        ),
-        speed("xla", 300, usual, "train forward", "--xla", *variants, "--rounds", "3"),
+        timed("usual", 240, usual, "train ddim50", *both, *rounds),
+        timed("sampling", 220, few, "ddim50 ancestral1000", *both, "--rounds", "1" if rehearse else "2"),
+        timed("more", 150, more, "train", *both, *rounds),
+        Stage("profile", [*profile, str(scratch / "profile")], 110, environment=plain),
+        timed("feed", 60, usual, "feed feed_uint8 feed_batch", *both, *rounds),
+        timed("first_step", 240, few, "first_step", *both, "--rounds", "1"),
+        Stage("remat", [*levels, "--out", str(table)], 240, table),
+        timed("most", 150, most, "train", *both, *rounds),
+        timed("xla", 300, usual, "train", "--xla", *variants, *rounds),
     ]
 
 
 def speed_summary(outcomes: dict[str, dict]) -> list[str]:
-    rows = [row for name, own in outcomes.items() if name != "remat" for row in own["rows"]]
-    beside = [row for row in rows if row["best"]]
-    return [*map(line_of, rows), *best_batches(beside)]
+    lines: list[str] = []
+    beside: list[dict] = []
+    for name, own in outcomes.items():
+        if name == "remat":
+            lines += map(remat.line_of, own["rows"])
+        elif name == "profile":
+            lines += (line for line in own["lines"] if SHARE.match(line))
+        else:
+            lines += map(speed.line_of, own["rows"])
+            beside += (row for row in own["rows"] if row["best"])
+    return lines + speed.best_batches(beside)
 
 
 def measure_speed(asked: argparse.Namespace, folder: Path, scratch: Path, deadline: float) -> None:
-    stages = speed_stages(scratch, asked.torch, asked.rehearse)
+    stages = {stage.name: stage for stage in speed_stages(scratch, asked.torch, asked.rehearse)}
+    if unknown := set(asked.stages) - set(stages):
+        raise SystemExit(f"no such stage: {', '.join(unknown)}; there are: {', '.join(stages)}")
     outcomes: dict[str, dict] = {}
-    for stage in stages:
-        if asked.stages and stage.name not in asked.stages:
-            continue
+    for stage in [stages[name] for name in asked.stages or stages]:
         seconds = min(stage.seconds, deadline - time.monotonic())
         outcomes[stage.name] = finish(stage, seconds, scratch / f"{stage.name}.log")
         tell(stage.name, outcomes[stage.name])
