@@ -303,7 +303,8 @@ def main() -> None:
     print("\n".join(best_batches(rows)))
     ratios = {f"{row['case']}, {row['task']}": row["ratio"] for row in rows if row["ratio"]}
     accepted = json.loads(ACCEPTED.read_text()) if ACCEPTED.exists() else {}
-    print("\n".join(moved(ratios, accepted)) or "nothing moved by more than a tenth")
+    if set(ratios) & set(accepted):
+        print("\n".join(moved(ratios, accepted)) or "nothing moved by more than a tenth")
     if asked.accept:
         ACCEPTED.write_text(
             json.dumps(accepted | {n: round(r, 2) for n, r in ratios.items()}, indent=1) + "\n"
