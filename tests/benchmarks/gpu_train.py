@@ -2,9 +2,9 @@
 
 Each run gets an equal share of the time: `main.py` trains, with a constant learning rate and an average of the weights,
 until its minutes are over and it is asked to stop and save; then it draws. A run whose learning rate has an end
-(obedience) first shows its speed in a short run, and then is given as many steps as fit. The evaluations come last,
-side by side on the processor, when nothing is timed any more. In the folder `--out`: NAME_grid.png, and train.json with
-images a second, the share of time waiting for data, and the metrics of every run.
+(obedience) first shows its speed in a short run, then is given as many steps as fit, and draws when it is judged. The
+evaluations come last, side by side on the processor, when nothing is timed any more. In the folder `--out`:
+NAME_grid.png, and train.json with images a second, the share of time waiting for data, and the metrics of every run.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from tests.benchmarks.gpu import GRACE, Stage, finish, tell, write
 
-JUDGED = 0.25  # share of the time for the evaluations
+JUDGED = 0.3  # share of the time for the evaluations
 DRAWN = 0.2  # share of a run's own time for drawing
 TRIED = 1000  # steps of the short run
 Flags = dict[str, object]
@@ -139,7 +139,7 @@ def train_all(asked: argparse.Namespace, folder: Path, scratch: Path, deadline: 
 def train_one(name: str, workdir: Path, asked: argparse.Namespace, until: float, do: Callable) -> None:
     """Trains and draws; `do(stage, until, told)` carries a stage out."""
     run, flags = RUNS[name], flags_of(name, asked.data, asked.rehearse)
-    stop = until - DRAWN * (until - time.monotonic())
+    stop = until if run.sized else until - DRAWN * (until - time.monotonic())
     if run.sized:
         tried, trial = 20 if asked.rehearse else TRIED, workdir.with_name(f"{name}_tried")
         line = main_line("train", trial, flags | {"train.steps": tried}, run.config)
@@ -149,10 +149,10 @@ def train_one(name: str, workdir: Path, asked: argparse.Namespace, until: float,
         number = tried + steps_that_fit(left, rate, flags.get("train.batch_size", 32))
         flags |= {"train.steps": number, "train.schedule_steps": number}
     do(Stage(f"{name}, training", main_line("train", workdir, flags, run.config), stop), stop, workdir)
-    num, batch_size, steps = (8, 4, 3) if asked.rehearse else (256, 64, 250)
-    drawing = {"sample.num": num, "sample.batch_size": batch_size}
-    drawing |= {} if run.sized else {"sample.steps": steps}
-    do(Stage(f"{name}, drawing", main_line("sample", workdir, drawing), until), until + GRACE)
+    if not run.sized:
+        num, batch_size, steps = (8, 4, 3) if asked.rehearse else (256, 64, 250)
+        drawing = {"sample.num": num, "sample.batch_size": batch_size, "sample.steps": steps}
+        do(Stage(f"{name}, drawing", main_line("sample", workdir, drawing), until), until + GRACE)
 
 
 def judge(name: str, workdir: Path, asked: argparse.Namespace) -> Stage:
@@ -161,7 +161,8 @@ def judge(name: str, workdir: Path, asked: argparse.Namespace) -> Stage:
         place, pictures = workdir / "obedience.json", "2" if asked.rehearse else "64"
         line = [sys.executable, "-m", "tests.benchmarks.obedience", str(workdir), str(place), pictures]
         return Stage(f"{name}, judged", line, 0.0, place)
-    flags = {"evaluate.generated": "default", "evaluate.num": 8 if asked.rehearse else 256}
+    num, searched = (8, 50) if asked.rehearse else (256, 2000)
+    flags = {"evaluate.generated": "default", "evaluate.num": num, "evaluate.audit_num": searched}
     place = workdir / "evaluation" / "metrics.json"
     line = main_line("evaluate", workdir, flags)
     return Stage(f"{name}, judged", line, 0.0, place, (("JAX_PLATFORMS", "cpu"),))
