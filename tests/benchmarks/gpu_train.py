@@ -23,6 +23,7 @@ from tests.benchmarks.gpu import GRACE, Stage, finish, tell, write
 JUDGED = 0.3  # share of the time for the evaluations
 DRAWN = 0.2  # share of a run's own time for drawing
 TRIED = 1000  # steps of the short run
+MARGIN = 0.85  # of the time that is left, for what is counted out by it
 Flags = dict[str, object]
 IPF: Flags = {
     "train.steps": 10_000_000,
@@ -100,7 +101,9 @@ def flags_of(name: str, data: str, rehearse: bool) -> Flags:
     flags = dict(RUNS[name].flags)
     if "copper" in name:
         flags["data.root"] = data
-    return flags | TINY if rehearse else flags
+    if rehearse:
+        flags |= TINY | ({"data.size": "(32,32)"} if RUNS[name].sized else {})  # which grains are measured at
+    return flags
 
 
 def train_all(asked: argparse.Namespace, folder: Path, scratch: Path, deadline: float) -> None:
@@ -146,7 +149,7 @@ def train_one(name: str, workdir: Path, asked: argparse.Namespace, until: float,
         short = do(Stage(f"{name}, short run", line, stop), stop, trial)
         left = stop - time.monotonic() - short["seconds"]
         rate = short["rows"][0].get("images_per_second", 0.0)
-        number = tried + steps_that_fit(left, rate, flags.get("train.batch_size", 32))
+        number = tried + steps_that_fit(MARGIN * left, rate, flags.get("train.batch_size", 32))
         flags |= {"train.steps": number, "train.schedule_steps": number}
     do(Stage(f"{name}, training", main_line("train", workdir, flags, run.config), stop), stop, workdir)
     if not run.sized:
