@@ -15,14 +15,14 @@ def get_config():
     config.data.count = 20000
     config.data.conditions = ("grain_diameter", "aspect_ratio")
     config.diffusion.condition_dropout = 0.15
-    config.diffusion.time_sampling = "stratified"
     config.train.steps = 4500
     config.train.schedule_steps = 4500
+    config.train.batch_size = 32
+    config.train.learning_rate = 1.5e-3
     config.train.ema_decay = 0.999
     config.train.sample_every = 0
     config.train.eval_every = 0
     config.train.checkpoint_every = 300
-    config.sample.sampler = "dpmpp2m"
-    config.sample.steps = 20
+    config.sample.eps_scale = 1.0
     config.sample.guidance = 1.5
     return config

@@ -21,16 +21,18 @@ def get_config():
     config.model.norm_groups = 8
     config.diffusion.schedule = "cosine"
     config.diffusion.prediction = "v"
-    config.train.steps = 1100
-    config.train.batch_size = 32
-    config.train.learning_rate = 1.5e-3
+    config.diffusion.time_sampling = "stratified"
+    config.train.steps = 1800
+    config.train.batch_size = 16
+    config.train.learning_rate = 4e-3
     config.train.warmup_steps = 100
-    config.train.ema_decay = 0.995
-    config.train.sample_every = 500
-    config.train.eval_every = 500
+    config.train.ema_decay = 0.997
+    config.train.sample_every = 600
+    config.train.eval_every = 600
     config.train.eval_num = 256
     config.train.eval_draws = 0
-    config.train.checkpoint_every = 500
-    config.sample.sampler = "ancestral"
-    config.sample.steps = 50
+    config.train.checkpoint_every = 600
+    config.sample.sampler = "dpmpp2m"
+    config.sample.steps = 20
+    config.sample.eps_scale = 1.03
     return config

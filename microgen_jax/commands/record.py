@@ -114,9 +114,16 @@ def resolve(dataset: Dataset) -> Resolved:
 
 
 def versions() -> dict[str, str]:
-    """Of this project and of what decides its numbers."""
+    """Of this project and of what decides its numbers; '' for what runs without being installed."""
     names = ("microgen-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {name: metadata.version(name) for name in names}
+    return {name: _version(name) for name in names}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def write(workdir: Path, config: ConfigDict, resolved: Resolved) -> None:
