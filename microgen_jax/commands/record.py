@@ -28,9 +28,26 @@ _OF_EVERY_RUN = ("seed", "method", "data", "model", "diffusion", "train", "sampl
 _FIELDS = [name for name in settings.TYPES if name.partition(".")[0] in _OF_EVERY_RUN]
 # Fields that config.json has not had from the start, with what they stood for.
 _LATER = {
+    "data.name": "",
+    "data.key": "",
+    "data.layout": "auto",
+    "data.value_range": "auto",
+    "data.to_grey": False,
+    "data.label_by": "",
     "data.ebsd": "ipf",
+    "data.colour_key": "tsl",
+    "data.laue_group": "",
     "data.crop": "random",
+    "data.tile_overlap": 0.5,
+    "data.min_indexed": 0.9,
+    "data.fill": "nearest",
+    "data.cache": "",
     "data.patience": 300.0,
+    "diffusion.zero_terminal_snr": False,
+    "diffusion.time_sampling": "uniform",
+    "sample.spacing": "auto",
+    "sample.clip_percentile": 0.0,
+    "sample.guidance_rescale": 0.0,
     "sample.guidance_interval": (),
     "sample.eps_scale": 1.0,
     "sample.autoguidance": "",
@@ -158,7 +175,8 @@ def read(workdir: Path) -> Record:
         )
     try:
         config = ConfigDict(_tuples(content["config"]))
-        settings.check_types(config)
+        settings.check_types(config, where="config.json says ")
+        settings.make_floats(config)
         for name in _LATER.keys() - set(settings.names(config)):
             settings.put(config, name, _LATER[name])
         if lacking := [name for name in _FIELDS if name not in settings.names(config)]:
@@ -166,7 +184,7 @@ def read(workdir: Path) -> Record:
         resolved = Resolved(**_tuples(content["resolved"]))
         _check_types(resolved)
         return Record(config, resolved)
-    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as fault:
         raise UserError(f"{workdir}/config.json is damaged ({fault}); restore it from the run") from fault
 
 

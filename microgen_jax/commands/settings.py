@@ -95,9 +95,9 @@ _LISTS = {  # type of an entry, its least and its most
     "evaluate.metrics": (str, None, None),
     "plan.devices": (int, 1, 2**20),
 }
-_ENTRIES = 1000  # of a list, at most
+_ENTRIES = 10**5  # of a list, at most
 _LEVELS = 16  # of a network
-_NUMBERS = 2**31  # below which what a layer makes of one picture is counted
+_NUMBERS = 2**31  # that a level of the network makes of one picture: fewer
 _SWITCHES = (
     "data.to_grey",
     "data.augment",
@@ -153,25 +153,45 @@ def names(config: ConfigDict, prefix: str = "") -> list[str]:
     return found
 
 
-def check_types(config: ConfigDict) -> None:
+def check_types(config: ConfigDict, where: str = "") -> None:
     """Refuses fields of another type than they have, as a stranger's `config.json` may have; not those that lack.
+
+    Args:
+      config: as it came.
+      where: begins the message.
 
     Raises:
       UserError: naming the field, its value, and what it must be.
     """
     for group in dict.fromkeys(name.partition(".")[0] for name in TYPES if "." in name):
         if not isinstance(config.get(group, ConfigDict()), ConfigDict):
-            raise UserError(f"config.json says {group}={config[group]!r}, which must be a group of fields")
+            raise UserError(f"{where}{group}={config[group]!r}, which must be a group of fields")
     for name, kind in TYPES.items():
         group, _, field = name.rpartition(".")
         there = config.get(group, {}) if group else config
         if field in there and not _is(kind, new := there[field]):
-            raise UserError(f"config.json says {name}={new!r}, which must be {_WORDS[kind]}")
+            raise UserError(f"{where}{name}={new!r}, which must be {_WORDS[kind]}")
+
+
+def make_floats(config: ConfigDict) -> None:
+    """Makes numbers of the fields that take any, where JSON has kept them as whole ones.
+
+    Raises:
+      OverflowError: a number has no float.
+    """
+    for name in _REAL:
+        group, _, field = name.partition(".")
+        if field in config.get(group, {}):
+            number = float(config[group][field])
+            with config.unlocked(), config.ignore_type():
+                config[group][field] = number
 
 
 def _is(kind: type, new: Any) -> bool:
     """Whether a value has the type; whole numbers do where any will do."""
-    return type(new) is kind or (kind is float and type(new) is int)
+    if isinstance(new, bool):
+        return kind is bool
+    return isinstance(new, kind) or (kind is float and isinstance(new, int))
 
 
 def check_seed(name: str, seed: int) -> None:
@@ -190,10 +210,12 @@ def check(config: ConfigDict) -> None:
     Raises:
       UserError: naming the field, its value, and what it may be.
     """
+    check_types(config)
     there = {name: value(config, name) for name in names(config)}
-    for name, number in there.items():
-        if isinstance(number, float) and not math.isfinite(number):
-            raise UserError(f"{name}={number} must be a finite number")
+    for name, given in there.items():
+        for number in given if isinstance(given, tuple) else (given,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise UserError(f"{name}={given} must be finite")
     size = config.data.size
     if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise UserError(
@@ -204,8 +226,6 @@ def check(config: ConfigDict) -> None:
             _check_list(name, there[name])
     if len(config.model.channels) > _LEVELS:
         raise UserError(f"model.channels has {len(config.model.channels)} levels; {_LEVELS} are the most")
-    check_seed("seed", config.seed)
-    check_seed("sample.seed", config.sample.seed)
     for name, choices in _CHOICES.items():
         require_known(name, there[name], choices)
     for name, (least, most) in _WHOLE.items():
@@ -217,15 +237,23 @@ def check(config: ConfigDict) -> None:
     for name in _ABOVE_ZERO:
         if there[name] <= 0:
             raise UserError(f"{name}={there[name]} must be above 0")
-    widest = max(config.data.channels, *config.model.channels, 1)
-    if math.prod(size) * widest >= _NUMBERS:
-        raise UserError(
-            f"data.size={tuple(size)} with {widest} channels: a layer makes 2**31 numbers or more of one picture; "
-            "lower data.size, data.channels or model.channels"
-        )
+    _check_layers(config)
     name = config.sample.name
     if not name or len(name) > 100 or name != name.strip(". ") or set(name) & set('/\\:*?"<>|'):
         raise UserError(f"sample.name={name!r} must be a plain folder name")
+
+
+def _check_layers(config: ConfigDict) -> None:
+    height, width = config.data.size
+    levels = config.model.channels if config.method == "ddpm" else ()
+    layers = [("data.channels", 0, config.data.channels)]
+    layers += [("model.channels", i, channels) for i, channels in enumerate(levels)]
+    for name, level, channels in layers:
+        if (height >> level) * (width >> level) * channels >= _NUMBERS:
+            raise UserError(
+                f"data.size={(height, width)} makes 2**31 numbers or more of one picture with {channels} of {name}; "
+                "lower one of them"
+            )
 
 
 def _check_list(name: str, entries: Sequence[Any]) -> None:

@@ -85,7 +85,7 @@ def _check_levels(config: ConfigDict, dataset: Dataset) -> None:
         raise UserError(
             f"diffusion.loss='bce' is for black and white alone, and {name} as the model sees it (data.resample="
             f"{config.data.resample}) holds a level of {level:.3g} between black (0) and white (1): set "
-            "diffusion.loss=mse, or make the pictures 0 and 255"
+            "diffusion.loss=mse, or make the pictures 0 and 255 and keep them so (data.resample=nearest or crop)"
         )
 
 

@@ -85,7 +85,7 @@ def _ddpm(config: ConfigDict, channels: int, num_classes: int, num_conditions: i
         loss=config.diffusion.loss,
         weighting=config.diffusion.weighting,
     )
-    require_known("time_sampling", config.diffusion.time_sampling, TIME_SAMPLING)
+    require_known("diffusion.time_sampling", config.diffusion.time_sampling, TIME_SAMPLING)
     sampling = _sampling(config.sample)
     for trajectory in (config.sample.frames, tuple(config.sample.stills)):
         diffusion.require_sampling(schedule, config.diffusion.prediction, **sampling, trajectory=trajectory)

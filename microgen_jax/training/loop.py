@@ -213,7 +213,8 @@ def train(
                 if exploded := explosions.seen(values.get("loss", 0.0)):
                     hosts.say(f"warning: {_explosion(step, exploded, functions)}")
 
-            loss = None if stop.received else _measure(step, due, state, functions, writer, progress)
+            measured = None if stop.received else _measure(step, due, state, functions, writer, progress)
+            loss = measured if due.save else None
             if due.save and not stop.received:
                 checkpoints.save(step, state, loss)
             if not stop.received:

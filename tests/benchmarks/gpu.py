@@ -1,8 +1,8 @@
 """Everything that waits for a GPU, in order of worth, within the minutes that a machine is lent for.
 
-    python -m tests.benchmarks gpu --part speed --out results --minutes 9
-    python -m tests.benchmarks gpu --part speed --out more --minutes 9 --stages feed first_step remat xla
-    python -m tests.benchmarks gpu --part train --out trained --minutes 9 --data maps/copper_strain \
+    python -m tests.benchmarks gpu --part speed --out results --minutes 8
+    python -m tests.benchmarks gpu --part speed --out more --minutes 8 --stages feed first_step remat xla
+    python -m tests.benchmarks gpu --part train --out trained --minutes 8 --data maps/copper_strain \
         --runs ipf128_copper ipf128_polycrystals
 
 Every stage is a process of its own with a time of its own, and ends with it; what it has found until then is kept. A
@@ -15,6 +15,7 @@ described in gpu_train.py. `--rehearse` takes tiny networks and a few seconds, o
 
 import argparse
 import json
+import math
 import os
 import re
 import signal
@@ -47,14 +48,14 @@ class Stage(NamedTuple):
     Attributes:
       name: of the stage.
       line: the command line.
-      seconds: that it gets at most.
+      seconds: that it gets at most, where the caller sets no other end.
       rows: the JSON file that it writes, or None.
       environment: what differs from this process's.
     """
 
     name: str
     line: list[str]
-    seconds: float
+    seconds: float = math.inf
     rows: Path | None = None
     environment: tuple[tuple[str, str], ...] = ()
 
@@ -194,7 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=("speed", "train"), required=True)
     parser.add_argument("--out", required=True, help="folder for what is found")
-    parser.add_argument("--minutes", type=float, default=9.0, help="for everything")
+    parser.add_argument("--minutes", type=float, default=8.0, help="for everything")
     parser.add_argument("--torch", default=sys.executable, help="a Python that has torch and diffusers")
     parser.add_argument("--stages", nargs="*", default=[], help="of the speed, those wanted; all of them")
     parser.add_argument("--runs", nargs="*", default=list(RUNS), choices=RUNS, help="of the training")

@@ -146,16 +146,16 @@ def train_one(name: str, workdir: Path, asked: argparse.Namespace, until: float,
     if run.sized:
         tried, trial = 20 if asked.rehearse else TRIED, workdir.with_name(f"{name}_tried")
         line = main_line("train", trial, flags | {"train.steps": tried}, run.config)
-        short = do(Stage(f"{name}, short run", line, stop), stop, trial)
+        short = do(Stage(f"{name}, short run", line), stop, trial)
         left = stop - time.monotonic() - short["seconds"]
         rate = short["rows"][0].get("images_per_second", 0.0)
         number = tried + steps_that_fit(MARGIN * left, rate, flags.get("train.batch_size", 32))
         flags |= {"train.steps": number, "train.schedule_steps": number}
-    do(Stage(f"{name}, training", main_line("train", workdir, flags, run.config), stop), stop, workdir)
+    do(Stage(f"{name}, training", main_line("train", workdir, flags, run.config)), stop, workdir)
     if not run.sized:
         num, batch_size, steps = (8, 4, 3) if asked.rehearse else (256, 64, 250)
         drawing = {"sample.num": num, "sample.batch_size": batch_size, "sample.steps": steps}
-        do(Stage(f"{name}, drawing", main_line("sample", workdir, drawing), until), until + GRACE)
+        do(Stage(f"{name}, drawing", main_line("sample", workdir, drawing)), until + GRACE)
 
 
 def judge(name: str, workdir: Path, asked: argparse.Namespace) -> Stage:
@@ -163,12 +163,12 @@ def judge(name: str, workdir: Path, asked: argparse.Namespace) -> Stage:
     if RUNS[name].sized:
         place, pictures = workdir / "obedience.json", "2" if asked.rehearse else "64"
         line = [sys.executable, "-m", "tests.benchmarks.obedience", str(workdir), str(place), pictures]
-        return Stage(f"{name}, judged", line, 0.0, place)
+        return Stage(f"{name}, judged", line, rows=place)
     num, searched = (8, 50) if asked.rehearse else (256, 2000)
     flags = {"evaluate.generated": "default", "evaluate.num": num, "evaluate.audit_num": searched}
     place = workdir / "evaluation" / "metrics.json"
     line = main_line("evaluate", workdir, flags)
-    return Stage(f"{name}, judged", line, 0.0, place, (("JAX_PLATFORMS", "cpu"),))
+    return Stage(f"{name}, judged", line, rows=place, environment=(("JAX_PLATFORMS", "cpu"),))
 
 
 def summary(outcomes: dict[str, dict]) -> list[str]:

@@ -111,7 +111,7 @@ class TestValues:
             ("train.learning_rate", "nan", ("train.learning_rate", "finite")),
             ("train.weight_decay", "inf", ("train.weight_decay", "finite")),
             ("model.channels", "('a',2)", ("model.channels", "int")),
-            ("seed", str(2**32), ("seed", "2**32")),
+            ("seed", str(2**32), ("seed", str(2**32 - 1))),
             ("diffusion.time_sampling", "importanc", ("importance", "stratified")),
             ("data.source", "folder", ("data.root",)),
         ],
@@ -224,7 +224,7 @@ class TestSampling:
             ("condition", '{"grain_diameter": 12}', ("grain_diameter",)),
             ("checkpoint", "99", ("99", "newest", "4")),
             ("name", "../out", ("sample.name",)),
-            ("seed", str(2**33), ("sample.seed", "2**32")),
+            ("seed", str(2**33), ("sample.seed", str(2**32 - 1))),
             ("guidance", "-1", ("guidance",)),
         ],
     )
