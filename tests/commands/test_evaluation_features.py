@@ -31,7 +31,7 @@ def test_what_is_not_installed_is_said_and_refused_by_name(monkeypatch: pytest.M
             evaluation_features.open_networks(asked(metrics=(name,)))
     with pytest.raises(UserError, match="inception_weights"):
         evaluation_features.open_networks(asked(metrics=("fid",)))
-    with pytest.raises(UserError, match="pytorch or tensorflow"):
+    with pytest.raises(UserError, match="pytorch, tensorflow"):
         evaluation_features.open_networks(asked(inception_preprocessing="torch"))
     assert evaluation_features.open_networks(asked(metrics=("two_point_x",))).skipped == {}
 
