@@ -95,7 +95,7 @@ _LISTS = {  # type of an entry, its least and its most
     "evaluate.metrics": (str, None, None),
     "plan.devices": (int, 1, 2**20),
 }
-_ENTRIES = 10**5  # of a list, at most
+_ENTRIES = 10**4  # of a list, at most
 _LEVELS = 16  # of a network
 _NUMBERS = 2**31  # that a level of the network makes of one picture: fewer
 _SWITCHES = (
