@@ -8,10 +8,10 @@ from rich.progress import Progress
 
 from microgen_jax.commands import evaluation_entries as entries
 from microgen_jax.commands.evaluation_sets import Tiles
-from microgen_jax.diffusion.names import require_known
 from microgen_jax.evaluation import feature_distances, features, floor, inception, perceptual, weights
 from microgen_jax.evaluation.features import Extractor
 from microgen_jax.evaluation.perceptual import Lpips
+from microgen_jax.types import require_known
 
 PAIRS = 400  # of tiles, in which LPIPS diversity is measured
 LPIPS = "lpips_diversity"

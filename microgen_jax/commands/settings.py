@@ -6,8 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from microgen_jax.diffusion.names import require_known
-from microgen_jax.types import UserError
+from microgen_jax.types import UserError, require_known
 
 _CHOICES = {
     "method": ("ddpm", "wgan_gp"),

@@ -14,12 +14,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from microgen_jax.diffusion.names import require_known
 from microgen_jax.diffusion.process import diffuse, require_prediction, target
 from microgen_jax.diffusion.schedules import Schedule
 from microgen_jax.diffusion.times import draw_times
 from microgen_jax.diffusion.weighting import WEIGHTINGS, loss_weights
-from microgen_jax.types import Condition, Denoiser, UserError
+from microgen_jax.types import Condition, Denoiser, UserError, require_known
 
 
 def squared_error(prediction: Array, target: Array) -> Array:

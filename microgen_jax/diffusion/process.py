@@ -18,9 +18,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from microgen_jax.diffusion.names import require_known
 from microgen_jax.diffusion.schedules import Schedule, at
-from microgen_jax.types import Condition, Denoiser, UserError
+from microgen_jax.types import Condition, Denoiser, UserError, require_known
 
 Converter = Callable[[Array, Array, Array, Array], Array]  # (prediction, xt, alpha, sigma) -> the other one
 

@@ -37,9 +37,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
-from microgen_jax.diffusion.names import require_known
 from microgen_jax.diffusion.spacing import Levels, log_snr_of
-from microgen_jax.types import UserError
+from microgen_jax.types import UserError, require_known
 
 Predict = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
 Images = Float[Array, "B H W C"]

@@ -17,9 +17,9 @@ means something else for each prediction.
 import numpy as np
 from jaxtyping import Float64
 
-from microgen_jax.diffusion.names import require_known
 from microgen_jax.diffusion.process import require_prediction
 from microgen_jax.diffusion.schedules import Schedule
+from microgen_jax.types import require_known
 
 WEIGHTINGS = ("uniform", "min_snr", "p2", "vlb")
 

@@ -6,11 +6,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from microgen_jax import diffusion, networks
-from microgen_jax.diffusion.names import require_known
 from microgen_jax.methods.ddpm import DDPM
 from microgen_jax.methods.wgan_gp import WGANGP
 from microgen_jax.training import averages, optimizer
-from microgen_jax.types import Method, UserError
+from microgen_jax.types import Method, UserError, require_known
 
 TIME_SAMPLING = ("uniform", "stratified", "importance")
 SAMPLING = {

@@ -1,13 +1,11 @@
 """From `config.model` to a network, with every mistake told in one line before anything is compiled."""
 
-import difflib
-
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from microgen_jax.networks.unet import UNet
 from microgen_jax.networks.wgan import Critic, Generator, check_shape
-from microgen_jax.types import UserError
+from microgen_jax.types import UserError, require_known
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -56,7 +54,7 @@ def build_wgan(
       UserError: a value that cannot be, named with its mend.
     """
     check_shape(tuple(size), channels)
-    _check_dtype(config.model.dtype)
+    require_known("model.dtype", config.model.dtype, DTYPES)
     width, dtype = config.wgan.width, DTYPES[config.model.dtype]
     return Generator(tuple(size), channels, width, num_classes, dtype), Critic(width, num_classes, dtype)
 
@@ -94,7 +92,7 @@ def _check(model: ConfigDict) -> None:
             raise UserError(f"model.{name} (={model[name]}) must be at least 1")
     if not 0.0 <= model.dropout < 1.0:
         raise UserError(f"model.dropout (={model.dropout}) must be at least 0 and below 1")
-    _check_dtype(model.dtype)
+    require_known("model.dtype", model.dtype, DTYPES)
     for features in model.channels:
         _check_divisible("model.channels", features, "model.norm_groups", model.norm_groups)
     if model.channels[0] % 2:
@@ -104,13 +102,6 @@ def _check(model: ConfigDict) -> None:
         attending.append(model.channels[-1])
     for features in attending:
         _check_divisible("model.channels", features, "model.head_dim", model.head_dim)
-
-
-def _check_dtype(dtype: str) -> None:
-    if dtype not in DTYPES:
-        near = difflib.get_close_matches(dtype, DTYPES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"model.dtype={dtype!r} is not known{hint}: use {' or '.join(DTYPES)}")
 
 
 def _check_divisible(name: str, value: int, by_name: str, by: int) -> None:
