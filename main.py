@@ -14,8 +14,8 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from microgen_jax import commands
-from microgen_jax.commands import command_line
-from microgen_jax.training import compilation, hosts
+from microgen_jax.config import command_line
+from microgen_jax.runtime import compile_cache, distributed
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", help_string="Python file whose get_config() says what to do."
@@ -35,8 +35,8 @@ _DEFAULT = Path(__file__).resolve().parent / "configs" / "default.py"
 
 
 def main(argv: list[str]) -> None:
-    compilation.keep_memory()
-    hosts.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    compile_cache.keep_memory()
+    distributed.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     commands.run(_MODE.value, command_line.request(argv, _CONFIG, _WORKDIR.value, _DEFAULT))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from microgen_jax.commands.generator import Generator
+    from microgen_jax.sampling.generator import Generator
 
 __all__ = ["load"]
 
@@ -25,6 +25,6 @@ def load(workdir: str | Path, **sample: object) -> "Generator":
     Raises:
       UserError: no run, no checkpoint, or a field that does not exist.
     """
-    from microgen_jax.commands import generator
+    from microgen_jax.sampling import generator
 
     return generator.load(workdir, **sample)

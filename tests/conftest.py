@@ -13,6 +13,8 @@ from jaxtyping import install_import_hook
 
 install_import_hook("microgen_jax", "beartype.beartype")
 
+pytest_plugins = ["tests.command_line"]
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 CACHE = Path(os.environ.get("MICROGEN_CACHE", Path.home() / ".cache" / "microgen_jax")) / "xla-tests"

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.evaluate import evaluate
 from microgen_jax.commands.export import export
 from microgen_jax.commands.import_run import import_run
@@ -11,7 +10,8 @@ from microgen_jax.commands.inspect import inspect
 from microgen_jax.commands.plan import plan
 from microgen_jax.commands.sample import sample
 from microgen_jax.commands.train import train
-from microgen_jax.training import remote
+from microgen_jax.config.command_line import Request
+from microgen_jax.runtime import storage
 
 MODES: dict[str, Callable[[Request], None]] = {
     "train": train,
@@ -30,5 +30,5 @@ def run(mode: str, request: Request) -> None:
     Raises:
       UserError: what the person did wrong.
     """
-    with remote.opened(request.workdir, owning=mode in ("train", "import")) as folder:
+    with storage.opened(request.workdir, owning=mode in ("train", "import")) as folder:
         MODES[mode](replace(request, workdir=folder))

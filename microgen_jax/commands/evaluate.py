@@ -8,22 +8,24 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from microgen_jax.commands import (
-    evaluation_audit,
-    evaluation_features,
-    evaluation_reconstruction,
-    evaluation_report,
-    evaluation_statistics,
-)
-from microgen_jax.commands import evaluation_entries as entries
-from microgen_jax.commands import evaluation_sets as sets
-from microgen_jax.commands.command_line import Request, nearest
-from microgen_jax.commands.evaluation_sets import Run, Tiles
-from microgen_jax.commands.evaluation_words import AUDIT, DESCRIPTIONS, OBEDIENCE, show, words
+from microgen_jax import files
+from microgen_jax.config.command_line import Request, nearest
 from microgen_jax.crystal.symmetry import laue_group
-from microgen_jax.evaluation import floor, statistics
-from microgen_jax.training import files, hosts
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
+from microgen_jax.evaluation import (
+    baseline,
+    compare,
+    denoising_error,
+    entries,
+    sets,
+    statistics,
+    training_copies,
+)
+from microgen_jax.evaluation.features import comparison
+from microgen_jax.evaluation.report import content
+from microgen_jax.evaluation.sets import Run, Tiles
+from microgen_jax.evaluation.summary import AUDIT, DESCRIPTIONS, OBEDIENCE, show, words
+from microgen_jax.runtime import distributed
 
 TRAINING_FEATURES = 2000  # training tiles whose features are looked at
 
@@ -36,7 +38,7 @@ def evaluate(request: Request) -> None:
     """
     asked = request.config.evaluate
     _check(asked)
-    networks = evaluation_features.open_networks(asked)
+    networks = comparison.open_networks(asked)
     if request.workdir is not None:
         files.check_writable(request.workdir)
     run = None
@@ -44,8 +46,10 @@ def evaluate(request: Request) -> None:
         run = sets.open_trained(request, draws=not asked.generated, needs_real=not asked.real)
     real = sets.named(request, "real", asked.num) if asked.real else sets.held_out(run, asked.num)
     generated = sets.named(request, "generated", asked.num) if asked.generated else None
-    if len(real.images) < floor.LEAST_TILES:
-        raise UserError(f"{real.origin}: {len(real.images)} real pictures; {floor.LEAST_TILES} are the least")
+    if len(real.images) < baseline.LEAST_TILES:
+        raise UserError(
+            f"{real.origin}: {len(real.images)} real pictures; {baseline.LEAST_TILES} are the least"
+        )
     if generated is not None:
         if 1 in (real.images.shape[-1], generated.images.shape[-1]):
             real, generated = sets.as_grey(real), sets.as_grey(generated)
@@ -53,40 +57,34 @@ def evaluate(request: Request) -> None:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         if generated is None:
             generated = _draw(run, real, asked.num, asked.seed, progress)
-        if not hosts.first():
+        if not distributed.first():
             return
         pictures = _recognise(real, run, asked)
         wanted = _wanted(asked.metrics, pictures, audited=run is not None)
         audit = None
         if set(wanted) & set(AUDIT):
-            audit = evaluation_audit.search(run, real, generated, asked.audit_num, progress)
+            audit = training_copies.search(run, real, generated, asked.audit_num, progress)
         names = run.dataset.conditions if run else ()
-        outcome = evaluation_statistics.compare(
-            real, generated, pictures, audit, wanted, names, asked.seed, progress
-        )
-        classes = evaluation_statistics.classes_of(real, generated)
+        outcome = compare.compare(real, generated, pictures, audit, wanted, names, asked.seed, progress)
+        classes = compare.classes_of(real, generated)
         training = None
-        if run is not None and set(networks.names) & set(evaluation_features.NEAREST):
+        if run is not None and set(networks.names) & set(comparison.NEAREST):
             training = sets.training_tiles(run, TRAINING_FEATURES)
-        seen, seconds = evaluation_features.compare(
-            networks, real, generated, classes, training, asked.seed, progress
-        )
+        seen, seconds = comparison.compare(networks, real, generated, classes, training, asked.seed, progress)
         restored = _restored(run, asked.metrics, progress)
     outcome = outcome._replace(
         metrics=_ordered({**outcome.metrics, **seen, **restored, **_skipped(asked.metrics, pictures, run)}),
         seconds=outcome.seconds | seconds,
     )
     metrics = outcome.metrics
-    settings = evaluation_report.settings(request, run, real, generated, pictures, outcome, audit, networks)
-    notes = (*(run.notes if run else ()), *evaluation_statistics.missing_classes(real, generated))
+    settings = content.settings(request, run, real, generated, pictures, outcome, audit, networks)
+    notes = (*(run.notes if run else ()), *compare.missing_classes(real, generated))
     warnings, summary = words(metrics, real, generated, outcome.plan.size, notes)
     show(metrics, warnings, summary)
     if request.workdir is None:
         print("nothing written: name a --workdir to keep metrics.json and report.html")
         return
-    page = evaluation_report.page(
-        request, metrics, settings, warnings, summary, real, generated, outcome, audit
-    )
+    page = content.page(request, metrics, settings, warnings, summary, real, generated, outcome, audit)
 
     def write(folder: Path) -> None:
         files.write_json(folder / "metrics.json", {"settings": settings, "metrics": metrics})
@@ -103,7 +101,7 @@ def _check(asked: Any) -> None:
             raise UserError(
                 f"evaluate.metrics: {name!r} is not known{nearest(name, known)}; there are: {', '.join(known)}"
             )
-    for name, least in (("num", floor.LEAST_TILES), ("audit_num", 0), ("seed", 0)):
+    for name, least in (("num", baseline.LEAST_TILES), ("audit_num", 0), ("seed", 0)):
         if asked[name] < least:
             raise UserError(f"evaluate.{name}={asked[name]} must be at least {least}")
     if not 0 < asked.step < math.inf:
@@ -165,21 +163,21 @@ def _wanted(metrics: tuple[str, ...], pictures: statistics.Pictures, *, audited:
 
 def _restored(run: Run | None, metrics: tuple[str, ...], progress: Progress) -> dict[str, dict]:
     """How well the run's network restores held-out pictures, where there is one and it is wanted."""
-    wanted = tuple(name for name in metrics if name in evaluation_reconstruction.DESCRIPTIONS)
+    wanted = tuple(name for name in metrics if name in denoising_error.DESCRIPTIONS)
     if run is None or run.generator is None or not len(run.dataset.holdout) or (metrics and not wanted):
         return {}
-    return evaluation_reconstruction.measure(run, wanted, progress)
+    return denoising_error.measure(run, wanted, progress)
 
 
 def _skipped(metrics: tuple[str, ...], pictures: statistics.Pictures, run: Run | None) -> dict[str, dict]:
     """Entries of what was asked for by name, or belongs to every evaluation, and cannot be measured here."""
     skipped = {}
     for name in metrics or AUDIT:
-        if run is None and (name in AUDIT or name in evaluation_features.NEAREST):
+        if run is None and (name in AUDIT or name in comparison.NEAREST):
             skipped[name] = entries.null(0, 0, "needs the training pictures: name the run's --workdir")
         elif name in statistics.DESCRIPTIONS and name not in pictures.names:
             skipped[name] = entries.null(0, 0, f"pictures of the kind {pictures.kind!r} do not have it")
-        elif name in evaluation_reconstruction.DESCRIPTIONS and (run is None or run.generator is None):
+        elif name in denoising_error.DESCRIPTIONS and (run is None or run.generator is None):
             skipped[name] = entries.null(
                 0, 0, "needs the run's network: name --workdir and leave evaluate.generated empty"
             )

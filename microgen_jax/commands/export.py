@@ -8,13 +8,13 @@ import jax
 import numpy as np
 from safetensors.numpy import save
 
-from microgen_jax import diffusion, networks
-from microgen_jax.commands import record, stablehlo
-from microgen_jax.commands.command_line import Request, for_run, nearest
-from microgen_jax.commands.generator import Generator, open_run
-from microgen_jax.commands.model_card import STABLEHLO, diffusers_loader, model_card
-from microgen_jax.training import files
-from microgen_jax.types import UserError
+from microgen_jax import files, networks
+from microgen_jax.config import run_config
+from microgen_jax.config.command_line import Request, for_run, nearest
+from microgen_jax.errors import UserError
+from microgen_jax.export import diffusers_scheduler, stablehlo
+from microgen_jax.export.model_card import STABLEHLO, diffusers_loader, model_card
+from microgen_jax.sampling.generator import Generator, open_run
 
 FACTS = "microgen.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -33,7 +33,7 @@ def export(request: Request) -> None:
     if wanted not in FORMATS:
         known = " or ".join(FORMATS)
         raise UserError(f"export.format={wanted!r} is not known{nearest(wanted, list(FORMATS))}: use {known}")
-    run = record.read(workdir)
+    run = run_config.read(workdir)
     config = for_run(request, run.config)
     if config.method != "ddpm":
         raise UserError(f"--mode=export writes diffusion models, and this run's method is {config.method}")
@@ -60,7 +60,7 @@ def to_diffusers(generator: Generator, workdir: Path) -> Callable[[Path], None]:
     """What writes unet/, scheduler/, model_index.json and the card."""
     config, unet = generator.config, generator.method.unet
     architecture = networks.to_unet2d(unet, tuple(config.data.size))
-    scheduler = diffusion.to_ddpm_scheduler(
+    scheduler = diffusers_scheduler.to_ddpm_scheduler(
         **{name: config.diffusion[name] for name in _SCHEDULE},
         clip=config.sample.clip,
         clip_percentile=config.sample.clip_percentile,
@@ -117,5 +117,5 @@ def _facts(generator: Generator) -> dict:
         "conditions": list(generator.conditions),
         "checkpoint": generator.step,
         "sample": json.loads(generator.config.sample.to_json()),
-        "versions": record.versions(),
+        "versions": run_config.versions(),
     }

@@ -17,16 +17,16 @@ from ml_collections import ConfigDict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from microgen_jax import diffusion, methods, networks
-from microgen_jax.commands import record, settings
-from microgen_jax.commands.command_line import Request
+from microgen_jax import files, methods, networks
 from microgen_jax.commands.export import FACTS, WEIGHTS
-from microgen_jax.commands.record import Resolved
+from microgen_jax.config import run_config, settings
+from microgen_jax.config.command_line import Request
+from microgen_jax.config.run_config import Resolved
+from microgen_jax.errors import UserError
+from microgen_jax.export import diffusers_scheduler
 from microgen_jax.methods import DDPM, SAMPLING
-from microgen_jax.training import files
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.state import TrainState
-from microgen_jax.types import UserError
 
 
 def import_run(request: Request) -> None:
@@ -44,7 +44,7 @@ def import_run(request: Request) -> None:
         raise UserError(
             "export.folder is missing: name the diffusers folder, as in --config.export.folder=model"
         )
-    if record.exists(workdir) or (workdir / "checkpoints").exists():
+    if run_config.exists(workdir) or (workdir / "checkpoints").exists():
         raise UserError(f"--workdir={workdir} holds a run already; choose another")
     folder = Path(named).expanduser()
     fields = networks.from_unet2d(_read_json(folder, "unet/config.json"))
@@ -57,7 +57,7 @@ def import_run(request: Request) -> None:
         config, channels=resolved.channels, num_classes=len(resolved.classes), num_conditions=0
     )
     state = _state(method, _weights(folder, ours=bool(facts)))
-    record.write(workdir, config, resolved)
+    run_config.write(workdir, config, resolved)
     checkpoints = Checkpoints(workdir)
     checkpoints.save(0, state, None)
     checkpoints.wait()
@@ -90,7 +90,7 @@ def _config(
     try:
         config.data.size, config.data.channels = fields.pop("size"), fields.pop("picture_channels")
         config.model.update({name: value for name, value in fields.items() if name in config.model})
-        config.diffusion.update(diffusion.from_scheduler(scheduler))
+        config.diffusion.update(diffusers_scheduler.from_scheduler(scheduler))
         if not request.has_config:
             config.sample.update(_sampling(scheduler, facts, request.overrides))
     except (TypeError, ValueError) as fault:
@@ -107,7 +107,7 @@ def _sampling(
 ) -> dict[str, Any]:
     """How the folder's pictures are drawn, without what the command line says itself."""
     exported = facts.get("sample")
-    found = exported if isinstance(exported, dict) else diffusion.sampling_from_scheduler(scheduler)
+    found = exported if isinstance(exported, dict) else diffusers_scheduler.sampling_from_scheduler(scheduler)
     names = [name for name in SAMPLING["ddpm"] if f"sample.{name}" not in overrides]
     return {name: found[name] for name in names if found.get(name) is not None}
 
@@ -120,7 +120,7 @@ def _resolved(fields: dict[str, Any], facts: dict[str, Any]) -> Resolved:
         raise UserError(
             f"{FACTS} names {len(names)} classes, and the class table has {rows} rows; fetch it again"
         )
-    return Resolved(names, (), (), (), fields["picture_channels"], record.IMPORTED, "")
+    return Resolved(names, (), (), (), fields["picture_channels"], run_config.IMPORTED, "")
 
 
 def _weights(folder: Path, ours: bool) -> dict[str, np.ndarray]:

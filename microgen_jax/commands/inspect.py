@@ -9,15 +9,16 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from microgen_jax import data
-from microgen_jax.commands import drawing, settings
-from microgen_jax.commands.command_line import Request
-from microgen_jax.crystal.colour import off_key_share
-from microgen_jax.crystal.segment import flat_share
-from microgen_jax.data import Dataset, audit
-from microgen_jax.data.images import Header
-from microgen_jax.evaluation import figures, grains, statistics
-from microgen_jax.training import files
+from microgen_jax import data, files
+from microgen_jax.config import settings
+from microgen_jax.config.command_line import Request
+from microgen_jax.crystal.ipf import off_key_share
+from microgen_jax.crystal.segmentation import flat_share
+from microgen_jax.data import Dataset, checks
+from microgen_jax.data.decoding import Header
+from microgen_jax.evaluation import grains, statistics
+from microgen_jax.images import grid, png, to_uint8
+from microgen_jax.sampling import batching
 from microgen_jax.types import Source
 
 _LOOKED_AT = 2000
@@ -37,7 +38,7 @@ def inspect(request: Request) -> None:
     if workdir is not None:
         files.check_writable(workdir)
     dataset = data.open_dataset(config.data, config.seed)
-    seen = audit.look(dataset.train, _LOOKED_AT), audit.look(dataset.holdout, _LOOKED_AT)
+    seen = checks.look(dataset.train, _LOOKED_AT), checks.look(dataset.holdout, _LOOKED_AT)
     tiles = _tiles(dataset.train, dataset)
     summary = _summary(dataset, *seen, tiles, config.data)
     _print(summary)
@@ -45,11 +46,11 @@ def inspect(request: Request) -> None:
         print("nothing written: name a --workdir to keep summary.json and grid.png")
         return
     spread = np.linspace(0, len(tiles) - 1, min(_SHOWN, len(tiles))).astype(int)
-    grid = figures.grid(drawing.shown(figures.to_uint8(tiles[spread]), config.data))
+    sheet = grid(batching.shown(to_uint8(tiles[spread]), config.data))
 
     def write(folder: Path) -> None:
         files.write_json(folder / "summary.json", summary)
-        (folder / "grid.png").write_bytes(figures.png(grid))
+        (folder / "grid.png").write_bytes(png(sheet))
 
     files.write_folder(workdir / "inspect", write)
     print(f"written: {workdir}/inspect")
@@ -63,8 +64,8 @@ def _tiles(source: Source, dataset: Dataset, count: int = 256) -> np.ndarray:
 
 def _summary(
     dataset: Dataset,
-    train: list[audit.Look],
-    holdout: list[audit.Look],
+    train: list[checks.Look],
+    holdout: list[checks.Look],
     tiles: np.ndarray,
     asked: ConfigDict,
 ) -> dict[str, Any]:
@@ -90,11 +91,11 @@ def _summary(
         "augmentation": dict(zip(dataset.classes, dataset.preparation.transforms)),
         "augmentation_why": _why(dataset, asked, grey=grey),
         "augmentation_risk": _risk(dataset, asked),
-        "flat_share": float(np.mean([flat_share(image) for image in figures.to_uint8(tiles)])),
+        "flat_share": float(np.mean([flat_share(image) for image in to_uint8(tiles)])),
         "refused": [{"file": file, "reason": reason} for file, reason in _refused(dataset)],
         "leaks": [
             {"a": leak.a, "b": leak.b, "correlation": leak.correlation}
-            for leak in audit.leaks(train, holdout)
+            for leak in checks.leaks(train, holdout)
         ],
         "notes": list(dataset.notes),
         "fingerprint": dataset.fingerprint,
@@ -109,11 +110,11 @@ def _summary(
                 ]
             ),
             "resampled": _mean(
-                [off_key_share(image) for image in figures.to_uint8(tiles) if (image != image[..., :1]).any()]
+                [off_key_share(image) for image in to_uint8(tiles) if (image != image[..., :1]).any()]
             ),
-            "bilinear": audit.off_key_by_averaging(dataset.train, tuple(asked.size), len(tiles)),
+            "bilinear": checks.off_key_by_averaging(dataset.train, tuple(asked.size), len(tiles)),
         }
-    pictures = drawing.shown(figures.to_uint8(tiles), asked)
+    pictures = batching.shown(to_uint8(tiles), asked)
     kind = statistics.recognise(pictures)
     if kind.kind in ("colour", "lines"):
         summary["grains"] = _grains(statistics.labels_of(pictures, kind))
@@ -129,9 +130,9 @@ def _mode(header: Header) -> str:
     return f"{header.channels} channel{plural}, {_DEPTHS.get(header.dtype, header.dtype)}"
 
 
-def _ranges(seen: list[audit.Look]) -> dict[str, tuple[float, float]]:
+def _ranges(seen: list[checks.Look]) -> dict[str, tuple[float, float]]:
     """Smallest and largest value of each depth, as those of different depths cannot be compared."""
-    found: dict[str, list[audit.Look]] = {}
+    found: dict[str, list[checks.Look]] = {}
     for look in seen:
         found.setdefault(look.dtype, []).append(look)
     return {

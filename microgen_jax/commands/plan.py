@@ -19,12 +19,13 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from microgen_jax import methods
-from microgen_jax.commands import settings
-from microgen_jax.commands.command_line import Request, nearest
-from microgen_jax.training import compilation, costs, files
-from microgen_jax.training import mesh as meshes
-from microgen_jax.types import Method, UserError
+from microgen_jax import files, methods
+from microgen_jax.config import settings
+from microgen_jax.config.command_line import Request, nearest
+from microgen_jax.errors import UserError
+from microgen_jax.runtime import compile_cache, memory_plan
+from microgen_jax.runtime import mesh as meshes
+from microgen_jax.types import Method
 
 
 class Chip(NamedTuple):
@@ -65,7 +66,7 @@ class Plan(NamedTuple):
     batch: int
     params: int
     state: int
-    cost: costs.Cost
+    cost: memory_plan.Cost
     seconds: float
 
 
@@ -79,7 +80,7 @@ def plan(request: Request) -> None:
     settings.check(config)
     _check(config)
     _pretend(max(2, *config.plan.devices))
-    compilation.use_compile_cache()
+    compile_cache.use_compile_cache()
     method = methods.build(
         config,
         channels=config.plan.channels,
@@ -129,16 +130,16 @@ def _plans(config: ConfigDict, method: Method) -> Iterator[Plan]:
         mesh = meshes.make_mesh(devices // fsdp, fsdp)
         shardings = meshes.parameter_shardings(shapes, mesh)
         count = config.train.batch_size * method.minibatches * devices
-        batch = costs.batch_shapes(count, size, channels, config.plan.conditions)
+        batch = memory_plan.batch_shapes(count, size, channels, config.plan.conditions)
         step = meshes.compiled_step(method.train_step, shardings, mesh, size)
-        cost = costs.step_cost(step.trace(shapes, batch, key), devices)
-        params = costs.bytes_on_device(shapes.params, shardings.params)
-        state = costs.bytes_on_device(shapes, shardings)
+        cost = memory_plan.step_cost(step.trace(shapes, batch, key), devices)
+        params = memory_plan.bytes_on_device(shapes.params, shardings.params)
+        state = memory_plan.bytes_on_device(shapes, shardings)
         seconds = _seconds(cost, CHIPS[config.plan.chip], devices, config.plan.utilisation)
         yield Plan(devices, count, params, state, cost, seconds)
 
 
-def _seconds(cost: costs.Cost, chip: Chip, devices: int, utilisation: float) -> float:
+def _seconds(cost: memory_plan.Cost, chip: Chip, devices: int, utilisation: float) -> float:
     link = chip.link if devices <= chip.together else chip.network
     work = max(cost.flops / (utilisation * chip.peak), cost.bytes_accessed / chip.bandwidth)
     return work + sum(cost.messages.values()) / link

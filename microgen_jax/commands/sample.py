@@ -8,14 +8,16 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from microgen_jax.commands import drawing, record
-from microgen_jax.commands.command_line import Request, for_run
-from microgen_jax.commands.generator import Generator, choose_labels, open_run, standardise
-from microgen_jax.crystal.segment import flat_share
-from microgen_jax.evaluation import figures
+from microgen_jax import files
+from microgen_jax.config import run_config
+from microgen_jax.config.command_line import Request, for_run
+from microgen_jax.crystal.segmentation import flat_share
+from microgen_jax.errors import UserError
+from microgen_jax.images import gif, grid, png
 from microgen_jax.methods import SAMPLING
-from microgen_jax.training import files, hosts
-from microgen_jax.types import UserError
+from microgen_jax.runtime import distributed
+from microgen_jax.sampling import batching
+from microgen_jax.sampling.generator import Generator, choose_labels, open_run, standardise
 
 _LARGEST_GRID = 64
 _ROWS_OF_STILLS = 8
@@ -30,7 +32,7 @@ def sample(request: Request) -> None:
     workdir = request.workdir
     if workdir is None:
         raise UserError("--workdir is missing: name the folder of a trained run, as in --workdir=runs/mine")
-    run = record.read(workdir)
+    run = run_config.read(workdir)
     config = for_run(request, run.config)
     files.check_writable(workdir)
     labels = choose_labels(run.resolved, config.sample.num, config.sample.label)
@@ -45,12 +47,12 @@ def sample(request: Request) -> None:
     parts = []
     for part in generator.batches(labels, value, seed):
         parts.append(part)
-        hosts.say(f"drawn {sum(map(len, parts))} of {len(labels)}")
-    if not hosts.first():
+        distributed.say(f"drawn {sum(map(len, parts))} of {len(labels)}")
+    if not distributed.first():
         return
     folder = workdir / "samples" / config.sample.name
     images = np.concatenate(parts)
-    shown = drawing.shown(images, generator.config.data)
+    shown = batching.shown(images, generator.config.data)
     flat = float(np.mean([flat_share(image) for image in images]))
     manifest = _manifest(generator, condition) | {"flat_share": flat}
 
@@ -96,7 +98,7 @@ def _manifest(generator: Generator, condition: Mapping[str, float]) -> dict:
         "condition": dict(condition),
         "resolved": asdict(generator.resolved),
         "config": generator.config.to_dict(),
-        "versions": record.versions(),
+        "versions": run_config.versions(),
         "device": jax.devices()[0].device_kind,
     }
 
@@ -105,19 +107,19 @@ def _write(folder: Path, images: np.ndarray, labels: np.ndarray, manifest: dict,
     (folder / "images").mkdir()
     if shown.shape[-1] in (1, 3):
         for i, image in enumerate(shown):
-            (folder / "images" / f"{i:05d}.png").write_bytes(figures.png(image))
-    (folder / "grid.png").write_bytes(figures.png(figures.grid(shown[:_LARGEST_GRID])))
+            (folder / "images" / f"{i:05d}.png").write_bytes(png(image))
+    (folder / "grid.png").write_bytes(png(grid(shown[:_LARGEST_GRID])))
     np.savez_compressed(folder / "samples.npz", images=images, labels=labels)
     files.write_json(folder / "manifest.json", manifest)
 
 
 def _write_animation(path: Path, frames: np.ndarray) -> None:
-    grids = [figures.grid(frame[:_LARGEST_GRID]) for frame in frames]
-    path.write_bytes(figures.gif(grids, milliseconds=max(4000 // len(grids), 40)))
+    grids = [grid(frame[:_LARGEST_GRID]) for frame in frames]
+    path.write_bytes(gif(grids, milliseconds=max(4000 // len(grids), 40)))
 
 
 def _write_stills(path: Path, frames: np.ndarray) -> None:
     """A picture a row, its stills from left to right."""
     stills = frames.swapaxes(0, 1)[:_ROWS_OF_STILLS]
-    sheet = figures.grid(stills.reshape(-1, *stills.shape[2:]), columns=len(frames))
-    path.write_bytes(figures.png(sheet))
+    sheet = grid(stills.reshape(-1, *stills.shape[2:]), columns=len(frames))
+    path.write_bytes(png(sheet))

@@ -14,19 +14,23 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from microgen_jax import data, methods
-from microgen_jax.commands import drawing, evaluation_watch, record, settings
-from microgen_jax.commands.command_line import Request, may_write_cache
-from microgen_jax.data import Dataset, audit
+from microgen_jax import data, files, methods
+from microgen_jax.config import run_config, settings
+from microgen_jax.config.command_line import Request, may_write_cache
+from microgen_jax.data import Dataset, checks
+from microgen_jax.errors import UserError
+from microgen_jax.evaluation import training_quality
 from microgen_jax.networks import Row
-from microgen_jax.training import checkpoint, compilation, costs, files, hosts, lock, loop
-from microgen_jax.training import mesh as meshes
+from microgen_jax.runtime import compile_cache, distributed, lock, memory_plan
+from microgen_jax.runtime import mesh as meshes
+from microgen_jax.sampling import batching
+from microgen_jax.training import checkpoint, loop
 from microgen_jax.training.checkpoint import Checkpoints
+from microgen_jax.training.logging import Writer
 from microgen_jax.training.progress import Progress
 from microgen_jax.training.state import TrainState
-from microgen_jax.training.watch import Watch
-from microgen_jax.training.writer import Writer
-from microgen_jax.types import Batch, Method, UserError
+from microgen_jax.training.watchdog import Watch
+from microgen_jax.types import Batch, Method
 
 
 def train(request: Request) -> None:
@@ -38,16 +42,16 @@ def train(request: Request) -> None:
     workdir = request.workdir
     if workdir is None:
         raise UserError("--workdir is missing: name the folder for this run, as in --workdir=runs/mine")
-    with hosts.together():
+    with distributed.together():
         config, dataset, method, mesh = _prepare(request, workdir)
     with ExitStack() as stack:
-        with hosts.together():
-            stack.enter_context(lock.hold(workdir, hosts.first()))
+        with distributed.together():
+            stack.enter_context(lock.hold(workdir, distributed.first()))
             _check_run(workdir, config, dataset)
-        if hosts.first():
-            record.write(workdir, config, record.resolve(dataset))
-        compilation.use_compile_cache()
-        if hosts.first():
+        if distributed.first():
+            run_config.write(workdir, config, run_config.resolve(dataset))
+        compile_cache.use_compile_cache()
+        if distributed.first():
             _introduce(dataset, method, mesh)
         _run(config, workdir, dataset, method, mesh)
 
@@ -63,7 +67,7 @@ def _prepare(request: Request, workdir: Path) -> tuple[ConfigDict, Dataset, Meth
     methods.check(config)
 
     dataset = data.open_dataset(config.data, config.seed, write_cache=may_write_cache(request, config))
-    resolved = record.resolve(dataset)
+    resolved = run_config.resolve(dataset)
     method = methods.build(
         config,
         channels=resolved.channels,
@@ -80,7 +84,7 @@ def _check_levels(config: ConfigDict, dataset: Dataset) -> None:
     """Refuses pictures in grey where the loss takes every pixel for black or white."""
     if config.method != "ddpm" or config.diffusion.loss != "bce":
         return
-    if found := audit.grey(dataset.train, dataset.preparation):
+    if found := checks.grey(dataset.train, dataset.preparation):
         name, level = found
         raise UserError(
             f"diffusion.loss='bce' is for black and white alone, and {name} as the model sees it (data.resample="
@@ -89,20 +93,24 @@ def _check_levels(config: ConfigDict, dataset: Dataset) -> None:
         )
 
 
-def _agree(config: ConfigDict, resolved: record.Resolved) -> None:
+def _agree(config: ConfigDict, resolved: run_config.Resolved) -> None:
     """Refuses processes that were told something else than the first; code first, as the fields follow from it."""
     fields = sorted(settings.names(config))
-    hosts.agree(
-        {"code": hosts.code_digest(), "versions": json.dumps(record.versions()), "fields": json.dumps(fields)}
+    distributed.agree(
+        {
+            "code": distributed.code_digest(),
+            "versions": json.dumps(run_config.versions()),
+            "fields": json.dumps(fields),
+        }
     )
     told = {name: repr(settings.value(config, name)) for name in fields}
-    hosts.agree(told | {"data set": json.dumps(asdict(resolved))})
+    distributed.agree(told | {"data set": json.dumps(asdict(resolved))})
 
 
 def _check_run(workdir: Path, config: ConfigDict, dataset: Dataset) -> None:
     """Refuses another run's folder: before it is touched, and once more when nobody else can start one there."""
-    if record.exists(workdir):
-        record.check_resumable(workdir, config, record.resolve(dataset))
+    if run_config.exists(workdir):
+        run_config.check_resumable(workdir, config, run_config.resolve(dataset))
     elif (workdir / "checkpoints").is_dir():
         raise UserError(
             f"--workdir={workdir} has checkpoints but no config.json; restore it or choose another"
@@ -114,9 +122,9 @@ def _own(request: Request, workdir: Path) -> ConfigDict:
 
     The mesh is never the run's: it may have been trained on other devices. Neither are parts that its version lacked.
     """
-    if request.has_config or not record.exists(workdir):
+    if request.has_config or not run_config.exists(workdir):
         return request.config
-    config = record.read(workdir).config
+    config = run_config.read(workdir).config
     for part in request.config:
         if part == "mesh" or part not in config:
             config[part] = request.config[part]
@@ -129,7 +137,7 @@ def _with_schedule_end(config: ConfigDict, workdir: Path) -> ConfigDict:
     """The learning rate's schedule ends where the first start said, however far `train.steps` grows later."""
     config = config.copy_and_resolve_references()
     if not config.train.schedule_steps:
-        first = record.read(workdir).config if record.exists(workdir) else None
+        first = run_config.read(workdir).config if run_config.exists(workdir) else None
         config.train.schedule_steps = (first and first.train.schedule_steps) or config.train.steps
     return config
 
@@ -142,7 +150,7 @@ def _introduce(dataset: Dataset, method: Method, mesh: Mesh) -> None:
     )
     for note in dataset.notes:
         print(f"note: {note}")
-    if copies := audit.duplicates(dataset.train, dataset.holdout):
+    if copies := checks.duplicates(dataset.train, dataset.holdout):
         held, trained = copies[0]
         print(
             f"warning: {len(copies)} held-out pictures are training pictures too, such as {held} and {trained}:"
@@ -171,17 +179,17 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, me
     with closing(Checkpoints(workdir, config.train.keep)) as checkpoints:
         state, shardings = _start(method, mesh, checkpoints, init_key)
         step = int(state.step)
-        with closing(Writer(workdir, step, hosts.first())) as writer:
+        with closing(Writer(workdir, step, distributed.first())) as writer:
             steps = _steps(config, dataset)
             if step >= steps.total and not any(loop.owed(step, steps, writer)):
                 writer.animation()
                 writer.curves(method.curves)
-                hosts.say(f"already trained for {step} steps; raise train.steps to go on")
+                distributed.say(f"already trained for {step} steps; raise train.steps to go on")
                 return
             _announce(config, step)
             functions = _functions(config, dataset, method, mesh, shardings)
             batch_size = config.train.batch_size * method.minibatches
-            progress = Progress(step, config.train.steps, hosts.first())
+            progress = Progress(step, config.train.steps, distributed.first())
             try:
                 with closing(_batches(config, dataset, mesh, batch_size, step)) as batches:
                     loop.train(
@@ -194,17 +202,17 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, me
                         checkpoints,
                         writer,
                         progress,
-                        Watch(workdir, hosts.first()),
+                        Watch(workdir, distributed.first()),
                     )
                 writer.animation()
                 writer.curves(method.curves)
-                hosts.say(f"done: {workdir}/checkpoints/{checkpoints.newest()}")
+                distributed.say(f"done: {workdir}/checkpoints/{checkpoints.newest()}")
             except loop.Interrupted as stopped:
-                hosts.say(f"{stopped}; start the same command again to go on")
+                distributed.say(f"{stopped}; start the same command again to go on")
             except jax.errors.JaxRuntimeError as fault:
                 if "RESOURCE_EXHAUSTED" not in str(fault):
                     raise
-                batch = costs.batch_shapes(
+                batch = memory_plan.batch_shapes(
                     batch_size, config.data.size, dataset.preparation.channels, len(dataset.conditions)
                 )
                 said = _out_of_memory(functions.train_step, state, batch, train_key, shardings)
@@ -216,7 +224,7 @@ def _out_of_memory(
 ) -> str:
     """What the step needs, by its own compiled program, what there is, and what to lower."""
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
-    held = f"parameters, EMA and optimizer take {costs.bytes_on_device(shapes, shardings) / 1e9:.3g} GB"
+    held = f"parameters, EMA and optimizer take {memory_plan.bytes_on_device(shapes, shardings) / 1e9:.3g} GB"
     try:
         needs = step.lower(shapes, batch, key).compile().memory_analysis().temp_size_in_bytes
         rest = f"activations of the step {needs / 1e9:.3g} GB"
@@ -233,10 +241,10 @@ def _out_of_memory(
 
 def _announce(config: ConfigDict, step: int) -> None:
     if step:
-        hosts.say(f"resuming from step {step}")
+        distributed.say(f"resuming from step {step}")
     end = config.train.schedule_steps
     if config.train.steps > end and config.train.lr_schedule == "cosine":
-        hosts.say(f"note: the learning rate is 0 from step {end} on (train.schedule_steps)")
+        distributed.say(f"note: the learning rate is 0 from step {end} on (train.schedule_steps)")
 
 
 def _batches(
@@ -252,7 +260,7 @@ def _batches(
         workers=config.data.workers,
         patience=config.data.patience,
     )
-    return hosts.own(batches)
+    return distributed.own(batches)
 
 
 def _start(
@@ -286,7 +294,7 @@ def _functions(
     heldout = None
     if len(dataset.holdout):
         loss = _heldout(config, dataset, method, mesh, shardings)
-        watch = evaluation_watch.watch(config, dataset, mesh)
+        watch = training_quality.watch(config, dataset, mesh)
         heldout = loss if watch is None else lambda state: loss(state) | watch(state)
     pictures = partial(
         data.names,
@@ -311,7 +319,7 @@ def _heldout(
         method.eval_step,
         in_shardings=(shardings, rows, rows, rows),
         out_shardings=whole,
-        compiler_options=compilation.options(config.data.size),
+        compiler_options=compile_cache.options(config.data.size),
     )
     size = config.train.batch_size
 
@@ -326,7 +334,7 @@ def _heldout(
             workers=config.data.workers,
             patience=config.data.patience,
         )
-        for k, (batch, mask) in enumerate(hosts.own(stream)):
+        for k, (batch, mask) in enumerate(distributed.own(stream)):
             yield batch, mask.astype(np.float32), (np.arange(size, dtype=np.int32) + k * size)[mine]
 
     def heldout(state: TrainState) -> dict[str, float]:
@@ -337,7 +345,7 @@ def _heldout(
         count = totals.pop("count")
         values = method.heldout({name: np.asarray(value / count) for name, value in totals.items()})
         for warning in method.warnings(step := int(state.step), values):
-            hosts.say(f"warning: step {step}: {warning}")
+            distributed.say(f"warning: step {step}: {warning}")
         return values
 
     return heldout
@@ -346,15 +354,15 @@ def _heldout(
 def _preview(
     config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh
 ) -> Callable[[TrainState], np.ndarray]:
-    generate = drawing.compiled(method.generate, mesh, config.data.size)
-    label = drawing.in_turn(config.train.sample_num, len(dataset.classes))
-    value = drawing.not_given(config.train.sample_num, len(dataset.conditions))
+    generate = batching.compiled(method.generate, mesh, config.data.size)
+    label = batching.in_turn(config.train.sample_num, len(dataset.classes))
+    value = batching.not_given(config.train.sample_num, len(dataset.conditions))
 
     def preview(state: TrainState) -> np.ndarray:
         batch_size = config.sample.batch_size * mesh.size
-        parts = drawing.draw(
+        parts = batching.draw(
             generate, state.ema_params, label, value, seed=config.sample.seed, batch_size=batch_size
         )
-        return drawing.shown(np.concatenate(list(parts)), config.data)
+        return batching.shown(np.concatenate(list(parts)), config.data)
 
     return preview

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int32, UInt8
 from scipy.special import ndtri
 
-from microgen_jax.crystal.colour import ipf_colour
+from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.orientations import conjugate, from_axis_angle, multiply, random_uniform, rotate
 from microgen_jax.crystal.tessellation import (
     VORONOI_SIGMA,
@@ -33,7 +33,7 @@ from microgen_jax.crystal.tessellation import (
     measure,
     poisson_seeds,
 )
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 CLASSES = ("bimodal", "elongated", "equiaxed", "textured")
 TESSELLATIONS = ("laguerre", "voronoi")

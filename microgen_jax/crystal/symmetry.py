@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from microgen_jax.crystal.orientations import conjugate, from_axis_angle, multiply, normalise
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 LAUE_GROUPS = ("-1", "2/m", "mmm", "4/m", "4/mmm", "-3", "-3m", "6/m", "6/mmm", "m-3", "m-3m")
 

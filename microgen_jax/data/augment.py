@@ -27,7 +27,7 @@ from jaxtyping import Float, Float32, Shaped
 
 from microgen_jax.crystal.orientations import conjugate, from_matrix, multiply
 from microgen_jax.crystal.symmetry import reduce
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 # How the sample's x and y move; the picture moves with them.
 DIHEDRAL: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {

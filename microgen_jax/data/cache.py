@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microgen_jax.data.images import BadFile
-from microgen_jax.data.listing import THREADS, Listing, fault_text
-from microgen_jax.types import UserError
+from microgen_jax.data.decoding import BadFile
+from microgen_jax.data.records import THREADS, Listing, fault_text
+from microgen_jax.errors import UserError
 
 FORMAT = 2
 ALIGNED = 64  # bytes

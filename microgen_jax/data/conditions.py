@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from microgen_jax.data.augment import choice
-from microgen_jax.data.tree import BROKEN, Tree, reason_of
-from microgen_jax.types import UserError
+from microgen_jax.data.sources.file_tree import BROKEN, Tree, reason_of
+from microgen_jax.errors import UserError
 
 SIDECAR = "metadata.csv"
 MAX_TABLE_BYTES = 2**28

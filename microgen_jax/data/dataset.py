@@ -10,22 +10,24 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from microgen_jax.crystal.colour import KEYS
+from microgen_jax.crystal.ipf import KEYS
 from microgen_jax.crystal.polycrystal import CLASSES
-from microgen_jax.data import augment, cache, conditions, geometry, polycrystal, splits, tiles
+from microgen_jax.data import augment, cache, conditions, resize, splits, tiles
 from microgen_jax.data.augment import choice
-from microgen_jax.data.ebsd import FILL, KEPT_AS, Rendering, Tiling, open_ebsd
-from microgen_jax.data.folder import open_folder
-from microgen_jax.data.hdf5 import open_hdf5
-from microgen_jax.data.images import Header
-from microgen_jax.data.listing import Listing, Records, place
-from microgen_jax.data.lists import find_table, open_list
-from microgen_jax.data.npz import open_npz
+from microgen_jax.data.decoding import Header
 from microgen_jax.data.pipeline import Preparation
-from microgen_jax.data.recognise import recognise
-from microgen_jax.data.tfds import open_tfds, prepared_in
-from microgen_jax.data.tree import open_tree
-from microgen_jax.types import Source, UserError
+from microgen_jax.data.records import Listing, Records, place
+from microgen_jax.data.sources import polycrystal
+from microgen_jax.data.sources.detect import recognise
+from microgen_jax.data.sources.ebsd import FILL, KEPT_AS, Rendering, Tiling, open_ebsd
+from microgen_jax.data.sources.file_tree import open_tree
+from microgen_jax.data.sources.folder import open_folder
+from microgen_jax.data.sources.hdf5 import open_hdf5
+from microgen_jax.data.sources.image_list import find_table, open_list
+from microgen_jax.data.sources.npz import open_npz
+from microgen_jax.data.sources.tfds import open_tfds, prepared_in
+from microgen_jax.errors import UserError
+from microgen_jax.types import Source
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,13 @@ def open_dataset(data: ConfigDict, seed: int = 0, *, write_cache: bool = True) -
 
 
 def _check(data: ConfigDict) -> None:
-    choice(data.resample, geometry.RESAMPLE, "data.resample")
+    choice(data.resample, resize.RESAMPLE, "data.resample")
     choice(data.crop, tiles.CROP, "data.crop")
     if data.crop == "grid" and data.resample != "crop":
         raise UserError(
             f"data.crop=grid cuts at native step, and data.resample={data.resample}: set it to crop"
         )
-    choice(data.pad, geometry.PAD, "data.pad")
+    choice(data.pad, resize.PAD, "data.pad")
     choice(data.on_bad_file, ("raise", "skip"), "data.on_bad_file")
     choice(data.fill, FILL, "data.fill")
     choice(data.ebsd, KEPT_AS, "data.ebsd")
@@ -218,7 +220,7 @@ def _cached(data: ConfigDict, listing: Listing, names: Sequence[str], write: boo
 
 
 def _misfit(header: Header, size: tuple[int, int], data: ConfigDict, to_grey: bool) -> str:
-    if data.pad == "refuse" and geometry.too_small(header[:2], size, data.resample):
+    if data.pad == "refuse" and resize.too_small(header[:2], size, data.resample):
         return (
             f"{header.height}x{header.width} px is smaller than data.size: lower it, or set data.pad=reflect"
         )
@@ -287,7 +289,7 @@ def _kept_as_orientations(data: ConfigDict, listing: Listing) -> str:
 
 def _padded(data: ConfigDict, listing: Listing) -> tuple[str, ...]:
     size = tuple(data.size)
-    small = sum(geometry.too_small(header[:2], size, data.resample) for header in listing.headers)
+    small = sum(resize.too_small(header[:2], size, data.resample) for header in listing.headers)
     if not small:
         return ()
     return (f"{small} of {len(listing.headers)} pictures are smaller than data.size: padded ({data.pad})",)

@@ -10,10 +10,11 @@ import grain
 import numpy as np
 from absl import flags
 
-from microgen_jax.data import augment, geometry
-from microgen_jax.data.listing import picture_name
-from microgen_jax.data.patience import Reading, patient
-from microgen_jax.types import Batch, Record, Source, UserError
+from microgen_jax.data import augment, resize
+from microgen_jax.data.read_timeout import Reading, patient
+from microgen_jax.data.records import picture_name
+from microgen_jax.errors import UserError
+from microgen_jax.types import Batch, Record, Source
 
 
 class Preparation(NamedTuple):
@@ -52,10 +53,10 @@ def prepare(record: Record, preparation: Preparation, rng: np.random.Generator |
     size, element = preparation.size, "identity"
     if rng is not None and preparation.transforms:
         elements = preparation.transforms[record.label]
-        if geometry.too_small(record.image.shape[:2], size[::-1], preparation.resample):
+        if resize.too_small(record.image.shape[:2], size[::-1], preparation.resample):
             elements = [element for element in elements if not augment.swaps_axes(element)]
         element = elements[int(rng.integers(len(elements)))]
-    window = geometry.fit(
+    window = resize.fit(
         record.image,
         size[::-1] if augment.swaps_axes(element) else size,
         resample=preparation.resample,
@@ -65,9 +66,9 @@ def prepare(record: Record, preparation: Preparation, rng: np.random.Generator |
     window = augment.apply(
         window, element, ipf_xyz=preparation.ipf_xyz, orientations=preparation.orientations
     )
-    window = geometry.to_channels(window, preparation.channels, to_grey=preparation.to_grey)
+    window = resize.to_channels(window, preparation.channels, to_grey=preparation.to_grey)
     condition = (record.condition - np.float32(preparation.mean)) / np.float32(preparation.std)
-    return Batch(geometry.to_float(window, record.image.dtype), np.int32(record.label), condition)
+    return Batch(resize.to_float(window, record.image.dtype), np.int32(record.label), condition)
 
 
 def batches(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from microgen_jax.data.listing import Listing
+from microgen_jax.data.records import Listing
 
 CROP = ("random", "grid")
 

@@ -3,8 +3,7 @@
 from microgen_jax.diffusion.guidance import autoguide, guide, hide_conditions
 from microgen_jax.diffusion.losses import LossParts, diffusion_loss, require_loss
 from microgen_jax.diffusion.process import from_logits
-from microgen_jax.diffusion.sampler import require_sampling, sample
-from microgen_jax.diffusion.scheduler import from_scheduler, sampling_from_scheduler, to_ddpm_scheduler
+from microgen_jax.diffusion.samplers.scan import require_sampling, sample
 from microgen_jax.diffusion.schedules import Schedule, make_schedule
 from microgen_jax.diffusion.times import importance, update_square_losses
 from microgen_jax.diffusion.vlb import Bound, variational_bound
@@ -16,7 +15,6 @@ __all__ = [
     "autoguide",
     "diffusion_loss",
     "from_logits",
-    "from_scheduler",
     "guide",
     "hide_conditions",
     "importance",
@@ -24,8 +22,6 @@ __all__ = [
     "require_loss",
     "require_sampling",
     "sample",
-    "sampling_from_scheduler",
-    "to_ddpm_scheduler",
     "update_square_losses",
     "variational_bound",
 ]

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Num
 
 from microgen_jax.diffusion.schedules import Schedule
-from microgen_jax.types import Condition, Denoiser, UserError
+from microgen_jax.errors import UserError
+from microgen_jax.types import Condition, Denoiser
 
 NOTHING_LEFT = -60.0  # log_snr that stands for minus infinity
 

@@ -18,7 +18,8 @@ from microgen_jax.diffusion.process import diffuse, require_prediction, target
 from microgen_jax.diffusion.schedules import Schedule
 from microgen_jax.diffusion.times import draw_times
 from microgen_jax.diffusion.weighting import WEIGHTINGS, loss_weights
-from microgen_jax.types import Condition, Denoiser, UserError, require_known
+from microgen_jax.errors import UserError, require_known
+from microgen_jax.types import Condition, Denoiser
 
 
 def squared_error(prediction: Array, target: Array) -> Array:

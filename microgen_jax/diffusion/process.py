@@ -19,7 +19,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from microgen_jax.diffusion.schedules import Schedule, at
-from microgen_jax.types import Condition, Denoiser, UserError, require_known
+from microgen_jax.errors import UserError, require_known
+from microgen_jax.types import Condition, Denoiser
 
 Converter = Callable[[Array, Array, Array, Array], Array]  # (prediction, xt, alpha, sigma) -> the other one
 

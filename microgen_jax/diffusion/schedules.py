@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Int
 
-from microgen_jax.types import UserError, require_known
+from microgen_jax.errors import UserError, require_known
 
 
 class Schedule(NamedTuple):

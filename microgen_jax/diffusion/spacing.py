@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from microgen_jax.diffusion.schedules import Schedule
-from microgen_jax.types import UserError, require_known
+from microgen_jax.errors import UserError, require_known
 
 SPACINGS = ("trailing", "linspace", "leading", "karras")
 KARRAS_RHO = 7.0

@@ -6,7 +6,7 @@ from functools import partial
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 
 def static(x0: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from microgen_jax.types import UserError, require_known
+from microgen_jax.errors import UserError, require_known
 
 TIME_SAMPLINGS = ("uniform", "stratified", "importance", "fixed")
 INVERSE_GOLDEN_RATIO = 2654435769  # times 2^32

@@ -19,7 +19,7 @@ from jaxtyping import Float64
 
 from microgen_jax.diffusion.process import require_prediction
 from microgen_jax.diffusion.schedules import Schedule
-from microgen_jax.types import require_known
+from microgen_jax.errors import require_known
 
 WEIGHTINGS = ("uniform", "min_snr", "p2", "vlb")
 

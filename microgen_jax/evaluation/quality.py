@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import UInt8
 
-from microgen_jax.evaluation import floor, statistics
+from microgen_jax.evaluation import baseline, statistics
 
 WATCHED = (
     "grain_diameter",
@@ -38,14 +38,14 @@ def quality(
     """
     pictures = statistics.recognise(real, maps=maps)
     measured = statistics.measure(np.concatenate([real, generated]), pictures)
-    plan = floor.plan(np.arange(len(real)), len(generated), splits=SPLITS, resamples=0)
+    plan = baseline.plan(np.arange(len(real)), len(generated), splits=SPLITS, resamples=0)
     ratios = {}
     for name in WATCHED:
-        found = floor.distances(measured[name], plan) if name in measured else None
+        found = baseline.distances(measured[name], plan) if name in measured else None
         if found is None:
             continue
         value, usual = found
-        by_chance = usual == 0 and floor.chance(measured[name], plan) > 1 - floor.LEVEL
+        by_chance = usual == 0 and baseline.chance(measured[name], plan) > 1 - baseline.LEVEL
         ratios[f"quality/{name}"] = 1.0 if by_chance else float(value / max(usual, value / MOST, 1e-12))
     if ratios:
         ratios["quality"] = float(np.exp(np.mean(np.log(np.maximum(list(ratios.values()), 1)))))

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from microgen_jax.crystal.segment import COLOUR_TOLERANCE, grains_from_colour
-from microgen_jax.evaluation import correlation, floor, grains, ipf
-from microgen_jax.evaluation.floor import Statistic
+from microgen_jax.crystal.segmentation import COLOUR_TOLERANCE, grains_from_colour
+from microgen_jax.evaluation import baseline, correlation, grains, ipf_density
+from microgen_jax.evaluation.baseline import Statistic
 
 BLOCK = 256  # tiles measured at once
 TWO_VALUED = 0.98  # of the pixels within a tenth of black or white: two levels
@@ -76,7 +76,7 @@ class Pictures(NamedTuple):
     """
 
     kind: str
-    ipf: bool
+    ipf_density: bool
     dark: bool
     level: float
     tolerance: int = COLOUR_TOLERANCE
@@ -108,7 +108,7 @@ def recognise(
         np.array_equal(real[..., 0], channel) for channel in np.moveaxis(real, -1, 0)
     ):
         rgb = real.shape[-1] == 3
-        found = rgb and (ipf.off_key(real).mean() <= 1 - IPF_SHARE if maps is None else maps)
+        found = rgb and (ipf_density.off_key(real).mean() <= 1 - IPF_SHARE if maps is None else maps)
         return Pictures("colour", bool(found), False, 0.0, step=step, laue_group=laue_group)
     grey = real[..., 0]
     extreme = np.mean((grey < 26) | (grey > 229))
@@ -198,8 +198,8 @@ def _measure_block(images: np.ndarray, pictures: Pictures) -> dict:
     if pictures.kind != "colour":
         found["phase"] = mask.mean(axis=(1, 2))
     if pictures.ipf:
-        found["cells"], found["indexed"] = ipf.counts(images, pictures.laue_group, pictures.key)
-        found["off_key"] = ipf.off_key(images)
+        found["cells"], found["indexed"] = ipf_density.counts(images, pictures.laue_group, pictures.key)
+        found["off_key"] = ipf_density.off_key(images)
     return found
 
 
@@ -211,40 +211,42 @@ def _statistics(
         table |= _grain_statistics(rows, lists["*grains"], tiles, size, pictures)
     if "*angles" in lists:
         angles = lists["*angles"]
-        table["dihedral_angles"] = floor.distribution(
+        table["dihedral_angles"] = baseline.distribution(
             angles.angle, angles.window, tiles, "degrees", "dihedral angle in degrees"
         )
     if "steps" in rows:
-        table["colour_gradient"] = floor.histogram(
+        table["colour_gradient"] = baseline.histogram(
             rows["steps"], np.arange(256), "levels/px", "colour step between neighbours in levels"
         )
     for axis, name in enumerate("xy"):
         for kind in ("two_point", "lineal_path"):
             if kind in rows:
                 lag = np.arange(rows[kind].shape[-1])
-                table[f"{kind}_{name}"] = floor.curve(rows[kind][:, axis], lag, "1", "lag in px")
+                table[f"{kind}_{name}"] = baseline.curve(rows[kind][:, axis], lag, "1", "lag in px")
         if f"*chords_{name}" in lists:
             chords = lists[f"*chords_{name}"]
-            table[f"chord_length_{name}"] = floor.distribution(
+            table[f"chord_length_{name}"] = baseline.distribution(
                 chords.length, chords.window, tiles, "px", "chord length in px"
             )
     if "phase" in rows:
-        table["phase_fraction"] = floor.scalar(rows["phase"], "1")
+        table["phase_fraction"] = baseline.scalar(rows["phase"], "1")
     if "cells" in rows:
-        share = ipf.sector(pictures.laue_group, pictures.key).share
-        table["colour_density"] = floor.curve(
+        share = ipf_density.sector(pictures.laue_group, pictures.key).share
+        table["colour_density"] = baseline.curve(
             rows["cells"] / share,
             np.arange(len(share)),
             "multiples of random",
             "cell of the sector",
             denominator=rows["indexed"][:, None],
         )
-        table["off_key"] = floor.scalar(rows["off_key"], "1")
+        table["off_key"] = baseline.scalar(rows["off_key"], "1")
     if "intensity" in rows:
-        table["intensity"] = floor.histogram(rows["intensity"], np.arange(256), "levels", "level, 0 to 255")
+        table["intensity"] = baseline.histogram(
+            rows["intensity"], np.arange(256), "levels", "level, 0 to 255"
+        )
     if "power" in rows:
         frequency = np.arange(1, rows["power"].shape[1] + 1) / min(size)
-        table["power_spectrum"] = floor.curve(
+        table["power_spectrum"] = baseline.curve(
             rows["power"], frequency, "decades", "frequency in 1/px", transform=_decades
         )
     return table
@@ -265,38 +267,38 @@ def _grain_statistics(
     lean = np.stack([total(found.area * found.elongation[:, axis], found) for axis in (0, 1)], axis=1)
 
     def values(column: np.ndarray, unit: str, axis: str) -> Statistic:
-        return floor.distribution(column, whole.window, tiles, unit, axis)
+        return baseline.distribution(column, whole.window, tiles, unit, axis)
 
     return {
         "grain_diameter": values(whole.diameter, "px", "diameter in px"),
-        "grain_diameter_by_area": floor.distribution(
+        "grain_diameter_by_area": baseline.distribution(
             found.diameter, found.window, tiles, "px", "diameter in px", weights=found.area
         ),
-        "lognormal_mu": floor.scalar(logs[:, 0], "ln px", denominator=count),
-        "lognormal_sigma": floor.curve(
+        "lognormal_mu": baseline.scalar(logs[:, 0], "ln px", denominator=count),
+        "lognormal_sigma": baseline.curve(
             logs, np.arange(2), "ln px", "", denominator=count[:, None], transform=_spread
         ),
-        "astm_e112": floor.scalar(
+        "astm_e112": baseline.scalar(
             rows["edges"].astype(float),
             "G",
             denominator=rows["boundaries"],
             transform=lambda intercept: grains.astm_intercept(intercept, pictures.step),
         ),
-        "astm_e2627": floor.scalar(
+        "astm_e2627": baseline.scalar(
             total(whole.area),
             "G",
             denominator=count,
             transform=lambda mean_area: grains.astm_area(mean_area, pictures.step),
         ),
         "aspect_ratio": values(whole.aspect_ratio, "1", "aspect ratio"),
-        "elongation": floor.curve(
+        "elongation": baseline.curve(
             lean, np.arange(2), "1", "along x less along y; along the diagonals", denominator=area[:, None]
         ),
         "neighbours": values(whole.neighbours, "1", "neighbours"),
-        "boundary_fraction": floor.scalar(rows["boundaries"], "1", denominator=rows["edges"]),
-        "triple_junctions": floor.scalar(rows["triples"] / (size[0] * size[1]), "1/px²"),
-        "dead_ends": floor.scalar(rows["dead_ends"], "per image"),
-        "floating_pieces": floor.scalar(rows["floating"], "per image"),
+        "boundary_fraction": baseline.scalar(rows["boundaries"], "1", denominator=rows["edges"]),
+        "triple_junctions": baseline.scalar(rows["triples"] / (size[0] * size[1]), "1/px²"),
+        "dead_ends": baseline.scalar(rows["dead_ends"], "per image"),
+        "floating_pieces": baseline.scalar(rows["floating"], "per image"),
     }
 
 

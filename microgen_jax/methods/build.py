@@ -6,10 +6,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from microgen_jax import diffusion, networks
+from microgen_jax.errors import UserError, require_known
 from microgen_jax.methods.ddpm import DDPM
 from microgen_jax.methods.wgan_gp import WGANGP
-from microgen_jax.training import averages, optimizer
-from microgen_jax.types import Method, UserError, require_known
+from microgen_jax.training import ema, optimizer
+from microgen_jax.types import Method
 
 TIME_SAMPLING = ("uniform", "stratified", "importance")
 SAMPLING = {
@@ -166,7 +167,7 @@ def _sampling(sample: ConfigDict) -> dict[str, Any]:
 
 def _ema_widths(widths: tuple[float, ...]) -> tuple[float, ...]:
     for width in widths:
-        averages.exponent(width)
+        ema.exponent(width)
     return tuple(widths)
 
 

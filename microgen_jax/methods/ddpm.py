@@ -22,7 +22,7 @@ from microgen_jax.diffusion import (
     update_square_losses,
 )
 from microgen_jax.networks import Row, UNet, in_compute_type, summary
-from microgen_jax.training import averages
+from microgen_jax.training import ema
 from microgen_jax.training import state as states
 from microgen_jax.training.state import TrainState
 from microgen_jax.types import Batch, Condition, Denoiser, Metrics, Params
@@ -39,7 +39,7 @@ class Kept(NamedTuple):
 
     optimizer: Any
     square_losses: Any
-    averages: Any
+    ema: Any
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class DDPM:
         if self.time_sampling == "importance":
             square_losses = update_square_losses(square_losses, metrics.pop("squares"))
         means = tuple(
-            averages.update(average, state.params, width, state.step)
+            ema.update(average, state.params, width, state.step)
             for average, width in zip(kept.averages, self.ema_widths)
         )
         return state.replace(opt_state=Kept(state.opt_state, square_losses, means)), metrics

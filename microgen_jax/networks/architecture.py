@@ -9,8 +9,8 @@ num_classes          num_class_embeds - 1, since the last row stands for "no cla
 from collections.abc import Mapping
 from typing import Any
 
+from microgen_jax.errors import UserError
 from microgen_jax.networks.unet import UNet
-from microgen_jax.types import UserError
 
 DOWN = {"DownBlock2D": False, "AttnDownBlock2D": True}
 UP = {"UpBlock2D": False, "AttnUpBlock2D": True}

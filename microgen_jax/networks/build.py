@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from microgen_jax.errors import UserError, require_known
 from microgen_jax.networks.unet import UNet
 from microgen_jax.networks.wgan import Critic, Generator, check_shape
-from microgen_jax.types import UserError, require_known
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 

@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from microgen_jax.errors import UserError
 from microgen_jax.networks.cost import Row
 from microgen_jax.networks.layers import Conv
-from microgen_jax.types import UserError
 
 SMALLEST = 4  # px, the shorter side of the coarsest grid
 SIDES = (32, 64, 128, 256)

@@ -16,9 +16,10 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
-from microgen_jax.training import hosts
+from microgen_jax.errors import UserError
+from microgen_jax.runtime import distributed
 from microgen_jax.training.state import TrainState
-from microgen_jax.types import Params, UserError
+from microgen_jax.types import Params
 
 METRIC = "heldout_loss"
 FORMAT = 1  # of what lies in a checkpoint; those without a number are of format 1
@@ -145,15 +146,17 @@ class Checkpoints:
 
     def _pass_over(self, step: int, fault: Damaged) -> None:
         if self._read_only:
-            hosts.say(f"warning: {fault}; using the one before")
+            distributed.say(f"warning: {fault}; using the one before")
             return
-        if hosts.first():
+        if distributed.first():
             place = self._workdir / "damaged" / str(step)
             place.parent.mkdir(exist_ok=True)
             shutil.rmtree(place, ignore_errors=True)
             (self._workdir / "checkpoints" / str(step)).rename(place)
-        hosts.say(f"warning: {fault}; moved to {self._workdir}/damaged/{step}, going on from the one before")
-        hosts.meet(f"set {step} aside")
+        distributed.say(
+            f"warning: {fault}; moved to {self._workdir}/damaged/{step}, going on from the one before"
+        )
+        distributed.meet(f"set {step} aside")
         self._manager.reload()
 
     def _restore(self, step: int, wanted):

@@ -20,13 +20,14 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from microgen_jax.training import hosts
+from microgen_jax.errors import UserError
+from microgen_jax.runtime import distributed
 from microgen_jax.training.checkpoint import METRIC, Checkpoints
+from microgen_jax.training.logging import Writer
 from microgen_jax.training.progress import Progress
 from microgen_jax.training.state import TrainState
-from microgen_jax.training.watch import Explosions, Watch
-from microgen_jax.training.writer import Writer
-from microgen_jax.types import Batch, Metrics, UserError
+from microgen_jax.training.watchdog import Explosions, Watch
+from microgen_jax.types import Batch, Metrics
 
 FINITE_LAYERS = "finite_layers"
 _NAMED = 16
@@ -93,7 +94,7 @@ def owed(step: int, steps: Steps, writer: Writer) -> _Due:
     due = _due(step, step, steps) if step else _Due(False, False, False, False)
     heldout = due.heldout and not writer.has_scalar(step, METRIC)
     draw = due.draw and not writer.has_images(step)
-    return _Due(False, hosts.first_says(heldout), hosts.first_says(draw), False)
+    return _Due(False, distributed.first_says(heldout), distributed.first_says(draw), False)
 
 
 def _measure(
@@ -183,7 +184,7 @@ def train(
     """
     step, loss = int(state.step), None
     first, pending, stopwatch, explosions = step + 1, {}, _Stopwatch(), Explosions()
-    with hosts.StopSignal() as stop, progress, watch:
+    with distributed.StopSignal() as stop, progress, watch:
         missing = owed(step, steps, writer)
         _measure(step, missing, state, functions, writer, progress)
         if not stop.received:
@@ -204,14 +205,14 @@ def train(
             stopwatch.stop()
             progress.advance(step)
             if slow := watch.stop(step):
-                hosts.say(f"warning: {slow}")
+                distributed.say(f"warning: {slow}")
 
             if due.log:
                 values |= stopwatch.report(batch_size, compiled=step == first)
                 writer.scalars(step, values)
                 progress.report(step, values)
                 if exploded := explosions.seen(values.get("loss", 0.0)):
-                    hosts.say(f"warning: {_explosion(step, exploded, functions)}")
+                    distributed.say(f"warning: {_explosion(step, exploded, functions)}")
 
             measured = None if stop.received else _measure(step, due, state, functions, writer, progress)
             loss = measured if due.save else None

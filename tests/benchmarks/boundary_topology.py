@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from microgen_jax.evaluation import figures, grains, statistics
+from microgen_jax.evaluation import grains, statistics
+from microgen_jax.images import grid, png, to_uint8
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM = 64
@@ -82,7 +83,7 @@ def main() -> None:
         speed = np.median([line["images_per_second"] for line in lines if "images_per_second" in line])
         rows.append((name, images, f"{step:,}", f"{speed:.0f}", f"{seconds:.0f}"))
     real = real_pictures(asked.root)
-    (asked.workdir / "real.png").write_bytes(figures.png(figures.grid(real[:NUM])))
+    (asked.workdir / "real.png").write_bytes(png(grid(real[:NUM])))
     print(f"| {asked.seconds:g} s each | updates | pictures a second | seconds for {NUM} | "
           "share of boundary | dead ends | floating pieces |")  # fmt: skip
     print("|---|---|---|---|---|---|---|")
@@ -122,7 +123,7 @@ def real_pictures(root: str) -> np.ndarray:
     config.root = root
     dataset = data.open_dataset(config)
     batches = data.evaluation_batches(dataset.train, dataset.preparation, batch_size=64, limit=256)
-    return np.concatenate([figures.to_uint8(batch.image)[mask] for batch, mask in batches])
+    return np.concatenate([to_uint8(batch.image)[mask] for batch, mask in batches])
 
 
 def topology(images: np.ndarray, kind: statistics.Pictures) -> list[tuple[float, float]]:

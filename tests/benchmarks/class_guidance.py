@@ -24,7 +24,7 @@ from scipy.stats import binomtest
 
 import microgen_jax
 from microgen_jax.crystal.polycrystal import polycrystal
-from microgen_jax.crystal.segment import flat_share, grains_from_colour
+from microgen_jax.crystal.segmentation import flat_share, grains_from_colour
 from microgen_jax.evaluation.grains import absorb_specks
 from tests.benchmarks.samplers import draw
 

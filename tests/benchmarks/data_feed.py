@@ -21,8 +21,8 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs.default import get_config
-from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.train import train
+from microgen_jax.config.command_line import Request
 from microgen_jax.data import batches, open_dataset
 
 

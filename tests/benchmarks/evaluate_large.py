@@ -15,7 +15,7 @@ import numpy as np
 
 from microgen_jax.crystal.polycrystal import polycrystal
 from microgen_jax.data import augment
-from microgen_jax.evaluation import floor, memorisation, statistics
+from microgen_jax.evaluation import baseline, memorisation, statistics
 
 BLOCK = 512
 
@@ -40,10 +40,10 @@ def main(tiles: int, size: int) -> None:
         both, training = drawn(0, 2 * tiles, size), drawn(2 * tiles, tiles, size)
     with timed("measuring all statistics"):
         measured = statistics.measure(both, statistics.recognise(both[:tiles]))
-    plan = floor.plan(np.arange(tiles), tiles)
+    plan = baseline.plan(np.arange(tiles), tiles)
     for name, statistic in measured.items():
         with timed(name):
-            floor.compare(statistic, plan)
+            baseline.compare(statistic, plan)
     with timed("audit"):
         blocks = (
             np.stack(

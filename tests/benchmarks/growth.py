@@ -39,9 +39,9 @@ def cases() -> list[tuple[str, dict[str, int]]]:
 
 def measure(size: int, batch: int, channels: int, devices: int, steps: int) -> dict[str, float]:
     from microgen_jax import methods
-    from microgen_jax.training import compilation
+    from microgen_jax.runtime import compile_cache
 
-    compilation.keep_memory()
+    compile_cache.keep_memory()
     config = runpy.run_path(str(ROOT / "configs" / "default.py"))["get_config"]()
     config.data.size = (size, size)
     config.model.update(
@@ -76,7 +76,7 @@ def training_step(method, size: int, batch: int, devices: int) -> tuple[Callable
     import jax
     import jax.numpy as jnp
 
-    from microgen_jax.training import mesh as meshes
+    from microgen_jax.runtime import mesh as meshes
     from microgen_jax.types import Batch
 
     mesh = meshes.make_mesh(devices, 1)
@@ -101,7 +101,7 @@ def _draw(method, size: int, batch: int) -> tuple[Callable[[], None], int]:
     import jax
     import jax.numpy as jnp
 
-    from microgen_jax.training import compilation
+    from microgen_jax.runtime import compile_cache
     from microgen_jax.types import Condition
 
     params = jax.jit(method.init)(jax.random.key(0)).ema_params
@@ -111,7 +111,7 @@ def _draw(method, size: int, batch: int) -> tuple[Callable[[], None], int]:
         Condition(jnp.zeros(batch, jnp.int32), jnp.zeros((batch, 0))),
     )
     draw = (
-        jax.jit(method.generate, compiler_options=compilation.options((size, size))).lower(*given).compile()
+        jax.jit(method.generate, compiler_options=compile_cache.options((size, size))).lower(*given).compile()
     )
     return lambda: jax.block_until_ready(draw(*given)), draw.memory_analysis().temp_size_in_bytes
 

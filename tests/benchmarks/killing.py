@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from microgen_jax.training.state import TrainState
-from tests.commands.conftest import ENVIRONMENT, ROOT, TINY, command
+from tests.command_line import ENVIRONMENT, ROOT, TINY, command
 from tests.commands.stored import same_bits, state
 
 STEPS = 16

@@ -20,7 +20,7 @@ import numpy as np
 
 import microgen_jax
 from microgen_jax.crystal.polycrystal import polycrystal
-from microgen_jax.crystal.segment import grains_from_colour
+from microgen_jax.crystal.segmentation import grains_from_colour
 from microgen_jax.evaluation.grains import absorb_specks
 
 DIAMETERS = np.geomspace(8.0, 12.8, 9)  # px, at 32 px

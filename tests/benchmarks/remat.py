@@ -29,11 +29,11 @@ def chosen(choice: str, levels: int) -> tuple[bool, ...]:
 
 
 def measure(case: str, choice: str, calls: int) -> dict[str, float | str]:
-    from microgen_jax.training import compilation
+    from microgen_jax.runtime import compile_cache
     from tests.benchmarks.growth import training_step
     from tests.benchmarks.speed_jax import build, jax_memory
 
-    compilation.keep_memory()
+    compile_cache.keep_memory()
     network, size, batch_size = CASES[case]
     method = build(network, size, remat=chosen(choice, len(network["channels"])))
     began = time.perf_counter()

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 import microgen_jax
-from microgen_jax.commands.generator import Generator
 from microgen_jax.crystal.polycrystal import CLASSES, Polycrystal, polycrystal
-from microgen_jax.crystal.segment import flat_share
+from microgen_jax.crystal.segmentation import flat_share
+from microgen_jax.sampling.generator import Generator
 
 SETTINGS = (  # sampler, steps, eps_scale
     ("dpmpp2m", 10, 1.0),

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from microgen_jax.crystal.colour import ipf_colour
-from microgen_jax.crystal.scan import read_euler, read_scan
-from tests.crystal.test_scan import ANSWERS, same_turns
+from microgen_jax.crystal.ipf import ipf_colour
+from microgen_jax.crystal.maps import read_euler, read_scan
+from tests.crystal.test_maps import ANSWERS, same_turns
 
 
 def main() -> None:

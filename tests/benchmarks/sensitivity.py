@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from microgen_jax.crystal.colour import ipf_colour
+from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.polycrystal import polycrystal
-from microgen_jax.evaluation import floor, memorisation, statistics
-from microgen_jax.evaluation.floor import Comparison, Statistic
+from microgen_jax.evaluation import baseline, memorisation, statistics
+from microgen_jax.evaluation.baseline import Comparison, Statistic
 
 MADE = 100_000  # index of the first generated tile; training tiles start at twice that
 PLAIN = {"kind": "equiaxed", "sigma": 0.3}
@@ -123,7 +123,7 @@ def audited(images: np.ndarray, tiles: int, size: int) -> Statistic:
     variants = np.stack([images, images[:, :, ::-1]])
     found = memorisation.nearest([variants], training, (size, size))
     distance = np.concatenate([part.distance for part in found])
-    return floor.distribution(distance, np.arange(len(images)), len(images), "1", "distance")
+    return baseline.distribution(distance, np.arange(len(images)), len(images), "1", "distance")
 
 
 def rise(
@@ -133,11 +133,11 @@ def rise(
     images, table = measured(fault, tiles, size)
     if fault.tiles is copied:
         table["training_distance"] = audited(images, tiles, size)
-    plan = floor.plan(np.arange(tiles), tiles)
+    plan = baseline.plan(np.arange(tiles), tiles)
     found = {}
     for name in names or table:
         rows = [np.r_[:tiles, (k + 1) * tiles : (k + 2) * tiles] for k in range(len(fault.grades))]
-        found[name] = [floor.compare(floor.take(table[name], row), plan) for row in rows]
+        found[name] = [baseline.compare(baseline.take(table[name], row), plan) for row in rows]
     return found
 
 
@@ -149,9 +149,9 @@ def covered(tiles: int, trials: int, size: int) -> dict[str, float]:
     inside: dict[str, list[bool]] = {}
     for trial in range(trials):
         rows = np.random.default_rng(trial).permutation(pool)[: 3 * tiles]
-        plan = floor.plan(np.arange(2 * tiles), tiles, seed=trial)
+        plan = baseline.plan(np.arange(2 * tiles), tiles, seed=trial)
         for name, statistic in table.items():
-            compared = floor.compare(floor.take(statistic, rows), plan)
+            compared = baseline.compare(baseline.take(statistic, rows), plan)
             if compared is not None:
                 inside.setdefault(name, []).append(compared.interval[0] <= 1 <= compared.interval[1])
     return {name: float(np.mean(values)) for name, values in inside.items()}

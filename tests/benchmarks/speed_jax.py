@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from microgen_jax import methods, networks
-from microgen_jax.training import compilation
-from microgen_jax.training import mesh as meshes
+from microgen_jax.runtime import compile_cache
+from microgen_jax.runtime import mesh as meshes
 from microgen_jax.types import Batch, Condition, Method
 from tests.benchmarks.speed import CASES, ROOT, product_side, resident, serve
 
@@ -41,14 +41,14 @@ def build(
 
 def jax_rounds(network: dict, size: int, batch_size: int) -> dict[str, Callable[[], None]]:
     """`{task: one call}`; the first call of each compiles."""
-    compilation.keep_memory()
-    compilation.use_compile_cache()
+    compile_cache.keep_memory()
+    compile_cache.use_compile_cache()
     method = build(network, size)
     state = jax.jit(method.init)(jax.random.key(0))
     labels, values = jnp.zeros(batch_size, jnp.int32), jnp.zeros((batch_size, 0))
     image = jax.random.uniform(jax.random.key(1), (batch_size, size, size, 3), minval=-1.0)
     batch, cond = Batch(image, labels, values), Condition(labels, values)
-    jit = partial(jax.jit, compiler_options=compilation.options((size, size)))
+    jit = partial(jax.jit, compiler_options=compile_cache.options((size, size)))
     step = jit(method.train_step, donate_argnums=0)
     ddim = jit(method.generate)
     ancestral = jit(build(network, size, sampler="ancestral", steps=1000).generate)

@@ -6,16 +6,16 @@ import jax
 import numpy as np
 
 from microgen_jax import methods
-from microgen_jax.commands import record
+from microgen_jax.config import run_config
+from microgen_jax.runtime import mesh as meshes
 from microgen_jax.training import checkpoint
-from microgen_jax.training import mesh as meshes
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.state import TrainState
 
 
 def state(workdir: Path, step: int) -> TrainState:
     """The checkpoint of a step, on one device."""
-    run = record.read(workdir)
+    run = run_config.read(workdir)
     method = methods.build(
         run.config,
         channels=run.resolved.channels,

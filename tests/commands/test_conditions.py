@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from microgen_jax.commands.generator import standardise
-from microgen_jax.commands.record import Resolved
-from microgen_jax.types import UserError
+from microgen_jax.config.run_config import Resolved
+from microgen_jax.errors import UserError
+from microgen_jax.sampling.generator import standardise
 
 RESOLVED = Resolved(
     ("all",), ("grain_diameter", "strain"), (10.0, 1.0), (2.0, 0.5), 3, "list", "0", (6.0, 0.0), (15.0, 2.0)

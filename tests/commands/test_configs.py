@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from microgen_jax import methods
-from microgen_jax.commands import settings
+from microgen_jax.config import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from configs import default
-from microgen_jax.commands import evaluation_sets, record
-from microgen_jax.commands.command_line import Request
+from microgen_jax.config import run_config
+from microgen_jax.config.command_line import Request
 from microgen_jax.crystal.polycrystal import CLASSES, polycrystal
 from microgen_jax.data import open_dataset
-from microgen_jax.evaluation import figures
+from microgen_jax.evaluation import sets as evaluation_sets
+from microgen_jax.images import png
 
 KEYS = {"value", "floor", "ratio", "interval", "n_real", "n_generated", "note"}
 
@@ -35,7 +36,7 @@ def sets(tmp_path_factory) -> Path:
     escaped = folder / "<b>bold & <i>"
     escaped.mkdir()
     for n, image in enumerate(tiles(2000, 8)):
-        (escaped / f"{n}.png").write_bytes(figures.png(image))
+        (escaped / f"{n}.png").write_bytes(png(image))
     return folder
 
 
@@ -140,9 +141,9 @@ def test_a_cache_that_config_json_alone_names_is_not_written(sets, tmp_path, cap
     cache = str(tmp_path / "cache")
     config = default.get_config()
     config.data.update(root=str(sets / "real.npz"), size=(16, 16))
-    resolved = record.resolve(open_dataset(config.data))
+    resolved = run_config.resolve(open_dataset(config.data))
     config.data.cache = cache
-    record.write(tmp_path, config, resolved)
+    run_config.write(tmp_path, config, resolved)
     mine = default.get_config()
     mine.data.cache = cache if asked else ""
     request = Request(mine, {"data.cache": cache} if asked else {}, False, tmp_path)
@@ -177,7 +178,7 @@ def test_classes_of_other_real_pictures_go_by_name(run, trained, tmp_path) -> No
         folder = tmp_path / "maps" / name
         folder.mkdir(parents=True)
         for n, image in enumerate(tiles(3000 + 4 * row, 4)):
-            (folder / f"{n}.png").write_bytes(figures.png(image))
+            (folder / f"{n}.png").write_bytes(png(image))
 
     def judge(root: Path) -> tuple[dict, str]:
         result = run(

@@ -14,12 +14,12 @@ import pytest
 
 import microgen_jax
 from configs import default
-from microgen_jax.commands import stablehlo
-from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.export import WEIGHTS, export
 from microgen_jax.commands.import_run import import_run
+from microgen_jax.config.command_line import Request
+from microgen_jax.errors import UserError
+from microgen_jax.export import stablehlo
 from microgen_jax.methods import SAMPLING
-from microgen_jax.types import UserError
 
 
 def asked(workdir: Path, **fields: str) -> Request:

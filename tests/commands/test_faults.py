@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from microgen_jax import data
-from microgen_jax.commands import command_line, record
-from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.train import _prepare, train
+from microgen_jax.config import command_line, run_config
+from microgen_jax.config.command_line import Request
+from microgen_jax.errors import UserError
 from microgen_jax.methods.ddpm import DDPM
-from microgen_jax.training import hosts, lock
-from microgen_jax.training import mesh as meshes
-from microgen_jax.types import UserError
-from tests.commands.conftest import ROOT
+from microgen_jax.runtime import distributed, lock
+from microgen_jax.runtime import mesh as meshes
+from tests.command_line import ROOT
 
 
 @pytest.fixture
@@ -104,13 +104,13 @@ def torn():
 
 def test_one_process_of_several_leaves_at_once_and_does_not_wait_for_the_others(monkeypatch, capsys):
     with pytest.raises(UserError, match="no such file") as alone:
-        list(hosts.own(torn()))
-    monkeypatch.setattr(hosts, "several", lambda: True)
+        list(distributed.own(torn()))
+    monkeypatch.setattr(distributed, "several", lambda: True)
     left = []
     monkeypatch.setattr(command_line.os, "_exit", left.append)
     with command_line.one_line_errors():
-        list(hosts.own(torn()))
-    assert not isinstance(alone.value, hosts.Alone)
+        list(distributed.own(torn()))
+    assert not isinstance(alone.value, distributed.Alone)
     assert left == [2]
     assert capsys.readouterr().err == "error: a/3.png: no such file\n"
 
@@ -122,13 +122,13 @@ def test_what_another_start_has_left_meanwhile_is_not_overwritten(config, tmp_pa
 
     @contextmanager
     def late(workdir, active):
-        record.write(workdir, other, record.Resolved((), (), (), (), 3, "folder", ""))
+        run_config.write(workdir, other, run_config.Resolved((), (), (), (), 3, "folder", ""))
         yield
 
     monkeypatch.setattr(lock, "hold", late)
     with pytest.raises(UserError, match=r"holds a run with .*seed=5 \(now 0\)"):
         train(Request(config, {}, True, tmp_path))
-    assert record.read(tmp_path).config.seed == 5
+    assert run_config.read(tmp_path).config.seed == 5
 
 
 def steps(workdir) -> list[int]:

@@ -7,11 +7,11 @@ import jax
 import pytest
 
 from microgen_jax import methods, networks
-from microgen_jax.commands.command_line import Request
 from microgen_jax.commands.plan import plan
-from microgen_jax.training import mesh as meshes
-from microgen_jax.types import UserError
-from tests.commands.conftest import ROOT
+from microgen_jax.config.command_line import Request
+from microgen_jax.errors import UserError
+from microgen_jax.runtime import mesh as meshes
+from tests.command_line import ROOT
 
 
 @pytest.fixture

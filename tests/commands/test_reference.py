@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 import microgen_jax
-from microgen_jax.commands import drawing
 from microgen_jax.crystal.polycrystal import polycrystal
-from microgen_jax.evaluation import figures
+from microgen_jax.images import png
+from microgen_jax.sampling import batching
 from microgen_jax.types import Condition
 
 PIPELINE = """
@@ -49,7 +49,7 @@ def test_diffusers_draws_the_same_pictures(run, trained, torch_python, tmp_path)
     assert run(mode="export", workdir=workdir, config=None).returncode == 0
     generator = microgen_jax.load(workdir, sampler="ddim", steps=50, guidance=1.0)
     label = np.arange(4, dtype=np.int32) % len(generator.classes)
-    keys = drawing.image_keys(jnp.uint32(0), jnp.arange(4))
+    keys = batching.image_keys(jnp.uint32(0), jnp.arange(4))
     size = (*generator.config.data.size, generator.resolved.channels)
     first = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 0)
     noise = jax.vmap(lambda key: jax.random.normal(key, size))(first)
@@ -71,7 +71,7 @@ def test_a_model_of_one_class_is_a_pipeline_of_diffusers(run, torch_python, tmp_
     maps, workdir = tmp_path / "maps", tmp_path / "run"
     (maps / "all").mkdir(parents=True)
     for i in range(12):
-        (maps / "all" / f"{i}.png").write_bytes(figures.png(polycrystal(0, i, 16).image))
+        (maps / "all" / f"{i}.png").write_bytes(png(polycrystal(0, i, 16).image))
     for mode in ("train", "export"):
         result = run(mode=mode, workdir=workdir, config__data__root=maps)
         assert result.returncode == 0, result.stderr

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from microgen_jax.commands import record
+from microgen_jax.config import run_config
 from tests.commands.stored import same_bits, state
 
 STEPS = {"config__train__steps": 12, "config__train__checkpoint_every": 3, "config__model__dropout": 0.1}
@@ -79,4 +79,4 @@ def test_goes_on_past_the_first_end(run, undisturbed):
     result = run(workdir=undisturbed, **{**STEPS, "config__train__steps": 14})
     assert result.returncode == 0, result.stderr
     assert int(state(undisturbed, 14).step) == 14
-    assert record.read(undisturbed).config.train.schedule_steps == 12
+    assert run_config.read(undisturbed).config.train.schedule_steps == 12

@@ -9,10 +9,10 @@ from PIL import Image
 
 import microgen_jax
 from configs import default, quickstart
-from microgen_jax.commands.command_line import Request, for_run
+from microgen_jax.config.command_line import Request, for_run
+from microgen_jax.errors import UserError
 from microgen_jax.training import checkpoint
 from microgen_jax.training.checkpoint import Checkpoints
-from microgen_jax.types import UserError
 
 
 @pytest.fixture(scope="module")

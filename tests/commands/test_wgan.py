@@ -14,13 +14,13 @@ from PIL import Image
 
 import microgen_jax
 from microgen_jax import commands, methods
-from microgen_jax.commands import record
-from microgen_jax.commands.command_line import Request
-from microgen_jax.evaluation import figures
+from microgen_jax.config import run_config
+from microgen_jax.config.command_line import Request
+from microgen_jax.errors import UserError
+from microgen_jax.images import read
+from microgen_jax.runtime import mesh as meshes
 from microgen_jax.training import checkpoint
-from microgen_jax.training import mesh as meshes
 from microgen_jax.training.checkpoint import Checkpoints
-from microgen_jax.types import UserError
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs/voronoi64_wgan.py"
 TINY = {
@@ -62,7 +62,7 @@ def do(mode: str, workdir: Path, **changes) -> str:
 
 def newest(workdir: Path):
     """The state of the newest checkpoint."""
-    run = record.read(workdir)
+    run = run_config.read(workdir)
     method = methods.build(run.config, channels=1, num_classes=len(run.resolved.classes), num_conditions=0)
     shapes = jax.eval_shape(method.init, jax.random.key(0))
     checkpoints = Checkpoints(workdir, read_only=True)
@@ -95,7 +95,7 @@ def test_training_leaves_what_ddpm_leaves_and_the_curves(trained):
     assert {"heldout_wasserstein", "diversity"} <= set(judged[0])
     names = sorted(path.name for path in (trained / "progress").iterdir())
     assert names == ["progress.gif", "step_00000002.png", "step_00000004.png"]
-    assert figures.read(trained / "curves.png").shape == (5 * 240, 700, 3)
+    assert read(trained / "curves.png").shape == (5 * 240, 700, 3)
     assert list((trained / "tensorboard").iterdir())
 
 
@@ -164,7 +164,7 @@ def test_a_record_of_before_there_was_a_second_method_is_read(trained, tmp_path)
     content = json.loads((trained / "config.json").read_text())
     del content["config"]["wgan"]
     (tmp_path / "config.json").write_text(json.dumps(content))
-    assert record.read(tmp_path).config.wgan.to_dict() == config().wgan.to_dict() | {
+    assert run_config.read(tmp_path).config.wgan.to_dict() == config().wgan.to_dict() | {
         "n_critic": 5,
         "latent_dim": 100,
         "width": 64,

@@ -5,11 +5,11 @@ import sys
 import numpy as np
 import pytest
 
-from microgen_jax.crystal.colour import ipf_colour, off_key_share
+from microgen_jax.crystal.ipf import ipf_colour, off_key_share
 from microgen_jax.crystal.orientations import conjugate, rotate
 from microgen_jax.crystal.polycrystal import CLASSES, TEXTURES, TWIN_AXES, Polycrystal, polycrystal
 from microgen_jax.crystal.symmetry import misorientation_angle
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 Z = np.array([0.0, 0.0, 1.0])
 SERIES_CLASSES = ["bimodal", "textured", "textured", "elongated"]

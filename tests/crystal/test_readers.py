@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from microgen_jax.crystal.scan import read_euler, read_scan
-from microgen_jax.types import UserError
+from microgen_jax.crystal.maps import read_euler, read_scan
+from microgen_jax.errors import UserError
 
 
 def lines_of(path):

@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from microgen_jax.crystal.scan import read_scan
-from microgen_jax.types import UserError
+from microgen_jax.crystal.maps import read_scan
+from microgen_jax.errors import UserError
 
 FORMATS = ["ang", "ctf", "cpr", "edax", "oxford", "orix", "dream3d", "dream3d 8", "tsl text", "mtex text"]
 EXTREMES = (

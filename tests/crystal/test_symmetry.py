@@ -12,7 +12,7 @@ from microgen_jax.crystal.symmetry import (
     reduce,
     rotations,
 )
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 ORDERS = dict(zip(LAUE_GROUPS, (1, 2, 4, 4, 8, 3, 6, 6, 12, 12, 24)))
 LARGEST = {"m-3m": 62.80, "6/mmm": 93.84, "4/mmm": 98.42, "mmm": 120.0}  # degrees, Grimmer 1974

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from microgen_jax.crystal.colour import ipf_colour
+from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.orientations import conjugate, from_axis_angle, multiply, random_uniform
 from microgen_jax.crystal.symmetry import misorientation_angle, reduce
 from microgen_jax.data import augment
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 HALF_TURNS = {"flip_x": (0, 1, 0), "flip_y": (1, 0, 0), "transpose": (1, 1, 0), "antitranspose": (1, -1, 0)}
 QUARTERS = {"identity": 0, "turn_90": 1, "turn_180": 2, "turn_270": 3}

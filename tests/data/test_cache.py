@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from microgen_jax.data import batches, folder, images, open_dataset
-from microgen_jax.types import UserError
+from microgen_jax.data import batches, decoding, open_dataset
+from microgen_jax.data.sources import folder
+from microgen_jax.errors import UserError
 from tests.crystal.conftest import Truth, write_ang
 
 
@@ -39,7 +40,7 @@ def forbid_decoding(monkeypatch) -> None:
     def refuse(stream):
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(images, "read_image", refuse)
+    monkeypatch.setattr(decoding, "read_image", refuse)
     monkeypatch.setattr(folder, "VERIFY_ALL", 0)
 
 

@@ -6,10 +6,11 @@ import threading
 import numpy as np
 import pytest
 
-from microgen_jax.data import Preparation, audit, batches, evaluation_batches, prefetch_to_device
+from microgen_jax.data import Preparation, batches, checks, evaluation_batches, prefetch_to_device
 from microgen_jax.data.augment import DIHEDRAL
 from microgen_jax.data.pipeline import prepare
-from microgen_jax.types import Record, UserError
+from microgen_jax.errors import UserError
+from microgen_jax.types import Record
 
 
 class Numbered:
@@ -141,14 +142,14 @@ def test_the_grey_among_black_and_white_is_found(dtype):
 
     pictures = Pictures(Record(picture, 0, np.zeros(0, np.float32), "") for picture in image)
     preparation = Preparation((8, 8), 1)
-    assert audit.grey(pictures, preparation) is None
+    assert checks.grey(pictures, preparation) is None
     image[1, 3, 5] = white // 4 if white > 1 else 0.25
     image[1, 3, 6] = white // 8 if white > 1 else 0.125
-    name, level = audit.grey(pictures, preparation)
+    name, level = checks.grey(pictures, preparation)
     assert name == "b"
     assert level == pytest.approx(0.25, abs=0.01)
     halved = Preparation((4, 4), 1, resample="area")
-    assert audit.grey(pictures, halved) == ("a", pytest.approx(0.5))
+    assert checks.grey(pictures, halved) == ("a", pytest.approx(0.5))
 
 
 def test_prefetching_keeps_order_and_runs_ahead():

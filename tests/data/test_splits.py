@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microgen_jax.data import audit, open_dataset
+from microgen_jax.data import checks, open_dataset
 from microgen_jax.data.splits import holdout_mask, position
 
 FILES = [f"{c}/{i:04d}.png" for c in "ab" for i in range(1000)]
@@ -68,7 +68,7 @@ def test_copies_across_the_split_are_found_by_their_pixels(tmp_path, save, data_
     expected = {
         (a, b) for a, b in (("a/0.png", "a/1.png"), ("a/2.png", "a/3.png")) if (a in held) != (b in held)
     }
-    found = audit.duplicates(dataset.train, dataset.holdout)
+    found = checks.duplicates(dataset.train, dataset.holdout)
     assert {tuple(sorted(pair)) for pair in found} == expected != set()
     assert all(pair[0] in held for pair in found)
-    assert audit.duplicates(dataset.train, dataset.holdout, budget=9) == []
+    assert checks.duplicates(dataset.train, dataset.holdout, budget=9) == []

@@ -6,7 +6,8 @@ import pytest
 from microgen_jax.diffusion.guidance import autoguide, guide, hide_conditions, noise_level
 from microgen_jax.diffusion.process import convert
 from microgen_jax.diffusion.schedules import at, make_schedule
-from microgen_jax.types import Condition, UserError
+from microgen_jax.errors import UserError
+from microgen_jax.types import Condition
 
 SCHEDULE = make_schedule("linear")
 COND = Condition(jnp.array([0, 1, 2]), jnp.array([[0.5, 1.0], [2.0, jnp.nan], [-1.0, 0.0]]))

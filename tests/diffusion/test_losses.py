@@ -8,7 +8,7 @@ from microgen_jax.diffusion import require_loss
 from microgen_jax.diffusion.losses import LOSSES, LossParts, diffusion_loss
 from microgen_jax.diffusion.schedules import make_schedule
 from microgen_jax.diffusion.times import draw_times, importance, update_square_losses
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 from tests.diffusion.gaussians import NO_CONDITION
 
 SCHEDULE = make_schedule("linear", 100)

@@ -14,7 +14,7 @@ from microgen_jax.diffusion.process import (
     target,
 )
 from microgen_jax.diffusion.schedules import SCHEDULES, at, make_schedule
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 from tests.diffusion.gaussians import NO_CONDITION
 
 PAIRS = list(product(PREDICTIONS, PREDICTIONS))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from microgen_jax.diffusion.schedules import SCHEDULES, at, make_schedule
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

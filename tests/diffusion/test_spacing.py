@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from microgen_jax.diffusion.schedules import make_schedule
 from microgen_jax.diffusion.spacing import make_levels
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 LINEAR = make_schedule("linear")
 

@@ -9,7 +9,7 @@ from microgen_jax.diffusion.losses import diffusion_loss
 from microgen_jax.diffusion.process import PREDICTIONS, convert
 from microgen_jax.diffusion.schedules import make_schedule
 from microgen_jax.diffusion.weighting import loss_weights
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 from tests.diffusion.gaussians import NO_CONDITION, alpha_sigma, gaussian_x0
 
 SCHEDULE = make_schedule("cosine")

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial import Delaunay
 
 from microgen_jax.crystal.polycrystal import polycrystal
-from microgen_jax.crystal.segment import grains_from_colour
+from microgen_jax.crystal.segmentation import grains_from_colour
 from microgen_jax.crystal.tessellation import Seeds, label
 from microgen_jax.evaluation import grains
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microgen_jax.crystal.colour import ipf_colour
+from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.orientations import from_euler
-from microgen_jax.crystal.segment import grains_from_colour, grains_from_orientations
+from microgen_jax.crystal.segmentation import grains_from_colour, grains_from_orientations
 from microgen_jax.evaluation import correlation, grains
 
 # grains, mean D, sigma(ln D), area-weighted D, neighbours and their spread, boundary share, 1/e lengths along x and y

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from microgen_jax.crystal.polycrystal import polycrystal
-from microgen_jax.evaluation import floor, grains, statistics
+from microgen_jax.evaluation import baseline, grains, statistics
 
 
 def tiles(start: int, count: int, **descriptors) -> np.ndarray:
@@ -45,8 +45,10 @@ def test_each_kind_has_all_its_statistics(kind: str, monkeypatch: pytest.MonkeyP
     assert told == [5, 5, 2]
     one = np.ones((1, 12))
     for name, statistic in whole.items():
-        assert np.isfinite(floor.pool(statistic, one)).all(), name
-        np.testing.assert_allclose(floor.pool(parts[name], one), floor.pool(statistic, one), err_msg=name)
+        assert np.isfinite(baseline.pool(statistic, one)).all(), name
+        np.testing.assert_allclose(
+            baseline.pool(parts[name], one), baseline.pool(statistic, one), err_msg=name
+        )
 
 
 def test_copied_channels_are_grey() -> None:
@@ -62,7 +64,7 @@ def test_pooled_numbers_are_those_of_the_grains() -> None:
     whole = measured.diameter[measured.whole]
 
     def pooled(name: str) -> np.ndarray:
-        return floor.pool(found[name], np.ones((1, 10)))[0]
+        return baseline.pool(found[name], np.ones((1, 10)))[0]
 
     mu, sigma = grains.lognormal(whole)
     assert (pooled("lognormal_mu")[0], pooled("lognormal_sigma")[0]) == pytest.approx((mu, sigma))
@@ -104,7 +106,7 @@ def test_a_fault_is_seen_by_its_statistic(fault: str, seen_by: str) -> None:
         made = ((made.astype(int) * 3 + np.roll(made, 1, axis=2)) // 4).astype(np.uint8)
     both = np.concatenate([real, made])
     found = statistics.measure(both, statistics.recognise(real))
-    plan = floor.plan(np.arange(60), 60)
-    assert floor.compare(found[seen_by], plan).interval[0] > 1
+    plan = baseline.plan(np.arange(60), 60)
+    assert baseline.compare(found[seen_by], plan).interval[0] > 1
     if fault == "texture":
-        assert floor.compare(found["grain_diameter"], plan).interval[0] <= 1
+        assert baseline.compare(found["grain_diameter"], plan).interval[0] <= 1

@@ -6,7 +6,7 @@ import pytest
 
 from configs import quickstart
 from microgen_jax import methods
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 
 def build(num_classes: int = 4, num_conditions: int = 0, **fields):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from microgen_jax.crystal.polycrystal import polycrystal
-from microgen_jax.data.ranges import boundaries
+from microgen_jax.data.sources.value_range import boundaries
 from microgen_jax.methods.descriptors import descriptors, distance
 
 

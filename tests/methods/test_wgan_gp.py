@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from microgen_jax.methods import WGANGP
 from microgen_jax.methods.wgan_gp import gradient_penalty
 from microgen_jax.networks.wgan import Critic, Generator
-from microgen_jax.training import mesh as meshes
+from microgen_jax.runtime import mesh as meshes
 from microgen_jax.training import optimizer, state
 from microgen_jax.types import Batch, Condition
 

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import pytest
 
+from microgen_jax.errors import UserError
 from microgen_jax.networks import UNet, from_unet2d, to_unet2d
-from microgen_jax.types import UserError
 
 
 def unet(**changes) -> UNet:

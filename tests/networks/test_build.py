@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
+from microgen_jax.errors import UserError
 from microgen_jax.networks import attention, build, check_size, summary
-from microgen_jax.types import UserError
 
 
 def model(**changes) -> ConfigDict:

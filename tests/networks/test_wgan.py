@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from microgen_jax.errors import UserError
 from microgen_jax.networks import wgan
 from microgen_jax.networks.wgan import Critic, Generator
-from microgen_jax.types import UserError
 
 KEY, LABEL = jax.random.key(0), jnp.zeros(1, jnp.int32)
 

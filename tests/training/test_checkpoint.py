@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from microgen_jax.errors import UserError
+from microgen_jax.runtime import mesh as meshes
 from microgen_jax.training import checkpoint
-from microgen_jax.training import mesh as meshes
 from microgen_jax.training.checkpoint import Checkpoints, Damaged, checksums
 from microgen_jax.training.state import TrainState
-from microgen_jax.types import UserError
 
 
 def state(step: int) -> TrainState:

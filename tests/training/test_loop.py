@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from microgen_jax.training import hosts, loop, watch
+from microgen_jax.runtime import distributed
+from microgen_jax.training import loop, watchdog
 from microgen_jax.training.checkpoint import Checkpoints
+from microgen_jax.training.logging import Writer, cut_back
 from microgen_jax.training.progress import Progress
 from microgen_jax.training.state import TrainState
-from microgen_jax.training.watch import Watch
-from microgen_jax.training.writer import Writer, cut_back
+from microgen_jax.training.watchdog import Watch
 
 STEPS = loop.Steps(total=6, log_every=2, sample_every=3, eval_every=4, checkpoint_every=2)
 
@@ -113,7 +114,7 @@ def test_a_bad_batch_can_be_passed_over(tmp_path):
 
 
 def test_an_update_that_hangs_is_said_and_traced(tmp_path, monkeypatch):
-    monkeypatch.setattr(watch, "LEAST", 0.2)
+    monkeypatch.setattr(watchdog, "LEAST", 0.2)
     with Watch(tmp_path) as timer:
         said = []
         for k in range(13):
@@ -247,7 +248,7 @@ def test_a_stop_while_what_is_owed_is_made_takes_no_update(tmp_path):
 
 
 def test_a_second_signal_is_not_held_back():
-    with hosts.StopSignal() as stop:
+    with distributed.StopSignal() as stop:
         assert not stop.reached(1)
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.reached(1) == "SIGTERM"

@@ -12,10 +12,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from microgen_jax import methods
+from microgen_jax.errors import UserError
+from microgen_jax.runtime import mesh as meshes
 from microgen_jax.training import checkpoint, optimizer, state
-from microgen_jax.training import mesh as meshes
 from microgen_jax.training.checkpoint import Checkpoints
-from microgen_jax.types import Batch, UserError
+from microgen_jax.types import Batch
 
 ROOT = Path(__file__).resolve().parents[2]
 

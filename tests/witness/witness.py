@@ -4,8 +4,8 @@
     python -m tests.witness.witness store                      # what CI compares with
 
 Three tiny configs are trained for 20 updates and sampled from: ddpm on polycrystals; ddpm with classes and conditions
-on a class folder; wgan_gp. Only the command line is used, so that any version can be run; `OLD_FIELDS` and `OLD_CONFIGS`
-say what today's names were called before.
+on a class folder; wgan_gp. Only the command line is used, so that any version can be run;
+`OLD_FIELDS` and `OLD_CONFIGS` say what today's names were called before.
 """
 
 import argparse

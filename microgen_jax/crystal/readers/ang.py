@@ -19,7 +19,7 @@ from microgen_jax.crystal.readers.points import (
 )
 from microgen_jax.crystal.readers.table import count, length, open_text, read_lines, read_table, take_header
 from microgen_jax.crystal.symmetry import laue_group_of_tsl
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 FRAME = (
     "TSL: the sample frame of the angles is turned by 180 deg about x + y against the map's x right, y down"

@@ -12,7 +12,7 @@ from microgen_jax.crystal.readers.ctf import FRAME
 from microgen_jax.crystal.readers.points import Phase, Points, limit_points
 from microgen_jax.crystal.readers.table import count, length, number, open_text, read_lines
 from microgen_jax.crystal.symmetry import laue_group_of_channel
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 FIELDS = {1: "x", 2: "y", 3: "phi1", 4: "phi", 5: "phi2"}
 BYTES = range(7, 12)

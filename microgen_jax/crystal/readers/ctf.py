@@ -15,7 +15,7 @@ from microgen_jax.crystal.readers.table import (
     take_header,
 )
 from microgen_jax.crystal.symmetry import laue_group_of_channel
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 FRAME = (
     "Oxford: the sample frame of the angles is turned by 180 deg about x against the map's x right, y down"

@@ -7,9 +7,9 @@ as EbsdLib does.
 import h5py
 import numpy as np
 
-from microgen_jax.crystal.readers.hdf5 import column, has, numbers, subgroup, subgroups, texts
 from microgen_jax.crystal.readers.points import MAX_POINTS, Phase, Points, whole_numbers
-from microgen_jax.types import UserError
+from microgen_jax.crystal.readers.untrusted_hdf5 import column, has, numbers, subgroup, subgroups, texts
+from microgen_jax.errors import UserError
 
 LAUE_GROUPS = ("6/mmm", "m-3m", "6/m", "m-3", "-1", "2/m", "mmm", "4/m", "4/mmm", "-3", "-3m")
 EULER = ("EulerAngles", "CellEulerAngles", "Euler Angles", "Eulers")

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from microgen_jax.crystal.readers.points import Points
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 CELLS_PER_POINT = 8  # a grid with fewer points than this in its cells is no grid
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 FULL_TURNS = 4 * np.pi  # TSL writes 4 pi into all three angles of a point that it could not index
 MAX_POINTS = 2**25

@@ -8,7 +8,7 @@ from typing import TextIO
 import numpy as np
 from jaxtyping import Float
 
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 MAX_LINE = 65_536
 MAX_HEADER_LINES = 20_000

@@ -13,7 +13,7 @@ import numpy as np
 
 from microgen_jax.crystal.readers.points import FULL_TURNS, Phase, Points, tsl_indexed, whole_numbers
 from microgen_jax.crystal.readers.table import open_text, read_lines, read_table, take_header
-from microgen_jax.types import UserError
+from microgen_jax.errors import UserError
 
 ALIASES = {
     "phi1": ("phi1", "euler1", "eulerangle1"),

@@ -1,0 +1,163 @@
+"""A look at the pictures themselves: sizes, copied channels, false colours, and leaks across the split."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from microgen_jax.crystal.ipf import off_key_share
+from microgen_jax.data.pipeline import Preparation, prepare
+from microgen_jax.data.records import Records, picture_name
+from microgen_jax.types import Source
+
+_SIDE = 16
+NEAR_COPY = 0.9
+BUDGET = 2**25  # pixels: about a second
+ROUNDING = 1e-5  # of black and white
+
+
+class Look(NamedTuple):
+    """What one picture shows.
+
+    Attributes:
+      name: of its file, or its number.
+      label: class index.
+      height, width, channels: of the picture as stored, in px.
+      dtype: uint8 | uint16 | float32.
+      low, high: its smallest and largest value, in the units of its dtype.
+      copies: it has several channels, and all are the same.
+      off_key: share of coloured pixels that are no IPF colour; 0 for grey pictures.
+      thumbnail: float32 [256], the grey picture on 16 x 16, zero mean and unit norm.
+    """
+
+    name: str
+    label: int
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    low: float
+    high: float
+    copies: bool
+    off_key: float
+    thumbnail: np.ndarray
+
+
+class Leak(NamedTuple):
+    """A held-out picture and the training picture that it nearly repeats."""
+
+    a: str
+    b: str
+    correlation: float
+
+
+def look(source: Source, limit: int) -> list[Look]:
+    """Looks at up to `limit` pictures, spread evenly over the source."""
+    count = min(limit, len(source))
+    return [_look(source, n * len(source) // count) for n in range(count)]
+
+
+def leaks(train: list[Look], holdout: list[Look], threshold: float = NEAR_COPY) -> list[Leak]:
+    """The held-out pictures whose thumbnail correlates above `threshold` with a training one, nearest pairs first.
+
+    Classes do not matter: the same specimen may appear in several.
+    """
+    if not train or not holdout:
+        return []
+    correlation = np.stack([x.thumbnail for x in holdout]) @ np.stack([x.thumbnail for x in train]).T
+    found = [
+        Leak(look.name, train[j].name, float(correlation[i, j]))
+        for i, (look, j) in enumerate(zip(holdout, correlation.argmax(axis=1)))
+        if correlation[i, j] > threshold
+    ]
+    return sorted(found, key=lambda leak: -leak.correlation)
+
+
+def off_key_by_averaging(source: Source, size: tuple[int, int], limit: int) -> float:
+    """Share of pixels of no IPF colour that bilinear resampling to `size` would give, the short side fitted.
+
+    Taken over up to `limit` pictures of three 8-bit channels: what nearest sampling is there to avoid.
+    """
+    shares, count = [], min(limit, len(source))
+    for n in range(count):
+        image = source[n * len(source) // count].image
+        if image.shape[-1] == 3 and image.dtype == np.uint8:
+            scale = max(size[0] / image.shape[0], size[1] / image.shape[1])
+            height, width = (max(round(scale * side), 1) for side in image.shape[:2])
+            resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+            shares.append(off_key_share(np.asarray(resized)))
+    return float(np.mean(shares)) if shares else 0.0
+
+
+def grey(source: Source, preparation: Preparation, limit: int = 16) -> tuple[str, float] | None:
+    """A picture, of up to `limit` spread evenly over the source, that the model sees in more than black and white.
+
+    Returns:
+      Its name and its level furthest from both, 0 = black to 1 = white; None where there is none.
+    """
+    count = min(limit, len(source))
+    for index in (n * len(source) // count for n in range(count)):
+        image = prepare(source[index], preparation).image
+        level = float(image.flat[np.argmin(np.abs(image))] + 1) / 2
+        if min(level, 1 - level) > ROUNDING:
+            return picture_name(source, index), level
+    return None
+
+
+def duplicates(train: Source, holdout: Source, budget: int = BUDGET) -> list[tuple[str, str]]:
+    """Held-out pictures whose pixels are also a training picture's: (held out, training) by name.
+
+    Only pictures that take as many bytes as one of the other part are decoded, `budget` pixels of either part.
+    """
+    if not (isinstance(train, Records) and isinstance(holdout, Records)):
+        return []
+    shared = set(train.sizes.tolist()) & set(holdout.sizes.tolist())
+    held = {digest: name for name, digest in _digests(holdout, shared, budget)}
+    return [(held[digest], name) for name, digest in _digests(train, shared, budget) if digest in held]
+
+
+def _digests(source: Records, sizes: set[int], budget: int) -> Iterator[tuple[str, bytes]]:
+    for index in np.flatnonzero(np.isin(source.sizes, list(sizes))).tolist():
+        header = source.header(index)
+        budget -= header.height * header.width
+        if budget < 0:
+            return
+        image = source[index].image
+        yield source.name(index), hashlib.sha256(np.ascontiguousarray(image).data).digest()
+
+
+def _look(source: Source, index: int) -> Look:
+    record = source[index]
+    image = record.image
+    height, width, channels = image.shape
+    copies = channels > 1 and bool((image == image[..., :1]).all())
+    coloured = channels == 3 and not copies and image.dtype == np.uint8
+    name = picture_name(source, index)
+    off_key = float(off_key_share(image)) if coloured else 0.0
+    return Look(
+        name=name,
+        label=record.label,
+        height=height,
+        width=width,
+        channels=channels,
+        dtype=image.dtype.name,
+        low=float(image.min()),
+        high=float(image.max()),
+        copies=copies,
+        off_key=off_key,
+        thumbnail=_thumbnail(image),
+    )
+
+
+def _thumbnail(image: np.ndarray) -> np.ndarray:
+    grey = image.astype(np.float32).mean(axis=-1)
+    rows, columns = (np.linspace(0, side, _SIDE + 1).astype(int) for side in grey.shape)
+    rows, columns = (np.minimum(edge[:-1], side - 1) for edge, side in zip((rows, columns), grey.shape))
+    means = np.add.reduceat(np.add.reduceat(grey, rows, axis=0), columns, axis=1)
+    means /= np.outer(
+        *(np.maximum(np.diff([*edge, side]), 1) for edge, side in zip((rows, columns), grey.shape))
+    )
+    centred = (means - means.mean()).ravel()
+    return centred / max(np.linalg.norm(centred), 1e-6)

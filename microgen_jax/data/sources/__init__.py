@@ -1,0 +1,1 @@
+"""Sources of records, a file a source."""

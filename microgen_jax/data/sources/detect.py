@@ -1,0 +1,94 @@
+"""What a root is: told by the names of the files in it, never by guessing at their contents."""
+
+from pathlib import Path
+
+import h5py
+
+from microgen_jax.data.augment import choice
+from microgen_jax.data.decoding import is_image
+from microgen_jax.data.sources.file_tree import BROKEN, Tree, open_tree
+from microgen_jax.errors import UserError
+
+SOURCES = ("polycrystal", "folder", "list", "hdf5", "npz", "tfds", "ebsd")
+LISTS = (".csv", ".tsv", ".txt")
+HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
+EBSD = (".ang", ".ctf", ".cpr", ".crc", ".h5oina", ".dream3d")
+LOOKED_INTO = 16  # HDF5 files of a folder, to find out whether they are scans
+# What lies at the top of orix' and DREAM.3D's files; of EDAX's and Oxford's, EBSD lies one step below.
+SCANS = {"crystal_map", "DataContainers", "DataStructure"}
+
+
+def recognise(source: str, root: str, name: str) -> str:
+    """The source that a root asks for.
+
+    Args:
+      source: data.source; 'auto' finds out.
+      root: data.root, '' for the built-in polycrystals.
+      name: data.name, of a tfds data set; under 'auto' a root that is a file stands above it.
+
+    Raises:
+      UserError: an unknown source, no such root, or one that holds nothing that can be read.
+    """
+    kind = choice(source, ("auto", *SOURCES), "data.source")
+    if kind == "auto":
+        kind = _find(root, name)
+    if kind not in ("polycrystal", "tfds") and not (root and Path(root).exists()):
+        raise UserError(f"data.root: no such file or folder: {root or '(empty)'}")
+    return kind
+
+
+def _find(root: str, name: str) -> str:
+    if name and not Path(root).is_file():
+        return "tfds"
+    if not root:
+        return "polycrystal"
+    path = Path(root)
+    if not path.exists():
+        raise UserError(f"data.root: no such file or folder: {root}")
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        return _find_in(open_tree(path), root)
+    suffix = path.suffix.lower()
+    if suffix in LISTS:
+        return "list"
+    if suffix in HDF5:
+        return "ebsd" if _holds_scan(open_tree(path), path.name) else "hdf5"
+    if suffix == ".npz":
+        return "npz"
+    if suffix in EBSD:
+        return "ebsd"
+    if is_image(path.name):
+        raise UserError(f"data.root is a single picture, {root}: give the folder that it is in")
+    raise UserError(f"data.root: {root} is none of: a folder, .zip, .npz, {', '.join(LISTS + HDF5 + EBSD)}")
+
+
+def _find_in(tree: Tree, root: str) -> str:
+    """Pictures first, then whichever other kind of file there is."""
+    if any(is_image(name) for name in tree.files):
+        return "folder"
+    suffixes = {Path(name).suffix.lower() for name in tree.files}
+    if suffixes & set(EBSD):
+        return "ebsd"
+    if stacks := [name for name in tree.files if Path(name).suffix.lower() in HDF5]:
+        return "ebsd" if any(_holds_scan(tree, name) for name in stacks[:LOOKED_INTO]) else "hdf5"
+    if ".npz" in suffixes:
+        return "npz"
+    if any(name.rpartition("/")[2] == "dataset_info.json" for name in tree.files):
+        raise UserError(f"data.root: {root} holds a prepared tfds data set: name it with data.name")
+    if not tree.files:
+        raise UserError(f"data.root: {root} is empty")
+    raise UserError(f"data.root: {root} holds no pictures and nothing else that can be read")
+
+
+def _holds_scan(tree: Tree, name: str) -> bool:
+    try:
+        with tree.open(name) as stream, h5py.File(stream, "r") as file:
+            return any(key in SCANS or "EBSD" in _children(file, key) for key in file)
+    except BROKEN:
+        return False
+
+
+def _children(file: h5py.File, key: str) -> list[str]:
+    link = file.get(key, getlink=True)
+    if isinstance(link, h5py.HardLink) and file.get(key, getclass=True) is h5py.Group:
+        return list(file[key])
+    return []

@@ -1,0 +1,337 @@
+"""EBSD scans as pictures cut into tiles: IPF maps along one sample direction, along X, Y and Z, or orientations.
+
+An orientation picture has four channels, float32, (q + 1) / 2 of the unit quaternion q = (w, x, y, z): the one
+of all equivalents that turns least, with w >= 0 (`symmetry.reduce`), so that neighbours of a grain have
+neighbouring numbers; they jump only where an orientation crosses the edge of the fundamental zone. A point that
+is not indexed is its nearest indexed one, or q = 0 (`fill='black'`), which no orientation is: the mask travels in
+the norm. The Laue group is one for all points, `data.laue_group`; phases of another count as not indexed.
+
+Tiles lie on a grid at the scan's own step and overlap, so a split must keep a scan together. A class of one
+scan is split by place instead: the far end of its longer axis is held out, tiles are cut in both parts
+separately, and so no held-out tile shares a pixel with a training tile.
+
+The directions are those of the sample frame in which the vendor wrote the angles.
+"""
+
+import contextlib
+import io
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Shaped, UInt8
+from scipy.ndimage import distance_transform_edt
+
+from microgen_jax.crystal.ipf import ipf_colour
+from microgen_jax.crystal.maps import Scan, read_scan
+from microgen_jax.crystal.symmetry import laue_group, reduce
+from microgen_jax.data.augment import parse_direction
+from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns
+from microgen_jax.data.decoding import BadFile, Header
+from microgen_jax.data.records import Listing, fault_text
+from microgen_jax.data.sources.file_tree import BROKEN, Tree, reason_of
+from microgen_jax.data.sources.folder import class_names
+from microgen_jax.data.splits import holdout_mask
+from microgen_jax.data.tiles import starts, window_shape
+from microgen_jax.errors import UserError
+
+SUFFIXES = (".ang", ".ctf", ".cpr", ".crc", ".h5", ".hdf5", ".h5oina", ".dream3d")
+TEXT_SUFFIXES = (".txt", ".csv")
+FILL = ("nearest", "black")
+KEPT_AS = ("ipf", "quaternions")
+
+
+class Rendering(NamedTuple):
+    """How a scan becomes a picture.
+
+    Attributes:
+      direction: of the sample: X | Y | Z | three numbers | XYZ for nine channels, X first.
+      key: of the colours: tsl | edax.
+      laue_group: of the phases for which the file names none; '' = such a phase is refused.
+      fill: of points that are not indexed: nearest = the nearest indexed one, or black.
+      kept_as: ipf = colours, uint8 | quaternions = orientations of `laue_group`, float32 of four channels.
+    """
+
+    direction: str
+    key: str = "tsl"
+    laue_group: str = ""
+    fill: str = "nearest"
+    kept_as: str = "ipf"
+
+
+class Tiling(NamedTuple):
+    """How a picture is cut: tiles of `size` px that share `overlap` of their sides, with at least
+    `min_indexed` of their points indexed."""
+
+    size: tuple[int, int]
+    overlap: float = 0.5
+    min_indexed: float = 0.9
+
+
+class _Tile(NamedTuple):
+    scan: int
+    top: int
+    left: int
+    held_out: bool
+
+
+def open_ebsd(
+    tree: Tree,
+    *,
+    root: str,
+    rendering: Rendering,
+    tiling: Tiling,
+    holdout: float = 0.1,
+    on_bad_file: str = "raise",
+) -> Listing:
+    """Lists the tiles of all scans of a tree. The rendered maps stay in memory, 3 bytes a point and direction.
+
+    The class is the scan's folder, or where all scans lie loose, the scan's own name. `metadata.csv` may say
+    more of each scan.
+
+    Args:
+      holdout: share of the scans held out, and of a class's only scan.
+
+    Raises:
+      UserError: no scan, a phase without a Laue group, no tile that is indexed well enough, or (with
+        `on_bad_file='raise'`) a scan that cannot be read.
+    """
+    if rendering.kept_as == "quaternions" and not rendering.laue_group:
+        raise UserError(
+            "data.ebsd=quaternions needs data.laue_group, the group of the phases kept, as in m-3m"
+        )
+    if rendering.kept_as == "ipf" and not rendering.direction:
+        raise UserError("data.ipf_direction='': EBSD scans are shown along X, Y, Z, XYZ or three numbers")
+    names = scan_names(tree)
+    if not names:
+        raise UserError(f"data.root: no EBSD scan ({', '.join(SUFFIXES)}) in {root}")
+    maps, masks, kept, frames, notes, refused = [], [], [], Counter(), [], list(tree.refused)
+    for name in names:
+        try:
+            scan = _read(tree, name)
+            picture, known = _rendered(scan, rendering, name)
+            if not _corners(known, tiling, slice(None), slice(None)):
+                raise BadFile(
+                    f"no tile of {tiling.size[0]}x{tiling.size[1]} px has {tiling.min_indexed:.0%} indexed points"
+                    f" (the scan {known.mean():.0%}): lower data.min_indexed"
+                )
+        except BadFile as error:
+            refused.append((name, str(error)))
+            continue
+        maps.append(picture)
+        masks.append(known)
+        kept.append(name)
+        frames[scan.frame] += 1
+        notes += [f"{name}: {note}" for note in scan.notes]
+    if refused and (on_bad_file == "raise" or not kept):
+        raise UserError(fault_text(root, *refused[0]))
+    labels = _classes(kept, tree.name)
+    tiles, held_out_notes = _cut(kept, labels, masks, tiling, holdout)
+    shapes = [window_shape(maps[tile.scan].shape[:2], tiling.size) for tile in tiles]
+    channels = maps[0].shape[-1]
+    scans = [kept[tile.scan] for tile in tiles]
+
+    def read(index: int) -> np.ndarray:
+        (height, width), tile = shapes[index], tiles[index]
+        return maps[tile.scan][tile.top : tile.top + height, tile.left : tile.left + width]
+
+    columns = {}
+    if SIDECAR in tree.files:
+        columns = sidecar_columns(read_table(tree, SIDECAR), kept, [name for name, _ in refused])
+    return Listing(
+        kind="ebsd",
+        root=root,
+        names=[f"{name}[{tile.top},{tile.left}]" for name, tile in zip(scans, tiles)],
+        labels=[labels[tile.scan] for tile in tiles],
+        headers=[Header(height, width, channels, maps[0].dtype.name) for height, width in shapes],
+        sizes=[height * width * channels * maps[0].itemsize for height, width in shapes],
+        read=read,
+        columns={"scan": scans} | {t: [cells[tile.scan] for tile in tiles] for t, cells in columns.items()},
+        refused=tuple(refused),
+        notes=(
+            f"{_described(rendering)}; tiles overlap by {tiling.overlap:.0%}, "
+            f"{tiling.min_indexed:.0%} or more of each indexed, the rest {rendering.fill}",
+            *(f"{count} scan(s) in the frame of {frame}" for frame, count in frames.items()),
+            *notes,
+        ),
+        groups=scans,
+        held_out=np.array([tile.held_out for tile in tiles]),
+        held_out_notes=held_out_notes,
+    )
+
+
+def scan_names(tree: Tree) -> list[str]:
+    """The scans of a tree: a .crc stands for itself only where its .cpr is missing, text files (.txt, .csv)
+    only where there is no other scan."""
+    names = [name for name in tree.files if name.lower().endswith(SUFFIXES)]
+    headers = {name[:-4] for name in names if name.lower().endswith(".cpr")}
+    names = [n for n in names if not (n.lower().endswith(".crc") and n[:-4] in headers)]
+    if names:
+        return names
+    return [n for n in tree.files if n.lower().endswith(TEXT_SUFFIXES) and n.rpartition("/")[2] != SIDECAR]
+
+
+def _described(rendering: Rendering) -> str:
+    if rendering.kept_as == "quaternions":
+        return f"orientations as quaternions in the fundamental zone of {laue_group(rendering.laue_group)}"
+    return f"IPF-{rendering.direction} by the {rendering.key} key"
+
+
+def _rendered(
+    scan: Scan, rendering: Rendering, name: str
+) -> tuple[Shaped[np.ndarray, "H W C"], Bool[np.ndarray, "H W"]]:
+    """The picture, and the points of it that were measured."""
+    if rendering.kept_as == "ipf":
+        return ipf_map(scan, rendering, name), scan.indexed
+    return orientation_map(scan, rendering)
+
+
+def orientation_map(
+    scan: Scan, rendering: Rendering
+) -> tuple[Float32[np.ndarray, "H W 4"], Bool[np.ndarray, "H W"]]:
+    """(q + 1) / 2 of every point, and which points are indexed and of a phase of the Laue group asked for.
+
+    Raises:
+      UserError: no such Laue group.
+      BadFile: there is no such point.
+    """
+    group = laue_group(rendering.laue_group)
+    ids = [phase.id for phase in scan.phases if laue_group(phase.laue_group or group) == group]
+    known = scan.indexed & np.isin(scan.phase, ids)
+    if not known.any():
+        found = ", ".join(sorted({phase.laue_group for phase in scan.phases}))
+        raise BadFile(
+            f"no indexed point is of the Laue group {group} (data.laue_group); its phases are of {found}"
+        )
+    picture = np.full((*known.shape, 4), 0.5, np.float32)
+    picture[known] = (reduce(scan.quaternions[known], group) + 1) / 2
+    return (picture if rendering.fill == "black" else fill_nearest(picture, known)), known
+
+
+def ipf_map(scan: Scan, rendering: Rendering, name: str = "") -> UInt8[np.ndarray, "H W C"]:
+    """IPF colours of a scan, three channels a direction.
+
+    Raises:
+      UserError: a phase whose Laue group neither the file nor `rendering` names.
+      BadFile: no point is indexed.
+    """
+    if not scan.indexed.any():
+        raise BadFile("no point is indexed")
+    axes = ("X", "Y", "Z") if rendering.direction == "XYZ" else (parse_direction(rendering.direction),)
+    picture = np.zeros((*scan.indexed.shape, 3 * len(axes)), np.uint8)
+    for phase in scan.phases:
+        points = scan.indexed & (scan.phase == phase.id)
+        if not points.any():
+            continue
+        group = phase.laue_group or rendering.laue_group
+        if not group:
+            raise UserError(
+                f"{name}: phase {phase.id} ({phase.name or 'no name'}) has no Laue group: set data.laue_group,"
+                " as in --config.data.laue_group=m-3m"
+            )
+        colours = [ipf_colour(scan.quaternions[points], axis, group, rendering.key) for axis in axes]
+        picture[points] = np.concatenate(colours, axis=-1)
+    return picture if rendering.fill == "black" else fill_nearest(picture, scan.indexed)
+
+
+def fill_nearest(
+    picture: Shaped[np.ndarray, "H W C"], known: Bool[np.ndarray, "H W"]
+) -> Shaped[np.ndarray, "H W C"]:
+    """Every unknown pixel becomes the nearest known one; at least one must be known."""
+    rows, columns = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return picture[rows, columns]
+
+
+def _read(tree: Tree, name: str) -> Scan:
+    with _on_disk(tree, name) as path:
+        try:
+            return read_scan(path)
+        except UserError as error:
+            raise BadFile(str(error).removeprefix(f"{path}: ")) from error
+
+
+@contextlib.contextmanager
+def _on_disk(tree: Tree, name: str) -> Iterator[Path]:
+    """The file itself, or its copy (with its .cpr / .crc partner) where the tree is a zip file."""
+    try:
+        with tree.open(name) as stream:
+            if isinstance(stream, io.BufferedReader):
+                yield Path(stream.name)
+                return
+        with tempfile.TemporaryDirectory() as folder:
+            for other in tree.files:
+                if PurePosixPath(other).with_suffix("") == PurePosixPath(name).with_suffix(""):
+                    with tree.open(other) as stream:
+                        (Path(folder) / PurePosixPath(other).name).write_bytes(stream.read())
+            yield Path(folder) / PurePosixPath(name).name
+    except BROKEN as error:
+        raise BadFile(reason_of(error)) from error
+
+
+def _classes(names: Sequence[str], root_name: str) -> list[str]:
+    if not any("/" in name for name in names):
+        return [PurePosixPath(name).stem for name in names]
+    found = class_names(names, root_name)
+    return [found[name] for name in names]
+
+
+def _cut(
+    names: Sequence[str], labels: Sequence[str], masks: Sequence[np.ndarray], tiling: Tiling, share: float
+) -> tuple[list[_Tile], tuple[str, ...]]:
+    """All tiles, and what is to be said of how they are split."""
+    alone = {label for label, count in Counter(labels).items() if count == 1}
+    several = [n for n, label in enumerate(labels) if label not in alone]
+    held, notes = holdout_mask([names[n] for n in several], [labels[n] for n in several], share)
+    held_scans = {n for n, out in zip(several, held) if out}
+    tiles, notes = [], list(notes)
+    for n, (label, mask) in enumerate(zip(labels, masks)):
+        if label not in alone or not share:
+            tiles += [
+                _Tile(n, *corner, n in held_scans)
+                for corner in _corners(mask, tiling, slice(None), slice(None))
+            ]
+            continue
+        train, test = _parts(mask, tiling, share)
+        tiles += [_Tile(n, *corner, False) for corner in train] + [_Tile(n, *corner, True) for corner in test]
+        if test:
+            notes.append(
+                f"class {label!r} has one scan: its far end is held out, {len(test)} of"
+                f" {len(train) + len(test)} tiles, none of which overlaps a training tile"
+            )
+        else:
+            notes.append(f"class {label!r} has one scan, too small to be split: it stays in training")
+    return tiles, tuple(notes)
+
+
+def _parts(mask: np.ndarray, tiling: Tiling, share: float) -> tuple[list, list]:
+    """Tiles before and behind a cut across the longer axis; all before it where one side would have none."""
+    axis = int(mask.shape[1] / tiling.size[1] > mask.shape[0] / tiling.size[0])
+    length, side = mask.shape[axis], tiling.size[axis]
+    cut = length - max(side, round(share * length))
+    if cut >= side:
+        spans = (slice(0, cut), slice(cut, length))
+        parts = [
+            _corners(mask, tiling, *((span, slice(None)) if axis == 0 else (slice(None), span)))
+            for span in spans
+        ]
+        if all(parts):
+            return parts[0], parts[1]
+    return _corners(mask, tiling, slice(None), slice(None)), []
+
+
+def _corners(mask: np.ndarray, tiling: Tiling, rows: slice, columns: slice) -> list[tuple[int, int]]:
+    """Upper left corners of the tiles inside a part of the map that are indexed well enough."""
+    shape = window_shape(mask.shape, tiling.size)
+    tops, lefts = (
+        starts(range(length)[part], side, tiling.overlap)
+        for length, part, side in zip(mask.shape, (rows, columns), shape)
+    )
+    return [
+        (top, left)
+        for top in tops
+        for left in lefts
+        if mask[top : top + shape[0], left : left + shape[1]].mean() >= tiling.min_indexed
+    ]

@@ -1,0 +1,183 @@
+"""A folder or a zip file as a flat table of the files in it, without ever leaving it.
+
+Links are followed only to files inside the folder; linked folders are not entered, so that no loop
+arises. Hidden files and the litter of operating systems are left out. Names are relative, with '/'
+between their parts.
+"""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import lru_cache, partial
+from io import BufferedIOBase
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from microgen_jax.errors import UserError
+
+LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+MAX_MEMBER_BYTES = 2**31
+MAX_DEPTH = 32
+# What Python's and HDF5's readers raise of broken bytes.
+BROKEN = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    SystemError,
+    EOFError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+
+
+class Tree(NamedTuple):
+    """The files under a root.
+
+    Attributes:
+      name: of the root itself, the last part of its path.
+      files: name -> size in bytes, sorted by name.
+      folders: names of all folders, empty ones too.
+      open: gives a file as a seekable binary stream.
+      refused: (name, reason) of what was found and not taken.
+    """
+
+    name: str
+    files: dict[str, int]
+    folders: tuple[str, ...]
+    open: Callable[[str], BufferedIOBase]
+    refused: tuple[tuple[str, str], ...]
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error of a library says, short and on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def open_tree(root: Path) -> Tree:
+    """Lists a folder, a zip file as the folder that it holds, or any other file as a folder of that one.
+
+    Raises:
+      UserError: no such root, a pipe or device, or a zip file that is broken.
+    """
+    if root.is_dir():
+        return _folder(root)
+    if not root.exists():
+        raise UserError(f"data.root: no such file or folder: {root}")
+    if not root.is_file():
+        raise UserError(f"data.root: {root} is no regular file")
+    if root.suffix.lower() == ".zip":
+        return _zip(root)
+    return Tree(root.stem, {root.name: root.stat().st_size}, (), partial(_open, root.parent), ())
+
+
+def _folder(root: Path) -> Tree:
+    files, folders, refused = {}, [], []
+    real_root = os.path.realpath(root)
+    waiting = [("", 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        try:
+            entries = sorted(os.scandir(os.path.join(root, folder)), key=lambda entry: entry.name)
+        except OSError as error:
+            refused.append((folder or ".", f"cannot be listed ({error.strerror})"))
+            continue
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name.startswith(".") or entry.name in LITTER:
+                continue
+            if entry.is_symlink() and (reason := _link_fault(entry.path, real_root)):
+                refused.append((name, reason))
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(name)
+                if depth < MAX_DEPTH:
+                    waiting.append((name, depth + 1))
+                else:
+                    refused.append((name, f"more than {MAX_DEPTH} folders deep"))
+            elif entry.is_file():
+                files[name] = entry.stat().st_size
+            else:
+                refused.append((name, "no regular file"))
+    return Tree(
+        Path(real_root).name,
+        dict(sorted(files.items())),
+        tuple(sorted(folders)),
+        partial(_open, root),
+        tuple(refused),
+    )
+
+
+def _link_fault(path: str, real_root: str) -> str:
+    target = os.path.realpath(path)
+    if os.path.isdir(target) or os.path.islink(target):
+        return "a link to a folder or a loop of links: not followed"
+    if not os.path.exists(target):
+        return "a link that leads nowhere"
+    if os.path.commonpath([target, real_root]) != real_root:
+        return "a link to outside data.root: copy the file there"
+    return ""
+
+
+def _open(root: Path, name: str) -> BufferedIOBase:
+    return open(root / name, "rb")
+
+
+def _zip(path: Path) -> Tree:
+    try:
+        archive = _archive(str(path), os.getpid())
+    except BROKEN as error:
+        raise UserError(
+            f"data.root: {path} is not a zip file that can be read ({reason_of(error)})"
+        ) from error
+    files, folders, refused = {}, set(), []
+    for member in archive.infolist():
+        parts = PurePosixPath(member.filename).parts
+        if any((part.startswith(".") and part != "..") or part in LITTER for part in parts) or not parts:
+            continue
+        if fault := _member_fault(member):
+            refused.append((member.filename, fault))
+            continue
+        folders.update("/".join(parts[:n]) for n in range(1, len(parts)))
+        if member.is_dir():
+            folders.add("/".join(parts))
+        else:
+            files[member.filename] = member.file_size
+    return Tree(
+        path.stem,
+        dict(sorted(files.items())),
+        tuple(sorted(folders)),
+        partial(_open_member, str(path)),
+        tuple(refused),
+    )
+
+
+def _member_fault(member: zipfile.ZipInfo) -> str:
+    path = PurePosixPath(member.filename)
+    if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in path.parts[0]:
+        return "a name that leads out of the zip file"
+    if member.external_attr >> 16 & 0o170000 == 0o120000:
+        return "a link: not followed"
+    if member.flag_bits & 1:
+        return "encrypted"
+    if member.file_size > MAX_MEMBER_BYTES:
+        return f"{member.file_size:,} bytes when unpacked, more than {MAX_MEMBER_BYTES:,}"
+    return ""
+
+
+@lru_cache(maxsize=8)
+def _archive(path: str, process: int) -> zipfile.ZipFile:
+    """One handle per process, as a handle that is shared with a child loses its place in the file."""
+    return zipfile.ZipFile(path)
+
+
+def _open_member(path: str, name: str) -> BufferedIOBase:
+    try:
+        return _archive(path, os.getpid()).open(name)
+    except BROKEN as error:
+        raise OSError(f"cannot be unpacked ({reason_of(error)})") from error

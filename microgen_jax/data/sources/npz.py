@@ -1,0 +1,185 @@
+"""npz files: `images`, and `labels` where there are classes.
+
+An array that lies in the file as it is (`np.savez`) is mapped into memory, and read picture by picture; a packed
+one (`np.savez_compressed`), or one in an npz inside a zip file, is unpacked into memory once a process.
+"""
+
+import io
+import math
+import os
+import struct
+import tokenize
+import zipfile
+from functools import lru_cache, partial
+from io import BufferedIOBase
+from typing import NamedTuple
+
+import numpy as np
+
+from microgen_jax.data.decoding import BadFile
+from microgen_jax.data.records import Listing, place
+from microgen_jax.data.sources.array_stacks import Array, list_arrays
+from microgen_jax.data.sources.file_tree import BROKEN, Tree, reason_of
+from microgen_jax.errors import UserError
+
+MAX_UNPACKED = 2**31  # bytes
+
+
+class _Entry(NamedTuple):
+    """An array of an npz file, by its header."""
+
+    member: zipfile.ZipInfo
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype
+    start: int  # of the numbers, in bytes from the start of the member
+
+
+def open_npz(
+    tree: Tree,
+    *,
+    root: str,
+    key: str = "",
+    layout: str = "auto",
+    value_range: str = "auto",
+    on_bad_file: str = "raise",
+) -> Listing:
+    """Lists the pictures in the npz files of a tree.
+
+    Args:
+      key: of the pictures; '' = `images`, or the only array with three or four axes. Class numbers or
+        names stand in `labels`, the classes' names in `names` where `labels` are numbers.
+      layout: NHW | NHWC | HW | HWK | HWC; 'auto' takes the first axis to count pictures.
+      value_range: auto | ids | 'low,high' (see `ranges`).
+
+    Raises:
+      UserError: no npz file, or what `arrays.list_arrays` refuses.
+    """
+    files = [name for name in tree.files if name.lower().endswith(".npz")]
+    if not files:
+        raise UserError(f"data.root: no npz file in {root}")
+    arrays, refused = [], list(tree.refused)
+    for name in files:
+        try:
+            arrays.append(_find(tree, root, name, key))
+        except BadFile as error:
+            refused.append((name, str(error)))
+    if not arrays:
+        raise UserError(f"{place(root, refused[0][0])}: {refused[0][1]}")
+    return list_arrays(
+        arrays,
+        kind="npz",
+        root=root,
+        root_name=tree.name,
+        layout=layout,
+        value_range=value_range,
+        refused=refused,
+        on_bad_file=on_bad_file,
+    )
+
+
+def _find(tree: Tree, root: str, name: str, key: str) -> Array:
+    try:
+        with tree.open(name) as stream:
+            entries = _entries(stream)
+            wanted = _wanted(entries, key)
+            _check(entries[wanted], wanted, _in_place(stream, entries[wanted]))
+            if _in_place(stream, entries[wanted]):
+                _check_sum(stream, entries[wanted])
+    except (
+        *BROKEN,
+        SyntaxError,
+        tokenize.TokenError,
+    ) as error:  # the latter two of a header that is no Python
+        raise BadFile(f"not an npz file, or broken ({reason_of(error)})") from error
+    shape = entries[wanted].shape
+    load = partial(_load, root, name, os.getpid(), tree.open, wanted)
+    labels = _labels(tree, root, name, entries, shape[0]) if "labels" in entries else None
+    return Array(name, wanted, shape, entries[wanted].dtype, load, labels)
+
+
+def _entries(stream: BufferedIOBase) -> dict[str, _Entry]:
+    """Every array by its header, without unpacking it."""
+    entries = {}
+    with zipfile.ZipFile(stream) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as part:
+                version = np.lib.format.read_magic(part)
+                read = np.lib.format.read_array_header_1_0
+                if version != (1, 0):
+                    read = np.lib.format.read_array_header_2_0
+                shape, fortran, dtype = read(part)
+                entry = _Entry(member, shape, fortran, dtype, part.tell())
+                entries[member.filename.removesuffix(".npy")] = entry
+    return entries
+
+
+def _wanted(entries: dict[str, _Entry], key: str) -> str:
+    wanted = key or ("images" if "images" in entries else "")
+    if not wanted:
+        stacks = [k for k, entry in entries.items() if 3 <= len(entry.shape) <= 4]
+        if len(stacks) != 1:
+            raise BadFile(f"no array 'images' in it: set data.key to one of {', '.join(entries) or '(none)'}")
+        wanted = stacks[0]
+    if wanted not in entries:
+        raise BadFile(f"no array {wanted!r} in it; there are {', '.join(entries) or 'none'}")
+    return wanted
+
+
+def _check(entry: _Entry, key: str, in_place: bool) -> None:
+    """Refuses what holds no pictures, fewer bytes than it promises, or more than memory may."""
+    if not 2 <= len(entry.shape) <= 4:
+        raise BadFile(f"array {key!r} has the shape {entry.shape}, no pictures")
+    there, promised = entry.member.file_size - entry.start, math.prod(entry.shape) * entry.dtype.itemsize
+    if there != promised and not entry.dtype.hasobject:
+        raise BadFile(f"array {key!r} promises {promised:,} bytes, and {there:,} are there")
+    if not in_place and there > MAX_UNPACKED:
+        raise BadFile(
+            f"array {key!r} unpacks to {there:,} bytes, more than {MAX_UNPACKED:,}: write it with np.savez"
+        )
+
+
+def _in_place(stream: BufferedIOBase, entry: _Entry) -> bool:
+    """Whether the numbers lie in a file on disk as they are."""
+    stored = entry.member.compress_type == zipfile.ZIP_STORED
+    return stored and isinstance(stream, io.BufferedReader) and not entry.dtype.hasobject
+
+
+def _check_sum(stream: BufferedIOBase, entry: _Entry) -> None:
+    """Reads the bytes through once, which a map would never hold against their checksum."""
+    with zipfile.ZipFile(stream) as archive, archive.open(entry.member) as part:
+        while part.read(2**20):
+            pass
+
+
+def _labels(tree: Tree, root: str, name: str, entries: dict[str, _Entry], count: int) -> list[str]:
+    shape, dtype = entries["labels"].shape, entries["labels"].dtype
+    if shape != (count,) or dtype.kind not in "biuUS":
+        raise BadFile(f"'labels' is {dtype} of shape {shape}; {count} numbers or names are needed")
+    try:
+        labels = _load(root, name, os.getpid(), tree.open, "labels")
+        names = _load(root, name, os.getpid(), tree.open, "names") if "names" in entries else None
+    except BROKEN as error:
+        raise BadFile(f"'labels' cannot be read ({reason_of(error)})") from error
+    if labels.dtype.kind not in "biu":
+        return [str(label) for label in labels.astype(str)]
+    numbers = labels.astype(int)
+    named = names is not None and names.dtype.kind == "U" and names.ndim == 1
+    if named and numbers.min(initial=0) >= 0 and numbers.max(initial=0) < len(names):
+        return [str(names[number]) for number in numbers]
+    width = len(str(numbers.max(initial=0)))
+    return [f"{number:0{width}d}" for number in numbers]
+
+
+@lru_cache(maxsize=16)
+def _load(root: str, name: str, process: int, opener, key: str) -> np.ndarray:
+    with opener(name) as stream:
+        entry = _entries(stream)[key]
+        if not _in_place(stream, entry) or 0 in entry.shape:
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as arrays:
+                return arrays[key]
+        stream.seek(entry.member.header_offset + 26)  # the lengths of name and extra field, APPNOTE 4.3.7
+        start = entry.member.header_offset + 30 + sum(struct.unpack("<HH", stream.read(4))) + entry.start
+        order = "F" if entry.fortran else "C"
+        return np.memmap(stream.name, entry.dtype, "r", start, entry.shape, order)

@@ -1,0 +1,147 @@
+"""Prepared TensorFlow Datasets, read by random access; TensorFlow itself is not needed."""
+
+import contextlib
+import difflib
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from absl import logging
+from google.protobuf.message import DecodeError
+
+from microgen_jax.data.decoding import BadFile, Header, header_of
+from microgen_jax.data.records import Listing
+from microgen_jax.data.sources.file_tree import BROKEN, reason_of
+from microgen_jax.errors import UserError
+
+SPLITS = ("train", "test")  # where there is a test part, it is held out
+
+
+def open_tfds(name: str, *, data_dir: str = "") -> Listing:
+    """Lists the pictures of a prepared data set; class names and the test part are the data set's own.
+
+    Every example is read once to learn its class, its picture not decoded.
+
+    Args:
+      name: as in 'mnist', 'cifar10' or 'builder/config'.
+      data_dir: where it was prepared; '' = ~/tensorflow_datasets.
+
+    Raises:
+      UserError: no such data set, one without pictures, or one that is not prepared for random access.
+    """
+    if not name:
+        raise UserError("data.source=tfds needs data.name, as in --config.data.name=mnist")
+    tfds = _library()
+    builder = _builder(tfds, name, data_dir)
+    features = builder.info.features
+    pictures = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+    if not pictures:
+        raise UserError(f"data.name={name} has no pictures: its features are {', '.join(features)}")
+    label_key = next((k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)), "")
+    parts = [split for split in SPLITS if split in builder.info.splits] or ["train"]
+    sources = {part: _source(builder, part, name) for part in parts}
+    where = [(part, i) for part in parts for i in range(len(sources[part]))]
+    labels = [name] * len(where)
+    if label_key:
+        names = features[label_key].names
+        skipped = {key: tfds.decode.SkipDecoding() for key in pictures}
+        labels = [names[int(_undecoded(sources[part], i, skipped, name)[label_key])] for part, i in where]
+
+    def read(index: int) -> np.ndarray:
+        part, i = where[index]
+        try:
+            image = np.asarray(sources[part][i][pictures[0]])
+        except (*BROKEN, DecodeError) as error:
+            raise BadFile(f"cannot be read ({reason_of(error)})") from error
+        return image[..., :3] if image.ndim == 3 else image[..., None]
+
+    return Listing(
+        kind="tfds",
+        root=f"tfds:{name}",
+        names=[f"{part}[{i}]" for part, i in where],
+        labels=labels,
+        headers=_headers(features[pictures[0]].shape, len(where), read),
+        sizes=[0] * len(where),
+        read=read,
+        columns={"part": [part for part, _ in where]},
+        notes=(f"pictures are {pictures[0]!r}, classes are {label_key or 'the data set'!r}",),
+        held_out=np.array([part == "test" for part, _ in where]) if len(parts) == 2 else None,
+        held_out_notes=("the data set's own test part is held out",),
+    )
+
+
+def prepared_in(name: str, data_dir: str = "") -> Path:
+    """The folder of a prepared data set."""
+    with _quiet():
+        return Path(_builder(_library(), name, data_dir).data_path)
+
+
+def _library() -> ModuleType:
+    """Imported on demand: it takes seconds."""
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise UserError(
+            "data.source=tfds needs tensorflow-datasets: pip install tensorflow-datasets"
+        ) from error
+    return tensorflow_datasets
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The library logs about every folder that it does not find."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _builder(tfds: ModuleType, name: str, data_dir: str) -> Any:
+    with _quiet():
+        try:
+            return tfds.builder(name, data_dir=data_dir or None, file_format="array_record")
+        except (ValueError, ImportError, FileNotFoundError) as error:
+            near = _nearest(tfds, name)
+            raise UserError(f"data.name={name!r} is no data set of tfds{near}") from error
+
+
+def _nearest(tfds: ModuleType, name: str) -> str:
+    near = difflib.get_close_matches(name, tfds.list_builders(with_community_datasets=False), n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _source(builder: Any, part: str, name: str) -> Sequence:
+    try:
+        with _quiet():
+            return builder.as_data_source(part)
+    except (NotImplementedError, AssertionError, KeyError, ValueError, OSError) as error:
+        mend = f"tfds build {name} --file_format=array_record"
+        if importlib.util.find_spec("tensorflow") is None:
+            mend = f"pip install tensorflow && {mend}"
+        raise UserError(
+            f"data.name={name} is not prepared in {builder.data_path}: where there is a network, run: {mend}"
+        ) from error
+
+
+def _undecoded(source: Any, index: int, skipped: dict[str, Any], name: str) -> dict[str, Any]:
+    """An example whose pictures are not decoded."""
+    try:
+        record = source.data_source[index]
+        return source.dataset_info.features.deserialize_example_np(record, decoders=skipped)
+    except (*BROKEN, DecodeError) as error:
+        raise UserError(
+            f"data.name={name}: example {index} cannot be read ({reason_of(error)}): prepare the data set anew"
+        ) from error
+
+
+def _headers(shape: tuple, count: int, read: Callable[[int], np.ndarray]) -> list[Header]:
+    """From the data set's own description, or from every picture where that leaves the sizes open."""
+    if None in shape:
+        return [header_of(read(index)) for index in range(count)]
+    height, width, channels = shape if len(shape) == 3 else (*shape, 1)
+    return [Header(height, width, min(channels, 3), read(0).dtype.name)] * count

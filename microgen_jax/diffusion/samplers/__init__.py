@@ -1,0 +1,1 @@
+"""Samplers: one scan, and the step functions that it runs."""

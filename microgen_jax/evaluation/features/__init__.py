@@ -1,0 +1,1 @@
+"""Features of images by pretrained networks, and distances between sets of them."""

@@ -1,0 +1,108 @@
+"""How alike two pictures of the same thing look; never between pictures that have nothing to do with each other.
+
+(1) PSNR = 10 log10(255^2 / mean squared difference), in decibels.
+(2) SSIM, mean over the pixels of (2 m1 m2 + c1)(2 c12 + c2) / ((m1^2 + m2^2 + c1)(v1 + v2 + c2)) with moments under a
+    Gaussian of 1.5 px, 11 px wide, c1 = (0.01 255)^2, c2 = (0.03 255)^2 (Wang et al. 2004, eq. 13); the rim of 5 px,
+    where the window leaves the picture, is left out; channels are averaged.
+(3) LPIPS, sum over five layers of the mean over the pixels of sum_c w_c (a_c - b_c)^2, a and b the features of unit
+    length of a trunk trained on ImageNet (Zhang et al. 2018, eq. 1; version 0.1 of the published weights).
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+from scipy import ndimage
+
+from microgen_jax.evaluation.features import layers, trunks, weights
+
+BATCH = 32
+RIM = 5  # px, half the window of eq. 2
+_SIGMA, _C1, _C2 = 1.5, (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+
+class Lpips(NamedTuple):
+    """A trunk and its heads.
+
+    Attributes:
+      name: 'alex' or 'vgg'.
+      convs: of the trunk.
+      heads: w of eq. 3, float32 [C] for each of the five layers.
+    """
+
+    name: str
+    convs: list[layers.Conv]
+    heads: list[np.ndarray]
+
+
+def psnr(a: UInt8[np.ndarray, "N H W C"], b: UInt8[np.ndarray, "N H W C"]) -> Float[np.ndarray, "N"]:
+    """Eq. 1 of each pair; infinite where both are the same."""
+    error = np.square(a.astype(np.float64) - b).mean(axis=(1, 2, 3))
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(255**2 / error)
+
+
+def ssim(a: UInt8[np.ndarray, "N H W C"], b: UInt8[np.ndarray, "N H W C"]) -> Float[np.ndarray, "N"]:
+    """Eq. 2 of each pair.
+
+    Raises:
+      ValueError: pictures of less than 11 px a side.
+    """
+    if min(a.shape[1:3]) <= 2 * RIM:
+        raise ValueError(f"pictures of {a.shape[1]}x{a.shape[2]} px have no SSIM: 11 px are the least")
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    smooth = partial(ndimage.gaussian_filter, sigma=(0, _SIGMA, _SIGMA, 0), radius=(0, RIM, RIM, 0))
+    mx, my = smooth(x), smooth(y)
+    vx, vy, covariance = smooth(x * x) - mx * mx, smooth(y * y) - my * my, smooth(x * y) - mx * my
+    luminance = (2 * mx * my + _C1) / (mx * mx + my * my + _C1)
+    structure = (2 * covariance + _C2) / (vx + vy + _C2)
+    return (luminance * structure)[:, RIM:-RIM, RIM:-RIM].mean(axis=(1, 2, 3))
+
+
+def open_lpips(name: str = "alex") -> Lpips:
+    """LPIPS with the trunk `alex` or `vgg`.
+
+    Raises:
+      UserError: the package with the weights is not installed.
+    """
+    file, trunk = {"alex": (weights.ALEXNET, "AlexNet_0"), "vgg": (weights.VGG16, "VGG16_0")}[name]
+    tree = weights.read_arrays(weights.require(file))
+    heads = [tree[f"NetLinLayer_{n}"]["Conv_0"]["kernel"].reshape(-1) for n in range(5)]
+    return Lpips(name, trunks.parameters(tree[trunk]), heads)
+
+
+def lpips(
+    network: Lpips, a: UInt8[np.ndarray, "N H W C"], b: UInt8[np.ndarray, "N H W C"]
+) -> Float[np.ndarray, "N"]:
+    """Eq. 3 of each pair, float32; one channel is repeated into three."""
+    run = jax.jit(partial(_lpips, network.name))
+    params = jax.device_put((network.convs, network.heads))
+    found = []
+    for start in range(0, len(a), BATCH):
+        rows = np.minimum(np.arange(start, start + BATCH), len(a) - 1)
+        found.append(np.asarray(run(params, a[rows], b[rows]))[: len(a) - start])
+    return np.concatenate(found)
+
+
+def diversity(
+    network: Lpips, images: UInt8[np.ndarray, "N H W C"], pairs: int, rng: np.random.Generator
+) -> Float[np.ndarray, "pairs"]:
+    """Eq. 3 between random pairs of different pictures of one set."""
+    first = rng.integers(len(images), size=pairs)
+    second = (first + rng.integers(1, len(images), size=pairs)) % len(images)
+    return lpips(network, images[first], images[second])
+
+
+def _lpips(name: str, params: tuple, a: Array, b: Array) -> Array:
+    convs, heads = params
+    both = jnp.concatenate([a, b])
+    both = jnp.broadcast_to(both, (*both.shape[:3], 3)).astype(jnp.float32)
+    total = jnp.zeros(len(a))
+    for tap, head in zip(trunks.apply(name, convs, trunks.prepare(both)), heads):
+        unit = tap / (jnp.sqrt(jnp.sum(tap**2, axis=-1, keepdims=True)) + 1e-10)
+        squares = (unit[: len(a)] - unit[len(a) :]) ** 2
+        total += jnp.einsum("bhwc,c->b", squares, head) / (tap.shape[1] * tap.shape[2])
+    return total

@@ -1,0 +1,228 @@
+"""The evaluation as one HTML page that needs nothing else: words first, then pictures, curves and the settings."""
+
+import base64
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from jinja2 import Environment
+from markupsafe import Markup
+
+from microgen_jax.evaluation import ipf_density
+from microgen_jax.evaluation.baseline import Comparison, Statistic
+from microgen_jax.evaluation.report import charts
+from microgen_jax.images import grid, png
+
+SHOWN = 36  # pictures in a grid
+ZOOM_TO = 96  # px that a small tile is enlarged to
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>
+:root { color-scheme: light dark; --page: #fff; --ink: #1c1c1c; --dim: #666; --line: #ddd; --warn: #fff1d6; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #16181b; --ink: #e6e6e6; --dim: #9a9a9a; --line: #3a3d42; --warn: #46350f; }
+}
+@media print {
+  :root { color-scheme: light; --page: #fff; --ink: #000; --dim: #444; --line: #bbb; --warn: #eee; }
+  figure, tr, .warning { break-inside: avoid; }
+}
+body { background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
+  max-width: 66rem; padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
+.warning { background: var(--warn); padding: .6rem .9rem; border-radius: 4px; }
+.dim, figcaption { color: var(--dim); }
+.row { display: flex; flex-wrap: wrap; gap: 1.5rem; }
+figure { margin: 0 0 1rem; } .pair figure { flex: 1 1 20rem; max-width: calc(50% - .75rem); } .pair img { width: 100%; }
+@media (max-width: 46rem) { .pair figure { max-width: 100%; } }
+details { margin-top: 1rem; } summary { cursor: pointer; }
+img, svg { max-width: 100%; height: auto; } img { image-rendering: pixelated; }
+table { border-collapse: collapse; width: 100%; font-size: .87rem; }
+th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem; }
+</style>
+</head>
+<body>
+<h1>{{ title }}</h1>
+{% for warning in warnings %}<p class="warning"><strong>Warning.</strong> {{ warning }}</p>
+{% endfor %}
+<section id="summary">
+<h2>Summary</h2>
+{% for sentence in summary %}<p>{{ sentence }}</p>
+{% endfor %}
+</section>
+{% if overview %}<figure>{{ overview }}<figcaption>Ratio 1: as far from the real pictures as real pictures are from
+each other. Orange: the interval lies above 1.</figcaption></figure>{% endif %}
+<h2>Pictures</h2>
+<div class="row pair">
+{% for name, image in grids %}<figure><img alt="{{ name }}" src="data:image/png;base64,{{ image }}">
+<figcaption>{{ name }}</figcaption></figure>
+{% endfor %}
+</div>
+{% if pairs %}<h2>Nearest training pictures</h2>
+<figure><img alt="generated above, nearest training picture below" src="data:image/png;base64,{{ pairs }}">
+<figcaption>The generated pictures that are nearest to a training picture, nearest first; above each the generated one,
+below it the training window.</figcaption></figure>{% endif %}
+{% if curves %}<h2>Curves and distributions</h2>
+<div class="row">
+{% for name, chart in curves %}<figure>{{ chart }}<figcaption>{{ name }}</figcaption></figure>
+{% endfor %}
+</div>{% endif %}
+{% macro table(rows) %}<table>
+<thead><tr><th>metric</th><th class="number">value</th><th class="number">floor</th><th class="number">ratio</th>
+<th class="number">interval</th><th class="number">real</th><th class="number">generated</th><th>note</th></tr></thead>
+<tbody>
+{% for row in rows %}<tr><td>{{ row.name }}</td><td class="number">{{ row.value }}</td>
+<td class="number">{{ row.floor }}</td><td class="number">{{ row.ratio }}</td>
+<td class="number">{{ row.interval }}</td><td class="number">{{ row.n_real }}</td>
+<td class="number">{{ row.n_generated }}</td><td class="dim">{{ row.note }}</td></tr>
+{% endfor %}
+</tbody>
+</table>{% endmacro %}
+<h2>All figures</h2>
+{{ table(rows) }}
+{% if by_class %}<details><summary>By class</summary>
+{{ table(by_class) }}
+</details>{% endif %}
+<h2>Settings and provenance</h2>
+<pre>{{ settings }}</pre>
+</body>
+</html>
+"""
+
+
+class Story(NamedTuple):
+    """What a report tells.
+
+    Attributes:
+      title, warnings, summary: plain text.
+      metrics: the entries of metrics.json.
+      statistics, compared: of the pooled metrics, by name.
+      distances: names of the pooled metrics whose ratio is drawn.
+      obeyed: requested and measured values of each continuous condition.
+      descriptions: of the metrics, by name.
+      real, generated: uint8 tiles [n, H, W, C], in the same order of classes.
+      pairs: generated tiles and their nearest training windows, nearest first; or None.
+      laue_group: of the colour density.
+      settings: JSON text.
+    """
+
+    title: str
+    warnings: list[str]
+    summary: list[str]
+    metrics: dict[str, dict]
+    statistics: dict[str, Statistic]
+    compared: dict[str, Comparison]
+    distances: list[str]
+    obeyed: dict[str, tuple[np.ndarray, np.ndarray]]
+    descriptions: dict[str, str]
+    real: np.ndarray
+    generated: np.ndarray
+    pairs: tuple[np.ndarray, np.ndarray] | None
+    laue_group: str
+    settings: str
+
+
+def render(story: Story) -> str:
+    """The page; every text is escaped."""
+    template = Environment(autoescape=True, trim_blocks=False).from_string(PAGE)
+    return template.render(
+        title=story.title,
+        warnings=story.warnings,
+        summary=story.summary,
+        overview=_overview(story),
+        grids=[
+            ("real, held out", _picture(story.real[:SHOWN])),
+            ("generated", _picture(story.generated[:SHOWN])),
+        ],
+        pairs=_pairs(*story.pairs) if story.pairs else "",
+        curves=[(story.descriptions[name], Markup(chart)) for name, chart in _curves(story)],
+        rows=_rows(story, by_class=False),
+        by_class=_rows(story, by_class=True),
+        settings=story.settings,
+    )
+
+
+def _overview(story: Story) -> Markup:
+    drawn = {
+        name: story.metrics[name] for name in story.distances if story.metrics[name]["interval"] is not None
+    }
+    if not drawn:
+        return Markup()
+    ratio = np.array([entry["ratio"] for entry in drawn.values()])
+    interval = np.array([entry["interval"] for entry in drawn.values()])
+    return Markup(charts.ratios([story.descriptions[name] for name in drawn], ratio, interval))
+
+
+def _curves(story: Story) -> list[tuple[str, str]]:
+    drawn = []
+    for name, compared in story.compared.items():
+        statistic = story.statistics[name]
+        if name == "colour_density":
+            both = (
+                ipf_density.as_picture(one[1], story.laue_group)
+                for one in (compared.real, compared.generated)
+            )
+            drawn.append((name, charts.sectors(*both)))
+        elif len(statistic.grid) > 2:
+            drawn.append(
+                (
+                    name,
+                    charts.bands(
+                        statistic.grid,
+                        compared.real,
+                        compared.generated,
+                        statistic.axis,
+                        cumulated=statistic.distribution,
+                    ),
+                )
+            )
+    for name, (requested, measured) in story.obeyed.items():
+        drawn.append((name, charts.scatter(requested, measured)))
+    return drawn
+
+
+def _rows(story: Story, *, by_class: bool) -> list[dict[str, str]]:
+    return [
+        {"name": name} | _shown(entry) for name, entry in story.metrics.items() if ("/" in name) == by_class
+    ]
+
+
+def _shown(entry: dict) -> dict[str, str]:
+    low, high = entry["interval"] or (None, None)
+    interval = "" if low is None else f"{_number(low)} to {_number(high)}"
+    if "standard_error" in entry:
+        p_value = entry.get("p_value")
+        interval = f"± {_number(entry['standard_error'])}" + (
+            "" if p_value is None else f", p = {p_value:.3f}"
+        )
+    return {
+        **{name: _number(entry[name]) for name in ("value", "floor", "ratio")},
+        "interval": interval,
+        "n_real": str(entry["n_real"]),
+        "n_generated": str(entry["n_generated"]),
+        "note": entry["note"],
+    }
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _picture(tiles: UInt8[np.ndarray, "n H W C"], columns: int = 0) -> str:
+    zoom = max(1, ZOOM_TO // tiles.shape[1])
+    larger = tiles.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    columns = columns or math.ceil(math.sqrt(len(tiles)))
+    return base64.b64encode(png(grid(larger, columns, gap=4))).decode()
+
+
+def _pairs(generated: np.ndarray, training: np.ndarray) -> str:
+    return _picture(np.concatenate([generated, training]), columns=len(generated))

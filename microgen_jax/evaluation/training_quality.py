@@ -1,0 +1,68 @@
+"""How good the pictures are, now and then while training: a few drawn, a few statistics, beside the held-out loss."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from microgen_jax import data, methods
+from microgen_jax.data import Dataset
+from microgen_jax.evaluation import baseline
+from microgen_jax.evaluation.quality import quality
+from microgen_jax.images import to_uint8
+from microgen_jax.sampling import batching
+from microgen_jax.training.state import TrainState
+
+STEPS = 25  # of the sampler
+
+
+def watch(
+    config: ConfigDict, dataset: Dataset, mesh: Mesh
+) -> Callable[[TrainState], dict[str, float]] | None:
+    """`state -> quality` of `train.eval_draws` pictures, the same seeds at every call; None where it is off.
+
+    They are compared with twice as many held-out pictures, of whose classes and conditions they are drawn.
+    """
+    count = config.train.eval_draws
+    if count < 2 or len(dataset.holdout) < baseline.LEAST_TILES:
+        return None
+    config = config.copy_and_resolve_references()
+    config.sample.update(sampler="ddim", steps=min(STEPS, config.diffusion.timesteps), guidance=1.0, eta=0.0)
+    method = methods.build(
+        config,
+        channels=dataset.preparation.channels,
+        num_classes=len(dataset.classes),
+        num_conditions=len(dataset.conditions),
+    )
+    generate = batching.compiled(method.generate, mesh, config.data.size)
+    kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def now(state: TrainState) -> dict[str, float]:
+        if not kept:
+            kept.append(_held_out(dataset, 2 * count, config.data.workers))
+        real, label, value = kept[0]
+        rows = np.arange(count) % len(real)
+        parts = batching.draw(
+            generate,
+            state.ema_params,
+            label[rows],
+            value[rows],
+            seed=config.sample.seed,
+            batch_size=config.sample.batch_size * mesh.size,
+        )
+        maps = bool(config.data.ipf_direction) and dataset.preparation.channels == 3
+        return quality(np.concatenate(list(parts)), real, maps=maps)
+
+    return now
+
+
+def _held_out(dataset: Dataset, limit: int, workers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """uint8 pictures, classes and standardised conditions."""
+    size = min(limit, len(dataset.holdout))
+    stream = data.evaluation_batches(
+        dataset.holdout, dataset.preparation, batch_size=size, limit=size, workers=workers
+    )
+    batch, _ = next(iter(stream))
+    return to_uint8(batch.image), *(np.asarray(jax.device_get(part)) for part in batch[1:])

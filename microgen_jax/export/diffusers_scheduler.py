@@ -1,0 +1,127 @@
+"""The noise schedule as the `scheduler_config.json` of diffusers' `DDPMScheduler`, and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from microgen_jax.errors import UserError
+
+SCHEDULE_NAMES = {"linear": "linear", "cosine": "squaredcos_cap_v2", "sigmoid": "sigmoid"}
+PREDICTION_NAMES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
+KNOWN = {  # schedulers that share these fields, and the sampler that each is here
+    "DDPMScheduler": "ancestral",
+    "DDIMScheduler": "ddim",
+    "DPMSolverMultistepScheduler": "dpmpp2m",
+    "UniPCMultistepScheduler": "unipc",
+}
+SDE_SOLVER = "sde-dpmsolver++"
+NO_BOUND = 1e6  # of the percentile in dynamic thresholding; at 1, their default, that is plain clipping
+
+
+def to_ddpm_scheduler(
+    *,
+    schedule: str,
+    timesteps: int,
+    beta_start: float,
+    beta_end: float,
+    zero_terminal_snr: bool,
+    prediction: str,
+    clip: bool = True,
+    clip_percentile: float = 0.0,
+    large_variance: bool = False,
+) -> dict[str, Any]:
+    """`scheduler/scheduler_config.json`: the same betas, and steps that are spaced as `trailing`.
+
+    Args:
+      schedule: 'linear', 'cosine' or 'sigmoid'.
+      timesteps: T.
+      beta_start: first beta; diffusers' cosine schedule ignores it as ours does.
+      beta_end: last beta.
+      zero_terminal_snr: as in `schedules.make_schedule`.
+      prediction: 'eps', 'x0' or 'v'.
+      clip: keep the predicted x0 in [-1, 1].
+      clip_percentile: of |x0|, for dynamic thresholding; 0 is plain clipping.
+      large_variance: of ancestral steps.
+    """
+    thresholding = {"thresholding": False}
+    if clip and clip_percentile:
+        thresholding = {
+            "thresholding": True,
+            "dynamic_thresholding_ratio": clip_percentile / 100,
+            "sample_max_value": NO_BOUND,
+        }
+    return {
+        "_class_name": "DDPMScheduler",
+        "num_train_timesteps": timesteps,
+        "beta_schedule": SCHEDULE_NAMES[schedule],
+        "beta_start": beta_start,
+        "beta_end": beta_end,
+        "trained_betas": None,
+        "prediction_type": PREDICTION_NAMES[prediction],
+        "rescale_betas_zero_snr": zero_terminal_snr,
+        "variance_type": "fixed_large" if large_variance else "fixed_small",
+        "clip_sample": clip,
+        "clip_sample_range": 1.0,
+        **thresholding,
+        "timestep_spacing": "trailing",
+        "steps_offset": 0,
+    }
+
+
+def from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `config.diffusion` that a scheduler's configuration decides.
+
+    Raises:
+      UserError: a scheduler, a schedule or a prediction that there is not here; names it.
+    """
+    found = config.get("_class_name")
+    if found not in KNOWN:
+        raise _unsupported("_class_name", found, tuple(KNOWN))
+    if config.get("trained_betas") is not None:
+        raise _unsupported("trained_betas", "given", ("none",))
+    return {
+        "schedule": _ours("beta_schedule", config.get("beta_schedule", "linear"), SCHEDULE_NAMES),
+        "timesteps": config.get("num_train_timesteps", 1000),
+        "beta_start": float(config.get("beta_start", 1e-4)),
+        "beta_end": float(config.get("beta_end", 0.02)),
+        "zero_terminal_snr": bool(config.get("rescale_betas_zero_snr", False)),
+        "prediction": _ours("prediction_type", config.get("prediction_type", "epsilon"), PREDICTION_NAMES),
+    }
+
+
+def sampling_from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `config.sample` that a scheduler's configuration decides: sampler and clipping, and the spacing.
+
+    The spacing is taken where it is the same here: of DDPM and DDIM (their default is 'leading'), and not
+    where it would start below a terminal SNR of zero. Thresholding is dynamic here where
+    `sample_max_value`, the bound of its percentile, is above their default of 1, and then has no bound. The
+    number of steps is not part of a scheduler's configuration.
+
+    Args:
+      config: one that `from_scheduler` takes.
+    """
+    found = config["_class_name"]
+    fields = {"sampler": KNOWN[found], "clip": bool(config.get("thresholding", False))}
+    if fields["clip"] and config.get("sample_max_value", 1.0) > 1:
+        fields["clip_percentile"] = 100 * float(config.get("dynamic_thresholding_ratio", 0.995))
+    if found == "DDPMScheduler" and config.get("variance_type") == "fixed_large":
+        fields["sampler"] = "ancestral_large"
+    if config.get("algorithm_type") == SDE_SOLVER:
+        fields["sampler"] = "dpmpp2m_sde"
+    if found in ("DDPMScheduler", "DDIMScheduler"):
+        fields["clip"] |= bool(config.get("clip_sample", True))
+        if not config.get("rescale_betas_zero_snr", False):
+            fields["spacing"] = config.get("timestep_spacing", "leading")
+    return fields
+
+
+def _ours(field: str, theirs: str, names: Mapping[str, str]) -> str:
+    for ours, name in names.items():
+        if name == theirs:
+            return ours
+    raise _unsupported(field, theirs, tuple(names.values()))
+
+
+def _unsupported(field: str, value: Any, supported: tuple[str, ...]) -> UserError:
+    return UserError(
+        f"scheduler/scheduler_config.json: {field}={value!r} is not supported; there are: {', '.join(supported)}"
+    )

@@ -1,0 +1,150 @@
+"""The README that travels with an exported model: what it was made from, how, how good it is, how to load it."""
+
+import json
+from pathlib import Path
+
+from microgen_jax.methods import SAMPLING
+from microgen_jax.sampling.generator import Generator
+
+_CARD = """\
+---
+library_name: {library}
+tags: [microstructure, EBSD, diffusion, microgen-jax]
+---
+
+# Microstructures by microgen-jax
+
+Draws synthetic microstructures of {height}x{width} px, {channels} channels. They are neither measurements nor
+simulations: use them where statistics of pictures matter, and check the figures below first.
+
+## Load
+
+{load}
+
+## Data
+
+| what | value |
+|---|---|
+{data}
+
+## Settings
+
+| what | value |
+|---|---|
+{settings}
+
+## Figures
+
+{figures}
+"""
+
+UNCONDITIONAL = """\
+```python
+from diffusers import DDPMPipeline
+
+pipeline = DDPMPipeline.from_pretrained("FOLDER")
+images = pipeline(batch_size=4, num_inference_steps={steps}).images
+```"""
+
+CLASSES = """\
+`DDPMPipeline` passes no labels, so the loop is written out:
+
+```python
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+
+unet = UNet2DModel.from_pretrained("FOLDER", subfolder="unet").eval()
+scheduler = DDPMScheduler.from_pretrained("FOLDER", subfolder="scheduler")
+scheduler.set_timesteps({steps})
+label = torch.tensor([0, 0, 0, 0])  # {classes}; {none} = no class
+x = torch.randn(len(label), {channels}, {height}, {width})
+with torch.no_grad():
+    for t in scheduler.timesteps:
+        x = scheduler.step(unet(x, t, label).sample, t, x).prev_sample
+images = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+```"""
+
+OWN_DRAWING = """
+
+The scheduler takes DDPM's own steps, spaced as `trailing`, and clips; the loop has no guidance. Whatever else
+`sample.*` says under Settings is how microgen-jax draws: `--mode=import` brings it back, and
+`export.format=stablehlo` has it built in."""
+
+STABLEHLO = """\
+`python sample.py` (needs jax, flatbuffers, safetensors, numpy and pillow; microgen-jax is not needed):
+
+```python
+{loader}```"""
+
+
+def diffusers_loader(generator: Generator) -> str:
+    """How PyTorch users load the folder."""
+    height, width = generator.config.data.size
+    classes = generator.classes
+    numbered = ", ".join(f"{i} = {name}" for i, name in enumerate(classes))
+    return ((UNCONDITIONAL if len(classes) < 2 else CLASSES) + OWN_DRAWING).format(
+        steps=generator.config.sample.steps,
+        classes=numbered,
+        none=len(classes),
+        channels=generator.resolved.channels,
+        height=height,
+        width=width,
+    )
+
+
+def model_card(generator: Generator, workdir: Path, library: str, load: str) -> str:
+    """Markdown.
+
+    Args:
+      generator: the run.
+      workdir: its folder, for the figures of its evaluation.
+      library: that loads the model.
+      load: the section that says how.
+    """
+    config, resolved = generator.config, generator.resolved
+    height, width = config.data.size
+    data = {
+        "source": resolved.kind,
+        "fingerprint": resolved.fingerprint,
+        "classes": ", ".join(resolved.classes),
+        "conditions": ", ".join(resolved.conditions) or "none",
+        "IPF direction and key": f"{config.data.ipf_direction or 'no IPF map'}, {config.data.colour_key}",
+        "flips and turns": f"{config.data.augment}, symmetry {config.data.symmetry}",
+        "resampling": config.data.resample,
+    }
+    settings = {
+        "checkpoint": f"{generator.step} updates of {config.train.batch_size} pictures, averaged weights",
+        **{f"model.{name}": value for name, value in config.model.items()},
+        **{f"diffusion.{name}": value for name, value in config.diffusion.items()},
+        **{f"sample.{name}": config.sample[name] for name in (*SAMPLING["ddpm"], "ema")},
+    }
+    return _CARD.format(
+        library=library,
+        height=height,
+        width=width,
+        channels=resolved.channels,
+        load=load,
+        data=_rows(data),
+        settings=_rows(settings),
+        figures=_figures(workdir / "evaluation" / "metrics.json"),
+    )
+
+
+def _rows(values: dict) -> str:
+    return "\n".join(f"| {name} | {value} |" for name, value in values.items())
+
+
+def _figures(path: Path) -> str:
+    """The distances of the run's evaluation beside their floors."""
+    if not path.is_file():
+        return "Not evaluated (`--mode=evaluate` before `--mode=export` puts the figures here)."
+    metrics = json.loads(path.read_text())["metrics"]
+    rows = [
+        f"| {name} | {metric['value']:.4g} | {metric['floor']:.4g} |"
+        for name, metric in metrics.items()
+        if metric.get("value") is not None and metric.get("floor") is not None
+    ]
+    head = (
+        "Distance between drawn and real pictures, and between two halves of the real ones (the floor).\n\n"
+    )
+    return head + "\n".join(["| metric | value | floor |", "|---|---|---|", *rows])

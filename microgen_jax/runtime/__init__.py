@@ -1,0 +1,1 @@
+"""The machine: device mesh, processes, storage, locks and the compile cache."""

@@ -1,0 +1,124 @@
+"""Devices as a mesh with the axes `data` and `fsdp`: the batch is cut along both, parameters along `fsdp`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from microgen_jax.errors import UserError
+from microgen_jax.runtime import compile_cache
+from microgen_jax.types import Params
+
+AXES = ("data", "fsdp")
+
+
+def make_mesh(data: int, fsdp: int) -> Mesh:
+    """A mesh of `data` x `fsdp` devices.
+
+    Args:
+      data: devices along the batch; -1 takes all that `fsdp` leaves.
+      fsdp: devices that share parameters, EMA and optimizer state.
+
+    Raises:
+      UserError: the devices do not divide so.
+    """
+    available = jax.device_count()
+    if fsdp < 1 or (data < 1 and data != -1):
+        raise UserError(
+            f"mesh.data={data} and mesh.fsdp={fsdp} must be at least 1 (mesh.data=-1 takes all devices)"
+        )
+    if data == -1:
+        if available % fsdp:
+            raise UserError(
+                f"mesh.fsdp={fsdp} does not divide the {available} devices here; choose a divisor"
+            )
+        data = available // fsdp
+    if data * fsdp > available:
+        raise UserError(
+            f"mesh.data={data} x mesh.fsdp={fsdp} asks for {data * fsdp} devices; there are {available}"
+        )
+    devices = None if data * fsdp == available else jax.devices()[: data * fsdp]
+    return jax.make_mesh((data, fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def by_rows(mesh: Mesh) -> NamedSharding:
+    """The first axis over every device of the mesh."""
+    return NamedSharding(mesh, PartitionSpec(AXES))
+
+
+def parameter_shardings(tree: Params, mesh: Mesh, smallest: int = 4096) -> Params:
+    """Each array's largest axis that `fsdp` divides is cut along it; small arrays stay whole.
+
+    Args:
+      tree: arrays or their shapes.
+      mesh: from `make_mesh`.
+      smallest: arrays of fewer entries are replicated.
+    """
+    fsdp = mesh.shape["fsdp"]
+
+    def place(x) -> NamedSharding:
+        axes = [a for a in range(len(x.shape)) if x.shape[a] % fsdp == 0]
+        if fsdp == 1 or not axes or np.prod(x.shape) < smallest:
+            return replicated(mesh)
+        axis = max(axes, key=lambda a: x.shape[a])
+        return NamedSharding(mesh, PartitionSpec(*(None,) * axis, "fsdp"))
+
+    return jax.tree.map(place, tree)
+
+
+def compiled_step(train_step: Callable, shardings: Params, mesh: Mesh, size: tuple[int, int]) -> Callable:
+    """`(state, batch, key) -> (state, metrics)` over the mesh, jitted; the state is donated.
+
+    Args:
+      train_step: a method's.
+      shardings: of the state.
+      mesh: from `make_mesh`.
+      size: height and width of a picture.
+    """
+    return jax.jit(
+        train_step,
+        in_shardings=(shardings, by_rows(mesh), replicated(mesh)),
+        out_shardings=(shardings, replicated(mesh)),
+        donate_argnums=0,
+        compiler_options=compile_cache.options(size),
+    )
+
+
+def check_batch(batch_size: int, accumulate: int, mesh: Mesh) -> None:
+    """Refuses a global batch that the devices and micro-batches do not divide.
+
+    Raises:
+      UserError: naming the nearest size that works.
+    """
+    if batch_size < 1 or accumulate < 1:
+        raise UserError(f"train.batch_size={batch_size} and train.accumulate={accumulate} must be at least 1")
+    parts = mesh.size * accumulate
+    if batch_size % parts:
+        nearest = max(parts, round(batch_size / parts) * parts)
+        raise UserError(
+            f"train.batch_size={batch_size} is not divisible by {mesh.size} devices x train.accumulate={accumulate}; "
+            f"the nearest that is: {nearest}"
+        )
+
+
+def process_rows(batch_size: int, mesh: Mesh) -> list[int]:
+    """The rows of the global batch that this process's devices hold, in order."""
+    by_device = by_rows(mesh).addressable_devices_indices_map((batch_size,))
+    return sorted(row for index in by_device.values() for row in range(batch_size)[index[0]])
+
+
+def put_batch(batch: Any, mesh: Mesh) -> Any:
+    """This process's rows of every array of a tree as one global array over the mesh."""
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(by_rows(mesh), x), batch)
+
+
+def put_whole(tree: Params, mesh: Mesh) -> Params:
+    """Arrays of which every process holds all rows as global arrays over the mesh."""
+    rows = by_rows(mesh)
+    return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, rows, lambda i: x[i]), tree)

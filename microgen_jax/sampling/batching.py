@@ -1,0 +1,90 @@
+"""Drawing any number of pictures in batches of one compiled shape; picture i of a seed is always the same."""
+
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, Key, UInt8, UInt32
+from ml_collections import ConfigDict
+
+from microgen_jax.crystal.ipf import picture_colour
+from microgen_jax.images import to_uint8
+from microgen_jax.runtime import compile_cache
+from microgen_jax.runtime import mesh as meshes
+from microgen_jax.types import Condition, Params
+
+Generate = Callable[[Params, int, np.ndarray, Condition], Array]
+
+
+def image_keys(seed: UInt32[Array, ""], indices: Int[Array, "B"]) -> Key[Array, "B"]:
+    """A key an image: a function of the seed and the image's index alone."""
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(seed), indices)
+
+
+def compiled(
+    draw: Callable[[Params, Array, Condition], Array], mesh: Mesh, size: tuple[int, int]
+) -> Generate:
+    """`(params, seed, indices, cond) -> pictures`, a batch over all devices of the mesh, back on each of them.
+
+    Args:
+      draw: `method.generate` or like it: `(params, keys, cond) -> pictures`.
+      mesh: from `make_mesh`.
+      size: height and width of a picture.
+    """
+
+    def program(params: Params, seed: Array, rows: tuple[Array, Condition]) -> Array:
+        indices, cond = rows
+        return draw(params, image_keys(seed, indices), cond)
+
+    by_rows, whole = meshes.by_rows(mesh), meshes.replicated(mesh)
+    program = jax.jit(
+        program,
+        in_shardings=(None, None, by_rows),
+        out_shardings=whole,
+        compiler_options=compile_cache.options(size),
+    )
+    return lambda params, seed, *rows: program(params, np.uint32(seed), meshes.put_whole(rows, mesh))
+
+
+def draw(
+    generate: Generate,
+    params: Params,
+    label: Int[np.ndarray, "N"],
+    value: Float[np.ndarray, "N K"],
+    *,
+    seed: int,
+    batch_size: int,
+) -> Iterator[UInt8[np.ndarray, "B H W C"]]:
+    """Draws picture i with `label[i]` and `value[i]`, batch by batch; the last batch is padded and then cut.
+
+    Args:
+      generate: from `compiled`.
+      params: the averaged parameters.
+      label: class of each picture; the number of classes stands for "no class".
+      value: standardised conditions of each picture, float32; NaN = not given.
+      seed: of the pictures.
+      batch_size: over all devices.
+    """
+    for start in range(0, len(label), batch_size):
+        indices = np.arange(start, start + batch_size)
+        rows = np.minimum(indices, len(label) - 1)
+        cond = Condition(label[rows].astype(np.int32), value[rows].astype(np.float32))
+        images = generate(params, seed, indices.astype(np.int32), cond)
+        yield to_uint8(jax.device_get(images))[: len(label) - start]
+
+
+def shown(images: UInt8[np.ndarray, "N H W C"], data: ConfigDict) -> UInt8[np.ndarray, "N H W c"]:
+    """What a grid shows: orientations by their IPF-Z colours, all else as it is."""
+    kept = data.get("ebsd", "ipf") == "quaternions" and images.shape[-1] == 4
+    return picture_colour(images, data.laue_group) if kept else images
+
+
+def in_turn(num: int, num_classes: int) -> Int[np.ndarray, "N"]:
+    """Every class in turn."""
+    return np.arange(num, dtype=np.int32) % num_classes
+
+
+def not_given(num: int, num_conditions: int) -> Float[np.ndarray, "N K"]:
+    """No condition at all."""
+    return np.full((num, num_conditions), np.nan, np.float32)

@@ -1,0 +1,84 @@
+"""`main.py` as a person runs it: in a process of its own, on one device, with a tiny model."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = {
+    "config": "configs/quickstart.py",
+    "config.data.size": "(16,16)",
+    "config.data.count": "64",
+    "config.model.channels": "(8,16)",
+    "config.model.attention_levels": "(False,True)",
+    "config.model.remat": "(False,False)",
+    "config.model.head_dim": "8",
+    "config.model.norm_groups": "4",
+    "config.train.steps": "4",
+    "config.train.batch_size": "8",
+    "config.train.log_every": "1",
+    "config.train.sample_every": "0",
+    "config.train.eval_every": "0",
+    "config.train.eval_draws": "0",
+    "config.train.checkpoint_every": "2",
+    "config.sample.steps": "3",
+    "config.sample.batch_size": "4",
+}
+ENVIRONMENT = {
+    **os.environ,
+    "JAX_NUM_CPU_DEVICES": "1",
+    "JAX_PLATFORMS": "cpu",
+    "JAX_COMPILATION_CACHE_DIR": str(
+        Path(os.environ.get("MICROGEN_CACHE", Path.home() / ".cache" / "microgen_jax")) / "xla-tests"
+    ),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def command(**flags: str) -> list[str]:
+    """The command line; `config.train.steps` is written `config__train__steps`."""
+    return [sys.executable, "main.py", *(f"--{k.replace('__', '.')}={v}" for k, v in flags.items())]
+
+
+@pytest.fixture(scope="session")
+def run():
+    """`run(workdir=..., config__train__steps=8)`: the finished process, on top of TINY; None leaves a flag out."""
+
+    def finished(*extra: str, devices: int = 1, environment=(), **flags) -> subprocess.CompletedProcess:
+        merged = {**TINY, **{k.replace("__", "."): v for k, v in flags.items()}}
+        line = command(**{k: str(v) for k, v in merged.items() if v is not None}) + list(extra)
+        environment = {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": str(devices), **dict(environment)}
+        return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+    return finished
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Like `run`, but gives the running process, its output readable line by line."""
+
+    def started(devices: int = 1, environment=(), **flags) -> subprocess.Popen:
+        merged = {**TINY, **{k.replace("__", "."): v for k, v in flags.items()}}
+        line = command(**{k: str(v) for k, v in merged.items() if v is not None})
+        environment = {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": str(devices), **dict(environment)}
+        return subprocess.Popen(line, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+    return started
+
+
+@pytest.fixture(scope="session")
+def trained(run, tmp_path_factory) -> Path:
+    """A run of four steps on four classes; for reading only."""
+    workdir = tmp_path_factory.mktemp("trained")
+    result = run(
+        workdir=workdir,
+        config__train__eval_every=2,
+        config__train__eval_draws=4,
+        config__train__sample_every=2,
+    )
+    assert result.returncode == 0, result.stderr
+    return workdir

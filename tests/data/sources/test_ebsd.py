@@ -1,0 +1,244 @@
+"""EBSD scans through `open_dataset`: self-made ones in every format, and the real ones beside the checkout."""
+
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from microgen_jax.crystal.ipf import ipf_colour, picture_colour
+from microgen_jax.crystal.maps import read_scan
+from microgen_jax.crystal.symmetry import misorientation_angle
+from microgen_jax.data import batches, open_dataset
+from microgen_jax.data.sources import ebsd
+from microgen_jax.errors import UserError
+from tests.crystal.conftest import Truth, write_ang, write_cpr, write_ctf, write_edax, write_mtex_text
+
+
+def random_truth(height: int, width: int, seed: int = 0, missing: float = 0.0) -> Truth:
+    rng = np.random.default_rng(seed)
+    euler = np.round(rng.random((height, width, 3)) * [2 * np.pi, np.pi, 2 * np.pi], 5)
+    phase = np.where(rng.random((height, width)) < missing, 0, rng.integers(1, 3, (height, width)))
+    euler[phase == 0] = 0
+    return Truth(euler, phase, 0.5, (("Nickel", "m-3m"), ("Magnesium", "6/mmm")))
+
+
+def coloured(path, *directions: str) -> np.ndarray:
+    """The map by another way: every phase coloured whole, then picked; black where not indexed."""
+    scan = read_scan(path)
+    picture = np.zeros((*scan.phase.shape, 3 * len(directions)), np.uint8)
+    for phase in scan.phases:
+        colours = [ipf_colour(scan.quaternions, axis, phase.laue_group) for axis in directions]
+        picture = np.where((scan.phase == phase.id)[..., None], np.concatenate(colours, -1), picture)
+    return picture
+
+
+def tiles(part) -> dict[tuple[str, int, int], np.ndarray]:
+    found = {}
+    for i in range(len(part)):
+        name, _, corner = part.name(i)[:-1].rpartition("[")
+        found[(name, *map(int, corner.split(",")))] = part[i].image
+    return found
+
+
+@pytest.mark.parametrize(("direction", "channels"), [("Z", 3), ("X", 3), ("XYZ", 9)])
+@pytest.mark.parametrize("write", [write_ang, write_ctf, write_cpr, write_edax])
+def test_tiles_are_windows_of_the_ipf_map(tmp_path, data_config, write, direction, channels):
+    path = write(tmp_path / "a", random_truth(20, 24, missing=0.05))
+    data = data_config(path, ipf_direction=direction, channels=channels, fill="black", min_indexed=0.5)
+    data.update(size=(8, 10), holdout=0.0)
+    dataset = open_dataset(data)
+    expected = coloured(path, *direction)
+    assert (dataset.kind, dataset.classes, len(dataset.holdout)) == ("ebsd", ("a",), 0)
+    found = tiles(dataset.train)
+    assert [corner[1:] for corner in found] == [(y, x) for y in (0, 4, 8, 12) for x in (0, 5, 10)]
+    for (_, y, x), image in found.items():
+        np.testing.assert_array_equal(image, expected[y : y + 8, x : x + 10])
+    batch = next(batches(dataset.train, dataset.preparation, seed=0, batch_size=2))
+    assert batch.image.shape == (2, 8, 10, channels)
+
+
+def test_points_that_are_not_indexed_take_the_nearest_colour(tmp_path, data_config):
+    path = write_ang(tmp_path / "a", random_truth(16, 16, missing=0.2))
+    black = open_dataset(data_config(path, fill="black", min_indexed=0.0)).train[0].image
+    filled = open_dataset(data_config(path, min_indexed=0.0)).train[0].image
+    known = read_scan(path).indexed
+    assert (black[~known] == 0).all()
+    np.testing.assert_array_equal(filled[known], black[known])
+    where = np.argwhere(known)
+    for y, x in np.argwhere(~known):
+        distance = ((where - [y, x]) ** 2).sum(1)
+        nearest = where[distance == distance.min()]
+        assert any((filled[y, x] == black[tuple(point)]).all() for point in nearest)
+
+
+def test_tiles_with_too_few_indexed_points_are_left_out(tmp_path, data_config):
+    truth = random_truth(16, 48)
+    truth.phase[:, 20:28] = 0
+    path = write_ctf(tmp_path / "a", truth)
+    found = tiles(open_dataset(data_config(path, holdout=0.0)).train)
+    assert [corner[2] for corner in found] == [0, 32]
+    assert len(open_dataset(data_config(path, holdout=0.0, min_indexed=0.5)).train) == 5
+    truth.phase[:] = np.arange(48) % 2
+    with pytest.raises(UserError, match=r"a\.ctf: no tile of 16x16 px .* lower data\.min_indexed"):
+        open_dataset(data_config(write_ctf(tmp_path / "a", truth)))
+
+
+@pytest.mark.parametrize("shape", [(20, 70), (70, 20), (40, 41)])
+def test_no_held_out_tile_of_a_single_scan_overlaps_a_training_tile(tmp_path, data_config, shape):
+    dataset = open_dataset(data_config(write_ang(tmp_path / "a", random_truth(*shape)), tile_overlap=0.75))
+    seen = [np.zeros(shape, int), np.zeros(shape, int)]
+    for part, count in zip((dataset.train, dataset.holdout), seen):
+        assert len(part)
+        for _, y, x in tiles(part):
+            count[y : y + 16, x : x + 16] += 1
+    assert not (seen[0].astype(bool) & seen[1].astype(bool)).any()
+    assert any("its far end is held out" in note for note in dataset.notes)
+
+
+def test_classes_of_several_scans_are_split_by_scan(tmp_path, data_config):
+    for name in ("Cast", "Rolled"):
+        for n in range(4):
+            (tmp_path / name).mkdir(exist_ok=True)
+            write_ang(tmp_path / name / str(n), random_truth(20, 40, seed=n))
+    (tmp_path / "Forged").mkdir()
+    write_ang(tmp_path / "Forged/0", random_truth(16, 24))
+    dataset = open_dataset(data_config(tmp_path))
+    assert dataset.classes == ("Cast", "Forged", "Rolled")
+    scans = [{name for name, _, _ in tiles(part)} for part in (dataset.train, dataset.holdout)]
+    assert not scans[0] & scans[1]
+    assert {name.split("/")[0] for name in scans[1]} == {"Cast", "Rolled"}
+    assert any("'Forged' has one scan, too small" in note for note in dataset.notes)
+    assert dataset.train.group(0) in scans[0]
+
+
+def test_loose_scans_are_classes_and_metadata_says_more_of_them(tmp_path, data_config):
+    for n, name in enumerate(("slow", "fast")):
+        write_ctf(tmp_path / name, random_truth(16, 32, seed=n))
+    (tmp_path / "metadata.csv").write_text("file,rate\nslow.ctf,0.5\nfast.ctf,20\n")
+    dataset = open_dataset(data_config(tmp_path, conditions=("rate",)))
+    assert dataset.classes == ("fast", "slow")
+    for record in dataset.train:
+        assert record.condition == {"slow": 0.5, "fast": 20}[dataset.classes[record.label]]
+
+
+def test_a_zip_of_a_pair_is_read_in_place(tmp_path, data_config):
+    path = write_cpr(tmp_path / "a", random_truth(16, 20))
+    with zipfile.ZipFile(tmp_path / "scans.zip", "w") as archive:
+        for suffix in (".cpr", ".crc"):
+            archive.write(path.with_suffix(suffix), f"x{suffix}")
+    zipped = open_dataset(data_config(tmp_path / "scans.zip"))
+    assert zipped.classes == ("x",)
+    np.testing.assert_array_equal(zipped.train[0].image, open_dataset(data_config(path)).train[0].image)
+
+
+def test_text_exports_are_read_where_they_are_asked_for(tmp_path, data_config):
+    path = write_mtex_text(tmp_path / "a", random_truth(16, 16))
+    dataset = open_dataset(data_config(path, source="ebsd", laue_group="6/mmm"))
+    assert len(dataset.train) == 1
+
+
+def test_a_phase_without_a_group_names_the_field(tmp_path, data_config):
+    path = write_mtex_text(tmp_path / "a", random_truth(16, 16))
+    with pytest.raises(UserError, match=r"a\.csv: phase 1 .*set data\.laue_group"):
+        open_dataset(data_config(path, source="ebsd"))
+    with pytest.raises(UserError, match="unknown Laue group 'm-3n': did you mean"):
+        open_dataset(data_config(path, source="ebsd", laue_group="m-3n"))
+
+
+def test_a_broken_scan_stops_the_run_or_is_listed(tmp_path, data_config):
+    write_ang(tmp_path / "good", random_truth(16, 16))
+    (tmp_path / "bad.ang").write_text("# header only\n")
+    with pytest.raises(UserError, match=r"bad\.ang: .*on_bad_file=skip") as caught:
+        open_dataset(data_config(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).count("bad.ang") == 1
+    dataset = open_dataset(data_config(tmp_path, on_bad_file="skip"))
+    assert [name for name, _ in dataset.refused] == ["bad.ang"]
+    assert dataset.classes == ("good",)
+
+
+def test_an_hdf5_file_that_is_no_scan_stays_a_stack(tmp_path, data_config):
+    with h5py.File(tmp_path / "maps.h5", "w") as file:
+        file["EBSD_like"] = np.zeros((5, 16, 17), np.uint8)
+    assert open_dataset(data_config(tmp_path / "maps.h5", channels=1, layout="NHW")).kind == "hdf5"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"ipf_direction": ""}, "data.ipf_direction=''"), ({"ipf_direction": "Q"}, "no direction"),
+        ({"ipf_direction": "XYZ"}, "set data.channels=9"), ({"fill": "white"}, "data.fill='white'"),
+        ({"colour_key": "tsi"}, "did you mean 'tsl'"), ({"tile_overlap": 1.0}, "data.tile_overlap=1.0"),
+        ({"min_indexed": 90.0}, "data.min_indexed=90.0"), ({"size": (32, 32), "pad": "refuse"}, "smaller"),
+    ],
+)  # fmt: skip
+def test_wrong_fields_are_named(tmp_path, data_config, fields, words):
+    data = data_config(write_ang(tmp_path / "a", random_truth(16, 16)))
+    data.update(fields)
+    with pytest.raises(UserError, match=words):
+        open_dataset(data)
+
+
+def test_fill_of_a_known_map_changes_nothing():
+    picture = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
+    np.testing.assert_array_equal(ebsd.fill_nearest(picture, np.ones((4, 2), bool)), picture)
+
+
+@pytest.mark.parametrize("direction", ["X", "Z"])
+@pytest.mark.parametrize(
+    ("scan", "drawn"),
+    [
+        ("defdap_testDataEBSD.cpr", "NiSA_defdap"), ("ebsdlib_EdaxAngOnly.h5", "EdaxNi_h5"),
+        ("sdss_ferrite_austenite.ang", "SDSS_orixdata"), ("sdss_orix.h5", "SDSS_orixdata"),
+        ("mtex_twins.ctf", "twinsMg_mtex"),
+    ],
+)  # fmt: skip
+def test_real_scans_give_the_maps_that_orix_draws(shared, data_config, scan, drawn, direction):
+    data = data_config(shared / "scans" / scan, ipf_direction=direction, fill="black", min_indexed=0.0)
+    data.size = (64, 64)
+    with Image.open(shared / "ipf_maps" / f"{drawn}_{direction}.png") as picture:
+        expected = np.asarray(picture.convert("RGB")).astype(int)
+    dataset = open_dataset(data)
+    for part in (dataset.train, dataset.holdout):
+        for (_, y, x), image in tiles(part).items():
+            window = expected[y : y + 64, x : x + 64]
+            indexed = window.max(axis=-1) > 0
+            near = np.abs(image - window).max(axis=-1)[indexed] <= 2
+            assert near.mean() >= 0.995
+
+
+def test_orientations_can_be_kept_whole(tmp_path, data_config):
+    truth = random_truth(20, 24, missing=0.1)
+    path = write_ang(tmp_path / "a", truth)
+    scan = read_scan(path)
+    data = data_config(path, ebsd="quaternions", laue_group="m-3m", channels=4, fill="black", min_indexed=0.0)
+    dataset = open_dataset(data)
+    nickel = scan.indexed & (scan.phase == 1)
+    for part in (dataset.train, dataset.holdout):
+        for (_, y, x), image in tiles(part).items():
+            window = np.s_[y : y + 16, x : x + 16]
+            known, quaternions = nickel[window], 2.0 * image - 1
+            assert image.dtype == np.float32
+            assert (quaternions[~known] == 0).all()
+            angles = misorientation_angle(quaternions[known], scan.quaternions[window][known], "m-3m")
+            assert angles.max() < 1e-3
+            assert (quaternions[known, 0] > np.cos(np.radians(62.8 / 2))).all()
+            drawn = picture_colour(image, "m-3m")
+            exact = ipf_colour(scan.quaternions[window], "Z", "m-3m") * known[..., None]
+            assert np.abs(drawn.astype(int) - exact).max() <= 1
+    batch = next(batches(dataset.train, dataset.preparation, seed=0, batch_size=8))
+    assert batch.image.shape == (8, 16, 16, 4)
+    norms = np.linalg.norm(batch.image, axis=-1)
+    assert ((np.abs(norms) < 1e-5) | (np.abs(norms - 1) < 1e-5)).all()
+    assert len(dataset.preparation.transforms[0]) == 8
+    data.laue_group = ""
+    with pytest.raises(UserError, match=r"needs data\.laue_group"):
+        open_dataset(data)
+    data.laue_group = "4/m"
+    with pytest.raises(UserError, match=r"no indexed point is of the Laue group 4/m .*6/mmm, m-3m"):
+        open_dataset(data)
+    data.update(laue_group="m-3m", channels=3)
+    with pytest.raises(UserError, match=r"set data\.channels=4"):
+        open_dataset(data)

@@ -1,0 +1,94 @@
+"""Windows, sampling, padding, channels and ranges."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from microgen_jax.data import resize
+from microgen_jax.errors import UserError
+
+
+def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
+    """Every pixel its own value."""
+    return np.arange(height * width * channels, dtype=np.uint16).reshape(height, width, channels)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    size=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    resample=st.sampled_from(["crop", "nearest", "stretch"]),
+    seed=st.none() | st.integers(0, 9),
+)
+def test_sampling_takes_whole_pixels_and_makes_up_none(shape, size, resample, seed):
+    image = picture(*shape)
+    rng = None if seed is None else np.random.default_rng(seed)
+    window = resize.fit(image, size, resample=resample, rng=rng)
+    assert window.shape == (*size, 3)
+    assert {tuple(p) for p in window.reshape(-1, 3)} <= {tuple(p) for p in image.reshape(-1, 3)}
+
+
+def test_a_crop_is_at_native_step_and_reaches_every_corner():
+    image, rng = picture(9, 11), np.random.default_rng(0)
+    windows = [resize.fit(image, (8, 8), rng=rng) for _ in range(200)]
+    for window in windows:
+        top, left = divmod(int(window[0, 0, 0]) // 3, 11)
+        np.testing.assert_array_equal(window, image[top : top + 8, left : left + 8])
+    assert {divmod(int(w[0, 0, 0]) // 3, 11) for w in windows} == {(t, f) for t in range(2) for f in range(4)}
+
+
+@pytest.mark.parametrize("resample", ["nearest", "area"])
+def test_the_aspect_ratio_is_kept_unless_stretch_is_asked_for(resample):
+    rows, columns = np.indices((32, 64), dtype=np.uint8)
+    window = resize.fit(np.stack([rows, columns], -1), (16, 16), resample=resample).astype(float)
+    assert np.diff(window[:, 0, 0]).mean() == np.diff(window[0, :, 1]).mean() == 2
+    stretched = resize.fit(np.stack([rows, columns], -1), (16, 16), resample="stretch").astype(float)
+    assert (np.diff(stretched[:, 0, 0]).mean(), np.diff(stretched[0, :, 1]).mean()) == (2, 4)
+
+
+def test_area_keeps_the_mean():
+    image = np.random.default_rng(0).integers(0, 65536, (32, 32, 1), dtype=np.uint16)
+    window = resize.fit(image, (8, 8), resample="area")
+    np.testing.assert_allclose(window, image.reshape(8, 4, 8, 4, 1).mean((1, 3)), rtol=1e-5)
+
+
+def test_small_pictures_are_padded_as_asked():
+    image = picture(3, 4, 1)
+    np.testing.assert_array_equal(
+        resize.fit(image, (9, 10), pad="reflect")[..., 0],
+        np.pad(image[..., 0], ((3, 3), (3, 3)), "reflect"),
+    )
+    digit = np.zeros((28, 28, 1), np.uint8)
+    digit[10:20, 10:20] = 9
+    np.testing.assert_array_equal(
+        resize.fit(digit, (32, 32), pad="background"), np.pad(digit, ((2, 2), (2, 2), (0, 0)))
+    )
+
+
+def test_channels_change_only_where_nothing_is_lost_or_grey_is_asked_for():
+    grey = picture(2, 2, 1)
+    colour = resize.to_channels(grey, 3)
+    assert colour.shape == (2, 2, 3)
+    np.testing.assert_array_equal(resize.to_channels(colour, 1), grey)
+    with pytest.raises(UserError, match="to_grey"):
+        resize.to_channels(picture(2, 2, 3), 1)
+    white = np.full((1, 1, 3), 255, np.uint8)
+    white[0, 0, 0] = 254
+    assert resize.to_channels(white, 1, to_grey=True).item() == 255
+    with pytest.raises(UserError, match=r"data\.channels=5"):
+        resize.to_channels(picture(2, 2, 5), 3)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_integers_span_minus_one_to_one(dtype):
+    top = np.iinfo(dtype).max
+    values = resize.to_float(np.array([0, 1, top], dtype).reshape(1, 3, 1)).ravel()
+    np.testing.assert_allclose(values, [-1, 2 / top - 1, 1], rtol=1e-6)
+    assert values.dtype == np.float32
+
+
+def test_every_8_bit_value_comes_back():
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    back = np.rint((resize.to_float(values) + 1) * 127.5)
+    np.testing.assert_array_equal(back, values)

@@ -1,0 +1,74 @@
+"""A schedule as diffusers' scheduler configuration, there and back."""
+
+import pytest
+
+from microgen_jax.export.diffusers_scheduler import from_scheduler, sampling_from_scheduler, to_ddpm_scheduler
+from microgen_jax.diffusion.process import PREDICTIONS
+from microgen_jax.diffusion.schedules import SCHEDULES
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_there_and_back(schedule, prediction):
+    fields = {
+        "schedule": schedule,
+        "timesteps": 123,
+        "beta_start": 2e-4,
+        "beta_end": 0.03,
+        "zero_terminal_snr": prediction == "v",
+        "prediction": prediction,
+    }
+    assert from_scheduler(to_ddpm_scheduler(**fields)) == fields
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"_class_name": "DDPMScheduler"}, {"sampler": "ancestral", "clip": True, "spacing": "leading"}),
+        (
+            {"_class_name": "DDPMScheduler", "variance_type": "fixed_large", "timestep_spacing": "linspace"},
+            {"sampler": "ancestral_large", "clip": True, "spacing": "linspace"},
+        ),
+        (
+            {"_class_name": "DDIMScheduler", "clip_sample": False, "rescale_betas_zero_snr": True},
+            {"sampler": "ddim", "clip": False},
+        ),
+        (
+            {"_class_name": "DPMSolverMultistepScheduler", "thresholding": True, "sample_max_value": 2.0},
+            {"sampler": "dpmpp2m", "clip": True, "clip_percentile": 99.5},
+        ),
+        (
+            {"_class_name": "DPMSolverMultistepScheduler", "thresholding": True},
+            {"sampler": "dpmpp2m", "clip": True},
+        ),
+        (
+            {"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"},
+            {"sampler": "dpmpp2m_sde", "clip": False},
+        ),
+        ({"_class_name": "UniPCMultistepScheduler"}, {"sampler": "unipc", "clip": False}),
+    ],
+)
+def test_a_scheduler_says_how_pictures_are_drawn(config, expected):
+    assert sampling_from_scheduler(config) == expected
+
+
+@pytest.mark.parametrize(
+    ("clip", "percentile", "expected"),
+    [
+        (True, 99.0, {"clip": True, "clip_percentile": 99.0}),
+        (True, 0.0, {"clip": True}),
+        (False, 99.0, {"clip": False}),
+    ],
+)
+def test_clipping_there_and_back(clip, percentile, expected):
+    config = to_ddpm_scheduler(
+        schedule="linear",
+        timesteps=10,
+        beta_start=1e-4,
+        beta_end=0.02,
+        zero_terminal_snr=False,
+        prediction="v",
+        clip=clip,
+        clip_percentile=percentile,
+    )
+    assert sampling_from_scheduler(config) == {"sampler": "ancestral", "spacing": "trailing"} | expected
