@@ -36,7 +36,7 @@ _DEFAULT = Path(__file__).resolve().parent / "configs" / "default.py"
 
 def main(argv: list[str]) -> None:
     compile_cache.keep_memory()
-    distributed.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    distributed.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     commands.run(_MODE.value, command_line.request(argv, _CONFIG, _WORKDIR.value, _DEFAULT))
 
 

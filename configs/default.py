@@ -17,15 +17,15 @@ def get_config() -> ConfigDict:
     data.source = "auto"  # auto | polycrystal | folder | list | hdf5 | npz | tfds | ebsd
     data.root = ""  # folder, .zip, list, .npz, .h5, scan; where tfds prepared; '' = the polycrystals
     data.name = ""  # tfds: the data set, as in 'mnist' or 'builder/config'
-    data.key = ""  # hdf5, npz: which array holds the pictures; '' = the first one that can
-    data.layout = "auto"  # hdf5, npz: HW | NHW | HWK | HWC | NHWC, N and K count pictures, C channels
+    data.key = ""  # hdf5, npz: which array holds the images; '' = the first one that can
+    data.layout = "auto"  # hdf5, npz: HW | NHW | HWK | HWC | NHWC, N and K count images, C channels
     data.value_range = "auto"  # hdf5, npz: 'black,white' as in '0,255' | ids = grain ids, drawn as boundaries
     data.size = (64, 64)  # height, width in px that the model sees
     data.channels = 3  # 3 = RGB, 1 = grey; of the polycrystals 3 = IPF colours, 1 = grain boundaries
-    data.to_grey = False  # with channels=1: colour pictures become their luminance instead of being refused
-    data.resample = "crop"  # crop at native step | nearest | area = fit the short side, then crop | stretch
-    data.pad = "reflect"  # pictures smaller than size: reflect | background = median of the border | refuse
-    data.augment = True  # flips and quarter turns that keep the pictures true (see symmetry)
+    data.to_grey = False  # with channels=1: colour images become their luminance instead of being refused
+    data.resample = "none"  # none = original pixel size | nearest, area: fit the short side | stretch
+    data.pad = "reflect"  # images smaller than size: reflect | background = median of the border | refuse
+    data.augment = True  # flips and quarter turns that keep the images true (see symmetry)
     data.symmetry = (
         "all"  # of the process: all | orthotropic | monoclinic | none, or 'Shear=none,Tension=all'
     )
@@ -33,24 +33,24 @@ def get_config() -> ConfigDict:
     data.ebsd = "ipf"  # ebsd: ipf = colours | quaternions = orientations in four channels (docs/data.md)
     data.colour_key = "tsl"  # ebsd: tsl | edax
     data.laue_group = ""  # ebsd: of phases for which the file names none, as in 'm-3m'
-    data.crop = (
-        "random"  # window of larger pictures: random | grid = every one on a grid, a picture for itself
+    data.window = (
+        "random"  # window of larger images: random | grid = every one on a grid, an image for itself
     )
     data.tile_overlap = (
-        0.5  # ebsd, and crop=grid: share of its side that a tile has in common with the next one
+        0.5  # ebsd, and window=grid: share of its side that a tile has in common with the next one
     )
     data.min_indexed = 0.9  # ebsd: least share of indexed points in a tile
-    data.fill = "nearest"  # ebsd: points that are not indexed: nearest indexed one | black
+    data.fill_unindexed = "nearest"  # ebsd: points that are not indexed: nearest indexed one | black
     data.filename_pattern = ""  # regex; its named groups become conditions or the split group
     data.label_by = ""  # column (list, metadata.csv, filename_pattern) that names the class; '' = the folder
     data.conditions = ()  # continuous ones: columns as for label_by, or descriptors of the polycrystals
-    data.split_by = ""  # column, as for label_by, that a split keeps together; '' = every picture for itself
+    data.split_by = ""  # column, as for label_by, that a split keeps together; '' = every image for itself
     data.holdout = 0.1  # share of the groups kept out of training; at least one, never all of a class
     data.on_bad_file = "raise"  # raise | skip (counted and listed by --mode=inspect)
-    data.count = 10000  # polycrystal: how many different pictures there are
-    data.cache = ""  # folder for decoded pictures, written once and then mapped into memory; '' = off
+    data.count = 10000  # polycrystal: how many different images there are
+    data.cache = ""  # folder for decoded images, written once and then mapped into memory; '' = off
     data.workers = 4  # threads that decode and augment
-    data.patience = 300.0  # seconds without a batch after which it is read again, three times at most
+    data.read_timeout = 300.0  # seconds without a batch after which it is read again, three times at most
 
     config.model = model = ConfigDict()
     model.channels = (64, 128, 256)  # per level; each level halves height and width
@@ -68,7 +68,7 @@ def get_config() -> ConfigDict:
     diffusion.schedule = "linear"  # linear | cosine | sigmoid
     diffusion.beta_start = 1e-4  # linear and sigmoid
     diffusion.beta_end = 0.02  # linear and sigmoid
-    diffusion.zero_terminal_snr = False  # leave nothing of the picture at the last time; not with eps
+    diffusion.zero_terminal_snr = False  # leave nothing of the image at the last time; not with eps
     diffusion.prediction = "eps"  # eps | x0 | v
     diffusion.loss = "mse"  # mse | huber | l1 | bce (binary images, prediction x0)
     diffusion.weighting = "uniform"  # uniform | min_snr | p2 | vlb
@@ -79,7 +79,7 @@ def get_config() -> ConfigDict:
     wgan.n_critic = 5  # updates of the critic to one of the generator; a step reads as many minibatches
     wgan.gp_weight = 10.0  # of the gradient penalty
     wgan.latent_dim = 100  # length of a latent vector
-    wgan.width = 64  # channels beside the picture; twice as many a level further in, eight times at most
+    wgan.width = 64  # channels beside the image; twice as many a level further in, eight times at most
     wgan.critic_learning_rate = 4e-4  # train.learning_rate is the generator's
     wgan.conditional = True  # tell both networks the class, where there are more than one
 
@@ -97,12 +97,12 @@ def get_config() -> ConfigDict:
     train.accumulate = 1  # micro-batches summed into one update
     train.log_every = 100
     train.sample_every = 5000  # a grid of the same seeds; 0 = never
-    train.sample_num = 16  # pictures in that grid
+    train.sample_num = 16  # images in that grid
     train.eval_every = 1000  # held-out loss; 0 = never
-    train.eval_num = 512  # held-out pictures that it is taken over; 0 = all
-    train.eval_draws = 64  # pictures drawn in 25 steps with it, for the ratios called quality; 0 = none
+    train.eval_num = 512  # held-out images that it is taken over; 0 = all
+    train.eval_samples = 64  # images drawn in 25 steps with it, for the ratios called quality; 0 = none
     train.checkpoint_every = 1000
-    train.skip = ()  # numbers of batches to pass over, as a run that diverged names them
+    train.skip_batches = ()  # numbers of batches to pass over, as a run that diverged names them
     train.keep = 3  # newest checkpoints kept, beside the best
 
     config.sample = sample = ConfigDict()
@@ -120,8 +120,8 @@ def get_config() -> ConfigDict:
     )
     sample.autoguidance = ""  # a step: guide by this earlier checkpoint, not by hiding conditions; '' = off
     sample.num = 16
-    sample.frames = 0  # of denoising.gif and denoising.png, from noise to picture; 0 = neither
-    sample.stills = ()  # times of the chain that stills.png shows, as in (999,600,300,100,0); () = no such file
+    sample.frames = 0  # of denoising.gif and denoising.png, from noise to image; 0 = neither
+    sample.trajectory_times = ()  # times shown in stills.png, as in (999,600,300,100,0); () = no such file
     sample.batch_size = 16  # per device
     sample.seed = 0
     sample.label = ""  # class by name or number; '' = every class in turn
@@ -131,24 +131,24 @@ def get_config() -> ConfigDict:
     sample.name = "default"  # of the folder under samples/
 
     config.evaluate = evaluate = ConfigDict()
-    evaluate.real = ""  # folder, npz, ...: pictures to compare with; '' = the run's held-out ones
+    evaluate.real = ""  # folder, npz, ...: images to compare with; '' = the run's held-out ones
     evaluate.generated = (
         ""  # folder, npz, ..., or a name under the run's samples/; '' = drawn from the run for this
     )
-    evaluate.num = 1000  # pictures of either side, at most
-    evaluate.metrics = ()  # names of those wanted; () = all that the pictures allow
+    evaluate.num = 1000  # images of either side, at most
+    evaluate.metrics = ()  # names of those wanted; () = all that the images allow
     evaluate.inception_weights = ""  # pt_inception-2015-12-05-6726825d.pth, for FID, KID and IS
-    evaluate.inception_preprocessing = "pytorch"  # pytorch | tensorflow: how pictures come to 299 px
-    evaluate.audit_num = 10_000  # training pictures searched for copies; 0 = all
-    evaluate.step = 1.0  # micrometres of a pixel, for ASTM grain size numbers
+    evaluate.inception_preprocessing = "pytorch"  # pytorch | tensorflow: how images come to 299 px
+    evaluate.copy_search_num = 10_000  # training images searched for copies; 0 = all
+    evaluate.pixel_size_um = 1.0  # micrometres of a pixel, for ASTM grain size numbers
     evaluate.laue_group = "m-3m"  # of the sector in which IPF colours are compared
-    evaluate.seed = 0  # of the pictures drawn, the splits and the resamples
+    evaluate.seed = 0  # of the images drawn, the splits and the resamples
 
     config.plan = plan = ConfigDict()
-    plan.devices = (1, 8, 64, 256)  # numbers to plan for; each device has train.batch_size pictures
+    plan.devices = (1, 8, 64, 256)  # numbers to plan for; each device has train.batch_size images
     plan.chip = "h200"  # a100 | h100 | h200 | tpu_v4 | tpu_v5e | tpu_v5p | tpu_v6e
     plan.utilisation = 0.4  # share of the chip's published peak that convolutions are taken to reach
-    plan.channels = 3  # of the pictures, as no data is opened
+    plan.channels = 3  # of the images, as no data is opened
     plan.classes = 5
     plan.conditions = 0
 

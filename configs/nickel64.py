@@ -2,8 +2,8 @@
 
     python main.py --config=configs/nickel64.py --config.data.root=nickel_list/mics_64.csv --workdir=runs/nickel64
 
-The list has one file name a line, beside the pictures; a header row and further columns are told apart. All
-eight flips and turns. One GPU of 12 GB or more: bfloat16, batch 16; a few dozen pictures need the dropout.
+The list has one file name a line, beside the images; a header row and further columns are told apart. All
+eight flips and turns. One GPU of 12 GB or more: bfloat16, batch 16; a few dozen images need the dropout.
 Not run on a GPU yet: images per second and evaluation figures are to be measured there.
 """
 

@@ -30,7 +30,7 @@ def get_config():
     config.train.sample_every = 600
     config.train.eval_every = 600
     config.train.eval_num = 256
-    config.train.eval_draws = 0
+    config.train.eval_samples = 0
     config.train.checkpoint_every = 600
     config.sample.sampler = "dpmpp2m"
     config.sample.steps = 20

@@ -2,7 +2,7 @@
 
     python main.py --config=configs/voronoi64.py --config.data.root=voronoi_h5 --workdir=runs/voronoi64
 
-The root is one file or a folder of them; which axis counts pictures, and which values are black and white, is
+The root is one file or a folder of them; which axis counts images, and which values are black and white, is
 told over the whole folder and reported by --mode=inspect (data.key, data.layout, data.value_range). All eight
 flips and turns. One GPU of 12 GB or more: bfloat16, batch 32.
 Not run on a GPU yet: images per second and evaluation figures are to be measured there.

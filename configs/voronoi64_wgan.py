@@ -4,7 +4,7 @@
     python main.py --config=configs/voronoi64_wgan.py --workdir=runs/boundaries_wgan
 
 The root is a folder of HDF5 stacks, as in voronoi64.py; without one, the built-in polycrystals are drawn as their
-boundaries. A step is five updates of the critic and one of the generator, 160 pictures. Sampling is one pass.
+boundaries. A step is five updates of the critic and one of the generator, 160 images. Sampling is one pass.
 One GPU of 8 GB or more: bfloat16. Not run on a GPU yet; docs/wgan.md has figures of small networks on a CPU.
 """
 

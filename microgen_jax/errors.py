@@ -1,33 +1,91 @@
 """What a person did wrong, and the nearest known name where one was misspelt."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
-class UserError(Exception):
-    """What a person did wrong, in one line that names the thing and the mend; `main` prints it and exits with 2.
+class UserError(ValueError):
+    """What a person did wrong, in one line that names the thing and how to mend it.
 
-    Signs that no terminal prints (a line feed in a file's name) become spaces.
+    Library code names its own argument; `argument_of` and `renamed` turn that into a field of the configuration on the
+    way up. `main` prints the line and exits with status 2. Characters that no terminal prints become spaces.
+
+    Attributes:
+      where: the argument, field or file that is wrong, such as 'steps', 'sample.steps' or 'maps/a.png'.
+      problem: what is wrong with it, its value included.
+      fix: what to do about it; '' where the problem says so already.
     """
 
-    def __init__(self, line: str) -> None:
-        super().__init__("".join(sign if sign.isprintable() else " " for sign in line))
+    def __init__(self, where: str, problem: str = "", fix: str = "") -> None:
+        self.where, self.problem, self.fix = map(_printable, (where, problem, fix))
+        text = ": ".join(part for part in (self.where, self.problem) if part)
+        super().__init__(f"{text}; {self.fix}" if self.fix else text)
+
+    def at(self, where: str) -> "UserError":
+        """Return the same error of another argument, field or file."""
+        return type(self)(where, self.problem, self.fix)
 
 
-def require_known(kind: str, name: str, known: Iterable[str]) -> None:
-    """Refuses a name that is not known.
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+@contextmanager
+def argument_of(part: str) -> Iterator[None]:
+    """Name errors within after a part of the configuration: an argument `steps` becomes `sample.steps`.
 
     Args:
-      kind: what is being named, as the message shall call it.
-      name: what was asked for.
-      known: what there is.
+      part: name of the part, such as 'sample'.
 
     Raises:
-      UserError: `name` is not known; the message lists those that are and the nearest.
+      UserError: the one that was raised within, its `where` prefixed where it is a plain argument's name.
+    """
+    try:
+        yield
+    except UserError as error:
+        if error.where.isidentifier():
+            raise error.at(f"{part}.{error.where}") from error
+        raise
+
+
+@contextmanager
+def renamed(names: Mapping[str, str]) -> Iterator[None]:
+    """Name errors within after other arguments, fields or files.
+
+    Args:
+      names: new names by old ones.
+
+    Raises:
+      UserError: the one that was raised within, under its new name.
+    """
+    try:
+        yield
+    except UserError as error:
+        if error.where in names:
+            raise error.at(names[error.where]) from error
+        raise
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean 'x'? " with the nearest known name, or '' where none is near."""
+    near = get_close_matches(str(name), list(known), n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+def require_known(where: str, name: str, known: Iterable[str]) -> None:
+    """Refuse a name that is not known.
+
+    Args:
+      where: the argument that names it.
+      name: the name.
+      known: all names that exist.
+
+    Raises:
+      UserError: `name` is not known; the line lists the known names and the nearest.
     """
     known = sorted(known)
-    if name in known:
-        return
-    near = get_close_matches(str(name), known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UserError(f"unknown {kind} {name!r}; known: {', '.join(known)}.{hint}")
+    if name not in known:
+        raise UserError(
+            where, f"unknown name {name!r}", f"{did_you_mean(name, known)}known: {', '.join(known)}"
+        )

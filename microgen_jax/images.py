@@ -1,4 +1,4 @@
-"""Pictures of pictures: grids, PNG and GIF bytes."""
+"""Images of images: grids, PNG and GIF bytes."""
 
 import io
 import math
@@ -54,6 +54,6 @@ def gif(frames: list[np.ndarray], milliseconds: int = 400) -> bytes:
 
 
 def read(path: Path) -> np.ndarray:
-    """A picture that `png` wrote, as RGB uint8 [H, W, 3]."""
+    """An image that `png` wrote, as RGB uint8 [H, W, 3]."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))

@@ -11,7 +11,7 @@ Metrics = dict[str, Array]
 
 
 class Record(NamedTuple):
-    """One picture as its file has it.
+    """One image as its file has it.
 
     Attributes:
       image: uint8, uint16 or float32 [H, W, C]; integers span their type, floats lie in [0, 1].
@@ -41,7 +41,7 @@ class Batch(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What a denoiser is told about the pictures it is to make.
+    """What a denoiser is told about the images it is to make.
 
     Attributes:
       label: int32 [B]; the number of classes itself stands for "no class".
@@ -54,7 +54,7 @@ class Condition(NamedTuple):
 
 @runtime_checkable
 class Source(Protocol):
-    """Random access to records; holds an index and no pictures."""
+    """Random access to records; holds an index and no images."""
 
     def __len__(self) -> int: ...
 
@@ -75,12 +75,12 @@ class Method(Protocol):
     """Something that can be trained: pure functions of arrays, jitted by the training room.
 
     `state` is a `training.state.TrainState`, whose `ema_params` are all that `generate` needs; `keys` are typed PRNG
-    keys, one an image. `eval_step` gives sums over held-out pictures and their `count`; `heldout` makes of their
+    keys, one an image. `eval_step` gives sums over held-out images and their `count`; `heldout` makes of their
     means the numbers to be logged, `heldout_loss` among them, by which checkpoints are ranked (less is better); and
     `warnings` says what a person should know of these.
 
     Attributes:
-      minibatches: how many minibatches of `train.batch_size` pictures one `train_step` eats.
+      minibatches: how many minibatches of `train.batch_size` images one `train_step` eats.
       curves: names of metrics, one group a panel of `curves.png`.
     """
 

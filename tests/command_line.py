@@ -22,7 +22,7 @@ TINY = {
     "config.train.log_every": "1",
     "config.train.sample_every": "0",
     "config.train.eval_every": "0",
-    "config.train.eval_draws": "0",
+    "config.train.eval_samples": "0",
     "config.train.checkpoint_every": "2",
     "config.sample.steps": "3",
     "config.sample.batch_size": "4",
@@ -77,7 +77,7 @@ def trained(run, tmp_path_factory) -> Path:
     result = run(
         workdir=workdir,
         config__train__eval_every=2,
-        config__train__eval_draws=4,
+        config__train__eval_samples=4,
         config__train__sample_every=2,
     )
     assert result.returncode == 0, result.stderr

@@ -15,7 +15,7 @@ def test_bytes_are_rounded_and_clipped():
     np.testing.assert_array_equal(to_uint8(levels / 127.5 - 1), levels.astype(np.uint8))
 
 
-def test_grid_holds_every_picture_in_order():
+def test_grid_holds_every_image_in_order():
     images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((5, 4, 6, 3), np.uint8)
     sheet = grid(images, columns=3, gap=1)
     assert sheet.shape == (2 * 5 - 1, 3 * 7 - 1, 3)

@@ -1,6 +1,6 @@
 """--mode=import: a diffusers folder into a work directory that can be sampled from and fine-tuned.
 
-The folder decides the model, the schedule and the size of the pictures; where no config file is named also how they
+The folder decides the model, the schedule and the size of the images; where no config file is named also how they
 are drawn, from our own export or from its scheduler. Everything else is as the config says. No data are opened: the
 first `--mode=train` on the workdir takes those that its config names.
 """
@@ -88,7 +88,7 @@ def _config(
     config = request.config.copy_and_resolve_references()
     fields = dict(fields)
     try:
-        config.data.size, config.data.channels = fields.pop("size"), fields.pop("picture_channels")
+        config.data.size, config.data.channels = fields.pop("size"), fields.pop("image_channels")
         config.model.update({name: value for name, value in fields.items() if name in config.model})
         config.diffusion.update(diffusers_scheduler.from_scheduler(scheduler))
         if not request.has_config:
@@ -105,7 +105,7 @@ def _config(
 def _sampling(
     scheduler: dict[str, Any], facts: dict[str, Any], overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """How the folder's pictures are drawn, without what the command line says itself."""
+    """How the folder's images are drawn, without what the command line says itself."""
     exported = facts.get("sample")
     found = exported if isinstance(exported, dict) else diffusers_scheduler.sampling_from_scheduler(scheduler)
     names = [name for name in SAMPLING["ddpm"] if f"sample.{name}" not in overrides]
@@ -120,7 +120,7 @@ def _resolved(fields: dict[str, Any], facts: dict[str, Any]) -> Resolved:
         raise UserError(
             f"{FACTS} names {len(names)} classes, and the class table has {rows} rows; fetch it again"
         )
-    return Resolved(names, (), (), (), fields["picture_channels"], run_config.IMPORTED, "")
+    return Resolved(names, (), (), (), fields["image_channels"], run_config.IMPORTED, "")
 
 
 def _weights(folder: Path, ours: bool) -> dict[str, np.ndarray]:

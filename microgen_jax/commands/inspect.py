@@ -114,10 +114,10 @@ def _summary(
             ),
             "bilinear": checks.off_key_by_averaging(dataset.train, tuple(asked.size), len(tiles)),
         }
-    pictures = batching.shown(to_uint8(tiles), asked)
-    kind = statistics.recognise(pictures)
+    images = batching.shown(to_uint8(tiles), asked)
+    kind = statistics.classify_images(images)
     if kind.kind in ("colour", "lines"):
-        summary["grains"] = _grains(statistics.labels_of(pictures, kind))
+        summary["grains"] = _grains(statistics.labels_of(images, kind))
     return summary
 
 
@@ -165,13 +165,13 @@ def _why(dataset: Dataset, asked: ConfigDict, *, grey: bool) -> str:
 
 
 def _risk(dataset: Dataset, asked: ConfigDict) -> str:
-    """What turns would do to pictures of a process that has a direction in the plane."""
+    """What turns would do to images of a process that has a direction in the plane."""
     done = {element for elements in dataset.preparation.transforms for element in elements}
     if "all" not in asked.symmetry or not done & _EXCHANGING:
         return ""
     how = "turned by 90 degrees" if "turn_90" in done else "mirrored at a diagonal"
     return (
-        f"pictures are {how} too: right where no direction in the plane differs from another;"
+        f"images are {how} too: right where no direction in the plane differs from another;"
         " for tension, rolling or shear set data.symmetry to orthotropic or monoclinic, or one a class"
     )
 
@@ -192,17 +192,15 @@ def _print(summary: dict[str, Any]) -> None:
     sizes = list(summary["sizes"].items())
     more = f", and {len(sizes) - 6} more" if len(sizes) > 6 else ""
     table.add_row("source", f"{summary['source']}, {summary['dtype']}, {summary['channels']} channels")
-    table.add_row("pictures", f"{summary['count']} ({summary['looked_at']} looked at)")
+    table.add_row("images", f"{summary['count']} ({summary['looked_at']} looked at)")
     table.add_row("classes", ", ".join(f"{name} {n}" for name, n in summary["classes"].items()))
     table.add_row("sizes", ", ".join(f"{size} ({n})" for size, n in sizes[:6]) + more)
     table.add_row("modes", ", ".join(f"{mode} ({n})" for mode, n in summary["modes"].items()))
     table.add_row("values", _values(summary["values"]))
     if summary["copied_channels"]:
-        table.add_row(
-            "copied channels", f"in {summary['copied_channels']} pictures: data.channels=1 is enough"
-        )
+        table.add_row("copied channels", f"in {summary['copied_channels']} images: data.channels=1 is enough")
     if summary["channels"] == 3 and all(mode.startswith("1 channel,") for mode in summary["modes"]):
-        table.add_row("grey", "every picture has one channel: data.channels=1 is enough")
+        table.add_row("grey", "every image has one channel: data.channels=1 is enough")
     by = f", split by {summary['split']['by']}" if summary["split"]["by"] else ""
     table.add_row("split", f"{summary['split']['train']} train, {summary['split']['holdout']} held out{by}")
     for name, (mean, std) in summary["conditions"].items():
@@ -240,6 +238,6 @@ def _print(summary: dict[str, Any]) -> None:
         split_by = summary["split"]["by"]
         mend = f"they are split by {split_by!r}" if split_by else "set data.split_by"
         print(
-            f"warning: {len(summary['leaks'])} held-out pictures are near copies of training pictures, such as "
+            f"warning: {len(summary['leaks'])} held-out images are near copies of training images, such as "
             f"{worst['a']} and {worst['b']} (correlation {worst['correlation']:.3f}); {mend}"
         )

@@ -172,7 +172,7 @@ def _counted(devices: int) -> str:
 
 
 def _print(config: ConfigDict, plans: list[Plan]) -> None:
-    mesh = f"fsdp {config.mesh.fsdp}, {config.train.batch_size} pictures a device, {config.plan.chip}"
+    mesh = f"fsdp {config.mesh.fsdp}, {config.train.batch_size} images a device, {config.plan.chip}"
     table = Table(title=f"Of each device: {mesh}")
     entries = [_entry(config, found, plans[0]) for found in plans]
     table.add_column("")

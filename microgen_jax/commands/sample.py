@@ -1,4 +1,4 @@
-"""--mode=sample: new pictures from a trained run, into `samples/<name>/`."""
+"""--mode=sample: new images from a trained run, into `samples/<name>/`."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _ROWS_OF_STILLS = 8
 
 
 def sample(request: Request) -> None:
-    """Draws `sample.num` pictures and writes them whole: images, grid, npz and manifest.
+    """Draws `sample.num` images and writes them whole: images, grid, npz and manifest.
 
     Raises:
       UserError: no run or checkpoint, or a request that the run cannot meet.
@@ -42,13 +42,13 @@ def sample(request: Request) -> None:
     value, seed = np.tile(row, (len(labels), 1)), config.sample.seed
     frames, stills = (
         generator.frames(labels, value, seed, which) if which else None
-        for which in (config.sample.frames, tuple(config.sample.stills))
+        for which in (config.sample.frames, tuple(config.sample.trajectory_times))
     )
     parts = []
     for part in generator.batches(labels, value, seed):
         parts.append(part)
-        distributed.say(f"drawn {sum(map(len, parts))} of {len(labels)}")
-    if not distributed.first():
+        distributed.log(f"drawn {sum(map(len, parts))} of {len(labels)}")
+    if not distributed.is_process_0():
         return
     folder = workdir / "samples" / config.sample.name
     images = np.concatenate(parts)
@@ -119,7 +119,7 @@ def _write_animation(path: Path, frames: np.ndarray) -> None:
 
 
 def _write_stills(path: Path, frames: np.ndarray) -> None:
-    """A picture a row, its stills from left to right."""
+    """An image a row, its stills from left to right."""
     stills = frames.swapaxes(0, 1)[:_ROWS_OF_STILLS]
     sheet = grid(stills.reshape(-1, *stills.shape[2:]), columns=len(frames))
     path.write_bytes(png(sheet))

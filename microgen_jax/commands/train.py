@@ -42,16 +42,16 @@ def train(request: Request) -> None:
     workdir = request.workdir
     if workdir is None:
         raise UserError("--workdir is missing: name the folder for this run, as in --workdir=runs/mine")
-    with distributed.together():
+    with distributed.broadcast_errors():
         config, dataset, method, mesh = _prepare(request, workdir)
     with ExitStack() as stack:
-        with distributed.together():
-            stack.enter_context(lock.hold(workdir, distributed.first()))
+        with distributed.broadcast_errors():
+            stack.enter_context(lock.hold(workdir, distributed.is_process_0()))
             _check_run(workdir, config, dataset)
-        if distributed.first():
+        if distributed.is_process_0():
             run_config.write(workdir, config, run_config.resolve(dataset))
         compile_cache.use_compile_cache()
-        if distributed.first():
+        if distributed.is_process_0():
             _introduce(dataset, method, mesh)
         _run(config, workdir, dataset, method, mesh)
 
@@ -81,7 +81,7 @@ def _prepare(request: Request, workdir: Path) -> tuple[ConfigDict, Dataset, Meth
 
 
 def _check_levels(config: ConfigDict, dataset: Dataset) -> None:
-    """Refuses pictures in grey where the loss takes every pixel for black or white."""
+    """Refuses images in grey where the loss takes every pixel for black or white."""
     if config.method != "ddpm" or config.diffusion.loss != "bce":
         return
     if found := checks.grey(dataset.train, dataset.preparation):
@@ -89,14 +89,14 @@ def _check_levels(config: ConfigDict, dataset: Dataset) -> None:
         raise UserError(
             f"diffusion.loss='bce' is for black and white alone, and {name} as the model sees it (data.resample="
             f"{config.data.resample}) holds a level of {level:.3g} between black (0) and white (1): set "
-            "diffusion.loss=mse, or make the pictures 0 and 255 and keep them so (data.resample=nearest or crop)"
+            "diffusion.loss=mse, or make the images 0 and 255 and keep them so (data.resample=nearest or none)"
         )
 
 
 def _agree(config: ConfigDict, resolved: run_config.Resolved) -> None:
     """Refuses processes that were told something else than the first; code first, as the fields follow from it."""
     fields = sorted(settings.names(config))
-    distributed.agree(
+    distributed.assert_same_config(
         {
             "code": distributed.code_digest(),
             "versions": json.dumps(run_config.versions()),
@@ -104,7 +104,7 @@ def _agree(config: ConfigDict, resolved: run_config.Resolved) -> None:
         }
     )
     told = {name: repr(settings.value(config, name)) for name in fields}
-    distributed.agree(told | {"data set": json.dumps(asdict(resolved))})
+    distributed.assert_same_config(told | {"data set": json.dumps(asdict(resolved))})
 
 
 def _check_run(workdir: Path, config: ConfigDict, dataset: Dataset) -> None:
@@ -153,7 +153,7 @@ def _introduce(dataset: Dataset, method: Method, mesh: Mesh) -> None:
     if copies := checks.duplicates(dataset.train, dataset.holdout):
         held, trained = copies[0]
         print(
-            f"warning: {len(copies)} held-out pictures are training pictures too, such as {held} and {trained}:"
+            f"warning: {len(copies)} held-out images are training images too, such as {held} and {trained}:"
             " remove the copies, or set data.split_by"
         )
     _print_parts(method.summary())
@@ -179,17 +179,17 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, me
     with closing(Checkpoints(workdir, config.train.keep)) as checkpoints:
         state, shardings = _start(method, mesh, checkpoints, init_key)
         step = int(state.step)
-        with closing(Writer(workdir, step, distributed.first())) as writer:
+        with closing(Writer(workdir, step, distributed.is_process_0())) as writer:
             steps = _steps(config, dataset)
             if step >= steps.total and not any(loop.owed(step, steps, writer)):
                 writer.animation()
                 writer.curves(method.curves)
-                distributed.say(f"already trained for {step} steps; raise train.steps to go on")
+                distributed.log(f"already trained for {step} steps; raise train.steps to go on")
                 return
             _announce(config, step)
             functions = _functions(config, dataset, method, mesh, shardings)
             batch_size = config.train.batch_size * method.minibatches
-            progress = Progress(step, config.train.steps, distributed.first())
+            progress = Progress(step, config.train.steps, distributed.is_process_0())
             try:
                 with closing(_batches(config, dataset, mesh, batch_size, step)) as batches:
                     loop.train(
@@ -202,13 +202,13 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, me
                         checkpoints,
                         writer,
                         progress,
-                        Watch(workdir, distributed.first()),
+                        Watch(workdir, distributed.is_process_0()),
                     )
                 writer.animation()
                 writer.curves(method.curves)
-                distributed.say(f"done: {workdir}/checkpoints/{checkpoints.newest()}")
+                distributed.log(f"done: {workdir}/checkpoints/{checkpoints.newest()}")
             except loop.Interrupted as stopped:
-                distributed.say(f"{stopped}; start the same command again to go on")
+                distributed.log(f"{stopped}; start the same command again to go on")
             except jax.errors.JaxRuntimeError as fault:
                 if "RESOURCE_EXHAUSTED" not in str(fault):
                     raise
@@ -241,10 +241,10 @@ def _out_of_memory(
 
 def _announce(config: ConfigDict, step: int) -> None:
     if step:
-        distributed.say(f"resuming from step {step}")
+        distributed.log(f"resuming from step {step}")
     end = config.train.schedule_steps
     if config.train.steps > end and config.train.lr_schedule == "cosine":
-        distributed.say(f"note: the learning rate is 0 from step {end} on (train.schedule_steps)")
+        distributed.log(f"note: the learning rate is 0 from step {end} on (train.schedule_steps)")
 
 
 def _batches(
@@ -258,9 +258,9 @@ def _batches(
         start=start,
         rows=meshes.process_rows(batch_size, mesh),
         workers=config.data.workers,
-        patience=config.data.patience,
+        patience=config.data.read_timeout,
     )
-    return distributed.own(batches)
+    return distributed.local_errors_abort(batches)
 
 
 def _start(
@@ -283,7 +283,7 @@ def _steps(config: ConfigDict, dataset: Dataset) -> loop.Steps:
         train.sample_every,
         train.eval_every if len(dataset.holdout) else 0,
         train.checkpoint_every,
-        tuple(train.skip),
+        tuple(train.skip_batches),
     )
 
 
@@ -296,7 +296,7 @@ def _functions(
         loss = _heldout(config, dataset, method, mesh, shardings)
         watch = training_quality.watch(config, dataset, mesh)
         heldout = loss if watch is None else lambda state: loss(state) | watch(state)
-    pictures = partial(
+    images = partial(
         data.names,
         dataset.train,
         seed=config.seed,
@@ -306,7 +306,7 @@ def _functions(
         train_step,
         heldout,
         _preview(config, dataset, method, mesh),
-        lambda k: pictures(k=k),
+        lambda k: images(k=k),
         tuple(sorted(shardings.params)),
     )
 
@@ -332,9 +332,9 @@ def _heldout(
             limit=config.train.eval_num,
             rows=mine,
             workers=config.data.workers,
-            patience=config.data.patience,
+            patience=config.data.read_timeout,
         )
-        for k, (batch, mask) in enumerate(distributed.own(stream)):
+        for k, (batch, mask) in enumerate(distributed.local_errors_abort(stream)):
             yield batch, mask.astype(np.float32), (np.arange(size, dtype=np.int32) + k * size)[mine]
 
     def heldout(state: TrainState) -> dict[str, float]:
@@ -345,7 +345,7 @@ def _heldout(
         count = totals.pop("count")
         values = method.heldout({name: np.asarray(value / count) for name, value in totals.items()})
         for warning in method.warnings(step := int(state.step), values):
-            distributed.say(f"warning: step {step}: {warning}")
+            distributed.log(f"warning: step {step}: {warning}")
         return values
 
     return heldout

@@ -62,7 +62,7 @@ def one_line_errors() -> Iterator[None]:
     """
     try:
         yield
-    except distributed.Alone as error:
+    except distributed.ProcessError as error:
         _complain(str(error))
         os._exit(2)
     except UserError as error:
@@ -201,7 +201,7 @@ def for_run(request: Request, config: ConfigDict) -> ConfigDict:
 
 
 def may_write_cache(request: Request, config: ConfigDict) -> bool:
-    """Whether the command line names the folder for decoded pictures, not a run's `config.json` alone."""
+    """Whether the command line names the folder for decoded images, not a run's `config.json` alone."""
     return config.data.cache == request.config.data.cache
 
 

@@ -37,12 +37,12 @@ _LATER = {
     "data.ebsd": "ipf",
     "data.colour_key": "tsl",
     "data.laue_group": "",
-    "data.crop": "random",
+    "data.window": "random",
     "data.tile_overlap": 0.5,
     "data.min_indexed": 0.9,
-    "data.fill": "nearest",
+    "data.fill_unindexed": "nearest",
     "data.cache": "",
-    "data.patience": 300.0,
+    "data.read_timeout": 300.0,
     "diffusion.zero_terminal_snr": False,
     "diffusion.time_sampling": "uniform",
     "sample.spacing": "auto",
@@ -52,10 +52,10 @@ _LATER = {
     "sample.eps_scale": 1.0,
     "sample.autoguidance": "",
     "sample.frames": 0,
-    "sample.stills": (),
+    "sample.trajectory_times": (),
     "sample.ema": 0.0,
-    "train.eval_draws": 0,
-    "train.skip": (),
+    "train.eval_samples": 0,
+    "train.skip_batches": (),
     "train.ema_widths": (),
     "wgan.n_critic": 5,
     "wgan.gp_weight": 10.0,
@@ -69,12 +69,12 @@ _MAY_CHANGE = (
     "train.log_every",
     "train.sample_every",
     "train.eval_every",
-    "train.eval_draws",
+    "train.eval_samples",
     "train.checkpoint_every",
     "train.keep",
-    "train.skip",
+    "train.skip_batches",
     "data.workers",
-    "data.patience",
+    "data.read_timeout",
     "data.cache",
 )
 _MAY_CHANGE_WHOLE = ("mesh.", "evaluate.", "export.", "plan.")
@@ -86,11 +86,11 @@ class Resolved:
 
     Attributes:
       classes: sorted names.
-      conditions: names, with their mean and std over the training pictures.
+      conditions: names, with their mean and std over the training images.
       mean: of each condition, in its own unit.
       std: of each condition, in its own unit.
-      low, high: the range of each condition over the training pictures, in its own unit.
-      channels: of the pictures.
+      low, high: the range of each condition over the training images, in its own unit.
+      channels: of the images.
       kind: of the source.
       fingerprint: of the data set.
     """
@@ -253,7 +253,7 @@ def _may_change(name: str, old: Any, new: Any) -> bool:
 
 
 def _changed_data(workdir: Path, name: str, old: Any, new: Any) -> str:
-    what = "pictures" if name == "fingerprint" else name
+    what = "images" if name == "fingerprint" else name
     detail = "" if name == "fingerprint" else f" ({old} then, {new} now)"
     return (
         f"--workdir={workdir} holds a run trained on other {what}{detail}; "

@@ -12,7 +12,7 @@ _CHOICES = {
     "method": ("ddpm", "wgan_gp"),
     "train.lr_schedule": ("cosine", "constant"),
 }
-_MANY = 10**9  # updates, pictures: below what 32 bits count
+_MANY = 10**9  # updates, images: below what 32 bits count
 _WIDE = 2**14  # px of a side, channels
 _ANY = (-math.inf, math.inf)
 # Every field by its type. Of whole numbers the least and the most, of others the least and what they stay below; what
@@ -39,7 +39,7 @@ _WHOLE = {
     "train.sample_num": (1, 10**6),
     "train.eval_every": (0, _MANY),
     "train.eval_num": (0, _MANY),
-    "train.eval_draws": (0, 10**6),
+    "train.eval_samples": (0, 10**6),
     "train.checkpoint_every": (1, _MANY),
     "train.keep": (1, _MANY),
     "sample.steps": (1, 10**6),
@@ -48,7 +48,7 @@ _WHOLE = {
     "sample.batch_size": (1, _WIDE),
     "sample.seed": (0, 2**32 - 1),
     "evaluate.num": (1, 10**7),
-    "evaluate.audit_num": (0, _MANY),
+    "evaluate.copy_search_num": (0, _MANY),
     "evaluate.seed": (0, 2**32 - 1),
     "plan.channels": (1, 1024),
     "plan.classes": (0, 10**6),
@@ -60,7 +60,7 @@ _REAL = {
     "data.tile_overlap": (0.0, 1.0),
     "data.min_indexed": _ANY,
     "data.holdout": (0.0, 0.9),
-    "data.patience": _ANY,
+    "data.read_timeout": _ANY,
     "model.dropout": (0.0, 1.0),
     "diffusion.beta_start": _ANY,
     "diffusion.beta_end": _ANY,
@@ -77,10 +77,10 @@ _REAL = {
     "sample.guidance_rescale": _ANY,
     "sample.eps_scale": _ANY,
     "sample.ema": _ANY,
-    "evaluate.step": _ANY,
+    "evaluate.pixel_size_um": _ANY,
     "plan.utilisation": _ANY,
 }
-_ABOVE_ZERO = ("data.patience", "train.learning_rate", "wgan.critic_learning_rate")
+_ABOVE_ZERO = ("data.read_timeout", "train.learning_rate", "wgan.critic_learning_rate")
 _LISTS = {  # type of an entry, its least and its most
     "data.size": (int, 1, _WIDE),
     "data.conditions": (str, None, None),
@@ -88,15 +88,15 @@ _LISTS = {  # type of an entry, its least and its most
     "model.attention_levels": (bool, None, None),
     "model.remat": (bool, None, None),
     "train.ema_widths": (float, *_ANY),
-    "train.skip": (int, 0, _MANY),
+    "train.skip_batches": (int, 0, _MANY),
     "sample.guidance_interval": (float, *_ANY),
-    "sample.stills": (int, 0, 10**6),
+    "sample.trajectory_times": (int, 0, 10**6),
     "evaluate.metrics": (str, None, None),
     "plan.devices": (int, 1, 2**20),
 }
 _ENTRIES = 10**4  # of a list, at most
 _LEVELS = 16  # of a network
-_NUMBERS = 2**31  # that a level of the network makes of one picture: fewer
+_NUMBERS = 2**31  # that a level of the network makes of one image: fewer
 _SWITCHES = (
     "data.to_grey",
     "data.augment",
@@ -107,7 +107,7 @@ _SWITCHES = (
 )
 _TEXTS = {
     "data": "source root name key layout value_range resample pad symmetry ipf_direction ebsd colour_key laue_group "
-    "crop fill filename_pattern label_by split_by on_bad_file cache",
+    "window fill_unindexed filename_pattern label_by split_by on_bad_file cache",
     "model": "dtype",
     "diffusion": "schedule prediction loss weighting time_sampling",
     "train": "lr_schedule",
@@ -250,7 +250,7 @@ def _check_layers(config: ConfigDict) -> None:
     for name, level, channels in layers:
         if (height >> level) * (width >> level) * channels >= _NUMBERS:
             raise UserError(
-                f"data.size={(height, width)} makes 2**31 numbers or more of one picture with {channels} of {name}; "
+                f"data.size={(height, width)} makes 2**31 numbers or more of one image with {channels} of {name}; "
                 "lower one of them"
             )
 

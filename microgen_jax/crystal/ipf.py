@@ -156,8 +156,8 @@ def colour_direction(
     return _tsl_inverse(rgb, group) if key == "tsl" else _edax_inverse(rgb, group)
 
 
-def picture_colour(image: Shaped[np.ndarray, "*n 4"], laue_group: str) -> UInt8[np.ndarray, "*n 3"]:
-    """Returns IPF-Z colours (tsl) of a picture of orientations, black where it holds none.
+def image_colour(image: Shaped[np.ndarray, "*n 4"], laue_group: str) -> UInt8[np.ndarray, "*n 3"]:
+    """Returns IPF-Z colours (tsl) of an image of orientations, black where it holds none.
 
     Args:
       image: (q + 1) / 2 of quaternions of any length above 1/2: uint8 spanning its type, or floats in [0, 1].

@@ -1,4 +1,4 @@
-"""From pictures on disk, or drawn on demand, to batches: sources, splits, augmentation, the pipeline."""
+"""From images on disk, or drawn on demand, to batches: sources, splits, augmentation, the pipeline."""
 
 from microgen_jax.data.dataset import Dataset, open_dataset
 from microgen_jax.data.pipeline import Preparation, batches, evaluation_batches, names, prefetch_to_device

@@ -1,19 +1,19 @@
-"""Flips and quarter turns that keep a picture true.
+"""Flips and quarter turns that keep an image true.
 
-A picture shows a sample in the axes x (to the right), y (down) and the normal z. An element P of the dihedral
+An image shows a sample in the axes x (to the right), y (down) and the normal z. An element P of the dihedral
 group D4 is a motion of the sample: a turn about z, or, for a flip, half a turn about the axis that the
-flip leaves alone, which also takes z to -z. The moved picture has the colours of the direction P d where
+flip leaves alone, which also takes z to -z. The moved image has the colours of the direction P d where
 the key shows d; Laue groups hold the inversion, so
 
     the colours stay true             <=>  P d = ±d                                                   (1)
     P is a symmetry of the process    <=>  the deformation looks the same after P                     (2)
 
-and a class may be augmented by the elements for which both hold. Where a picture holds whole orientations g
+and a class may be augmented by the elements for which both hold. Where an image holds whole orientations g
 (sample -> crystal) in place of colours, these move with the sample, and (2) alone decides:
 
     g becomes g P^-1                                                                                 (3)
 
-x and y are those of the picture. Where a vendor's axes are others (y up, or TSL's exchanged x and y), (3) is
+x and y are those of the image. Where a vendor's axes are others (y up, or TSL's exchanged x and y), (3) is
 off by half a turn about z, which shows in no section: the trace of a plane and a crystal axis along x or y stay
 what they are.
 """
@@ -29,7 +29,7 @@ from microgen_jax.crystal.orientations import conjugate, from_matrix, multiply
 from microgen_jax.crystal.symmetry import reduce
 from microgen_jax.errors import UserError
 
-# How the sample's x and y move; the picture moves with them.
+# How the sample's x and y move; the image moves with them.
 DIHEDRAL: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
     "identity": ((1, 0), (0, 1)),
     "turn_90": ((0, 1), (-1, 0)),
@@ -61,7 +61,7 @@ def swaps_axes(element: str) -> bool:
 def apply(
     image: Shaped[np.ndarray, "H W C"], element: str, *, ipf_xyz: bool = False, orientations: str = ""
 ) -> Shaped[np.ndarray, "h w C"]:
-    """Moves a picture by an element of D4.
+    """Moves an image by an element of D4.
 
     Args:
       ipf_xyz: the channels are IPF-X, IPF-Y and IPF-Z colours, three each: X and Y change places where
@@ -110,7 +110,7 @@ def allowed(ipf_direction: str, symmetry: str) -> tuple[str, ...]:
 
     Args:
       ipf_direction: X | Y | Z, three numbers as in '1,0,1', 'XYZ' for a stack of all three (whose X and
-        Y channels are swapped where need be), or '' where the pictures are no IPF maps.
+        Y channels are swapped where need be), or '' where the images are no IPF maps.
       symmetry: of the process: all | orthotropic | monoclinic | none.
     """
     elements = PROCESS[choice(symmetry, PROCESS, "data.symmetry")]

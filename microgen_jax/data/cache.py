@@ -1,10 +1,10 @@
-"""Decoded pictures, written once to a file that is mapped into memory, so that no epoch decodes a PNG again.
+"""Decoded images, written once to a file that is mapped into memory, so that no epoch decodes a PNG again.
 
-    <folder>/<key>/pixels.bin   every picture's bytes, one after the other, each starting at a multiple of 64
+    <folder>/<key>/pixels.bin   every image's bytes, one after the other, each starting at a multiple of 64
     <folder>/<key>/index.npz    where each one starts, its shape and dtype, and why a bad one could not be read
 
 The key is three hashes: of the root with the settings that its kind of source obeys, of the sizes and times of
-its files, and of the pictures listed. What is stale therefore has another key; it is written anew, and caches of
+its files, and of the images listed. What is stale therefore has another key; it is written anew, and caches of
 the same root and settings from before its files changed are removed (a process that still reads one keeps it
 until it ends). A cache is written in a folder beside its own and renamed when it is whole; of two that are
 written at once, one is dropped. What a killed process left half-written is removed after an hour without a write.
@@ -30,16 +30,16 @@ from microgen_jax.errors import UserError
 
 FORMAT = 2
 ALIGNED = 64  # bytes
-CHUNK = 256  # pictures decoded before they are written
+CHUNK = 256  # images decoded before they are written
 ABANDONED = 3600  # seconds
 DTYPES = ("uint8", "uint16", "float32")
 
 
 class _Index(NamedTuple):
-    start: np.ndarray  # int64 [N], -1 where the picture is bad
+    start: np.ndarray  # int64 [N], -1 where the image is bad
     shape: np.ndarray  # int64 [N, 3]
     dtype: np.ndarray  # int64 [N], of DTYPES
-    reason: np.ndarray  # text [N], of a bad picture
+    reason: np.ndarray  # text [N], of a bad image
     total: np.ndarray  # int64 [], bytes of pixels.bin
 
 
@@ -52,22 +52,22 @@ def cached(
     skip: bool,
     write: bool = True,
 ) -> Listing:
-    """The listing with its pictures read from a cache under `folder`, which is written where it is missing.
+    """The listing with its images read from a cache under `folder`, which is written where it is missing.
 
     Args:
-      files: all that the pictures are read from.
+      files: all that the images are read from.
       settings: all else that the pixels depend on.
-      skip: remember pictures that cannot be decoded, and go on.
-      write: False leaves `folder` as it is: without a cache of these pictures there, their files are read.
+      skip: remember images that cannot be decoded, and go on.
+      write: False leaves `folder` as it is: without a cache of these images there, their files are read.
 
     Raises:
-      UserError: `folder` cannot be written, or (without `skip`) a picture cannot be decoded.
+      UserError: `folder` cannot be written, or (without `skip`) an image cannot be decoded.
     """
-    origin, stamps, pictures = _keys(listing, files, settings)
-    home = folder.expanduser() / f"{origin}-{stamps}-{pictures}"
+    origin, stamps, images = _keys(listing, files, settings)
+    home = folder.expanduser() / f"{origin}-{stamps}-{images}"
     whole = _whole(home, len(listing.names))
     if not whole and not write:
-        note = f"{folder} holds no cache of these pictures; --config.data.cache={folder} has one written"
+        note = f"{folder} holds no cache of these images; --config.data.cache={folder} has one written"
         return listing._replace(notes=(*listing.notes, note))
     try:
         if not whole:
@@ -88,7 +88,7 @@ def cached(
         length = int(shape.prod()) * dtype.itemsize
         return pixels[start : start + length].view(dtype).reshape(shape)
 
-    note = f"decoded pictures are read from {home} ({int(index.total) / 2**20:.0f} MiB)"
+    note = f"decoded images are read from {home} ({int(index.total) / 2**20:.0f} MiB)"
     return listing._replace(read=read, notes=(*listing.notes, note))
 
 
@@ -100,7 +100,7 @@ def files_of(root: Path) -> list[Path]:
 
 
 def _keys(listing: Listing, files: Sequence[Path], settings: Mapping[str, Any]) -> list[str]:
-    """Of the root and its settings, of the state of its files, of the pictures listed."""
+    """Of the root and its settings, of the state of its files, of the images listed."""
     stamps = [
         (os.path.abspath(path), found.st_size, found.st_mtime_ns)
         for path in sorted(files)
@@ -108,8 +108,8 @@ def _keys(listing: Listing, files: Sequence[Path], settings: Mapping[str, Any]) 
         for found in [path.stat()]
     ]
     origin = [FORMAT, listing.kind, os.path.abspath(listing.root), dict(settings)]
-    pictures = [list(listing.names), [list(header) for header in listing.headers]]
-    texts = [json.dumps(contents, sort_keys=True) for contents in (origin, stamps, pictures)]
+    images = [list(listing.names), [list(header) for header in listing.headers]]
+    texts = [json.dumps(contents, sort_keys=True) for contents in (origin, stamps, images)]
     return [hashlib.sha256(text.encode()).hexdigest()[:12] for text in texts]
 
 
@@ -125,7 +125,7 @@ def _remove_stale(folder: Path, origin: str, stamps: str) -> None:
 
 
 def _whole(home: Path, count: int) -> bool:
-    """Whether there is an undamaged cache of so many pictures."""
+    """Whether there is an undamaged cache of so many images."""
     try:
         index = _read_index(home)
         return len(index.start) == count and (home / "pixels.bin").stat().st_size == int(index.total)
@@ -156,15 +156,15 @@ def _write(listing: Listing, home: Path, skip: bool) -> None:
 def _write_pixels(listing: Listing, path: Path, skip: bool) -> _Index:
     starts, shapes, dtypes, reasons = [], [], [], []
     with path.open("wb") as file:
-        for number, (picture, reason) in enumerate(_decoded(listing)):
-            if picture is None and not skip:
+        for number, (image, reason) in enumerate(_decoded(listing)):
+            if image is None and not skip:
                 raise UserError(fault_text(listing.root, listing.names[number], reason))
             reasons.append(reason)
-            starts.append(-1 if picture is None else file.tell())
-            shapes.append((0, 0, 0) if picture is None else picture.shape)
-            dtypes.append(0 if picture is None else DTYPES.index(picture.dtype.name))
-            if picture is not None:
-                file.write(np.ascontiguousarray(picture).data)
+            starts.append(-1 if image is None else file.tell())
+            shapes.append((0, 0, 0) if image is None else image.shape)
+            dtypes.append(0 if image is None else DTYPES.index(image.dtype.name))
+            if image is not None:
+                file.write(np.ascontiguousarray(image).data)
                 file.write(bytes(-file.tell() % ALIGNED))
         total = file.tell()
     return _Index(np.array(starts), np.array(shapes), np.array(dtypes), np.array(reasons), np.array(total))

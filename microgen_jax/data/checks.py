@@ -1,4 +1,4 @@
-"""A look at the pictures themselves: sizes, copied channels, false colours, and leaks across the split."""
+"""A look at the images themselves: sizes, copied channels, false colours, and leaks across the split."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from PIL import Image
 
 from microgen_jax.crystal.ipf import off_key_share
 from microgen_jax.data.pipeline import Preparation, prepare
-from microgen_jax.data.records import Records, picture_name
+from microgen_jax.data.records import Records, image_name
 from microgen_jax.types import Source
 
 _SIDE = 16
@@ -19,17 +19,17 @@ ROUNDING = 1e-5  # of black and white
 
 
 class Look(NamedTuple):
-    """What one picture shows.
+    """What one image shows.
 
     Attributes:
       name: of its file, or its number.
       label: class index.
-      height, width, channels: of the picture as stored, in px.
+      height, width, channels: of the image as stored, in px.
       dtype: uint8 | uint16 | float32.
       low, high: its smallest and largest value, in the units of its dtype.
       copies: it has several channels, and all are the same.
-      off_key: share of coloured pixels that are no IPF colour; 0 for grey pictures.
-      thumbnail: float32 [256], the grey picture on 16 x 16, zero mean and unit norm.
+      off_key: share of coloured pixels that are no IPF colour; 0 for grey images.
+      thumbnail: float32 [256], the grey image on 16 x 16, zero mean and unit norm.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Look(NamedTuple):
 
 
 class Leak(NamedTuple):
-    """A held-out picture and the training picture that it nearly repeats."""
+    """A held-out image and the training image that it nearly repeats."""
 
     a: str
     b: str
@@ -54,13 +54,13 @@ class Leak(NamedTuple):
 
 
 def look(source: Source, limit: int) -> list[Look]:
-    """Looks at up to `limit` pictures, spread evenly over the source."""
+    """Looks at up to `limit` images, spread evenly over the source."""
     count = min(limit, len(source))
     return [_look(source, n * len(source) // count) for n in range(count)]
 
 
 def leaks(train: list[Look], holdout: list[Look], threshold: float = NEAR_COPY) -> list[Leak]:
-    """The held-out pictures whose thumbnail correlates above `threshold` with a training one, nearest pairs first.
+    """The held-out images whose thumbnail correlates above `threshold` with a training one, nearest pairs first.
 
     Classes do not matter: the same specimen may appear in several.
     """
@@ -78,7 +78,7 @@ def leaks(train: list[Look], holdout: list[Look], threshold: float = NEAR_COPY) 
 def off_key_by_averaging(source: Source, size: tuple[int, int], limit: int) -> float:
     """Share of pixels of no IPF colour that bilinear resampling to `size` would give, the short side fitted.
 
-    Taken over up to `limit` pictures of three 8-bit channels: what nearest sampling is there to avoid.
+    Taken over up to `limit` images of three 8-bit channels: what nearest sampling is there to avoid.
     """
     shares, count = [], min(limit, len(source))
     for n in range(count):
@@ -92,7 +92,7 @@ def off_key_by_averaging(source: Source, size: tuple[int, int], limit: int) -> f
 
 
 def grey(source: Source, preparation: Preparation, limit: int = 16) -> tuple[str, float] | None:
-    """A picture, of up to `limit` spread evenly over the source, that the model sees in more than black and white.
+    """An image, of up to `limit` spread evenly over the source, that the model sees in more than black and white.
 
     Returns:
       Its name and its level furthest from both, 0 = black to 1 = white; None where there is none.
@@ -102,14 +102,14 @@ def grey(source: Source, preparation: Preparation, limit: int = 16) -> tuple[str
         image = prepare(source[index], preparation).image
         level = float(image.flat[np.argmin(np.abs(image))] + 1) / 2
         if min(level, 1 - level) > ROUNDING:
-            return picture_name(source, index), level
+            return image_name(source, index), level
     return None
 
 
 def duplicates(train: Source, holdout: Source, budget: int = BUDGET) -> list[tuple[str, str]]:
-    """Held-out pictures whose pixels are also a training picture's: (held out, training) by name.
+    """Held-out images whose pixels are also a training image's: (held out, training) by name.
 
-    Only pictures that take as many bytes as one of the other part are decoded, `budget` pixels of either part.
+    Only images that take as many bytes as one of the other part are decoded, `budget` pixels of either part.
     """
     if not (isinstance(train, Records) and isinstance(holdout, Records)):
         return []
@@ -134,7 +134,7 @@ def _look(source: Source, index: int) -> Look:
     height, width, channels = image.shape
     copies = channels > 1 and bool((image == image[..., :1]).all())
     coloured = channels == 3 and not copies and image.dtype == np.uint8
-    name = picture_name(source, index)
+    name = image_name(source, index)
     off_key = float(off_key_share(image)) if coloured else 0.0
     return Look(
         name=name,

@@ -85,13 +85,13 @@ def decode_text(data: bytes, name: str) -> str:
 def sidecar_columns(
     rows: Sequence[Sequence[str]], names: Sequence[str], left_out: Sequence[str] = ()
 ) -> dict[str, list[str]]:
-    """Columns of `metadata.csv` put in the order of `names`; '' where a picture has no row.
+    """Columns of `metadata.csv` put in the order of `names`; '' where an image has no row.
 
     The first column names the file, relative to the root or, where that is unique, without its folders;
     the first row names the columns. Rows of files that were left out are passed over.
 
     Raises:
-      UserError: no header, a row that names no picture, or two rows for one picture.
+      UserError: no header, a row that names no image, or two rows for one image.
     """
     if len(rows) < 2 or len(rows[0]) < 2:
         raise UserError(f"{SIDECAR} needs a header row, and a column beside the file names")
@@ -107,7 +107,7 @@ def sidecar_columns(
         found = [index[name]] if name in index else bases.get(name, [])
         if len(found) != 1:
             raise UserError(
-                f"{SIDECAR}: {row[0]!r} names {'several pictures' if found else 'no picture'} under data.root"
+                f"{SIDECAR}: {row[0]!r} names {'several images' if found else 'no image'} under data.root"
             )
         if found[0] in seen:
             raise UserError(f"{SIDECAR}: {row[0]!r} has two rows")
@@ -149,7 +149,7 @@ def _number(cell: str, name: str) -> float:
     except ValueError:
         number = float("inf")
     if not np.isfinite(np.float32(number)):
-        raise UserError(f"data.conditions: {name} is {cell!r} for some picture, which is no number")
+        raise UserError(f"data.conditions: {name} is {cell!r} for some image, which is no number")
     return number
 
 

@@ -18,7 +18,7 @@ from microgen_jax.data.decoding import Header
 from microgen_jax.data.pipeline import Preparation
 from microgen_jax.data.records import Listing, Records, place
 from microgen_jax.data.sources import polycrystal
-from microgen_jax.data.sources.detect import recognise
+from microgen_jax.data.sources.detect import detect_source
 from microgen_jax.data.sources.ebsd import FILL, KEPT_AS, Rendering, Tiling, open_ebsd
 from microgen_jax.data.sources.file_tree import open_tree
 from microgen_jax.data.sources.folder import open_folder
@@ -41,10 +41,10 @@ class Dataset:
       preparation: how records become batches: size, channels, the conditions' mean and std (of the training
         part), and the transforms allowed for each class.
       kind: the source found: polycrystal | folder | list | hdf5 | npz | tfds | ebsd.
-      dtype: of the pictures as stored: uint8 | uint16 | float32.
+      dtype: of the images as stored: uint8 | uint16 | float32.
       refused: (file, reason) of everything left out under `on_bad_file='skip'`.
       notes: what a person must be told, a line each ("class X has one group: it stays in training").
-      fingerprint: sha256 (first 16 hex digits) over the kind, every picture's name, class, group,
+      fingerprint: sha256 (first 16 hex digits) over the kind, every image's name, class, group,
         conditions and bytes, and the share held out; of polycrystals over seed, counts and size.
         Contents and times of files are not covered.
       low, high: range of each condition over the training part, in its own unit.
@@ -65,7 +65,7 @@ class Dataset:
 
 
 def open_dataset(data: ConfigDict, seed: int = 0, *, write_cache: bool = True) -> Dataset:
-    """Finds out what `data.root` is, checks it, splits it, and gives its pictures as lazy sources.
+    """Finds out what `data.root` is, checks it, splits it, and gives its images as lazy sources.
 
     Args:
       data: the `data` part of the configuration.
@@ -76,7 +76,7 @@ def open_dataset(data: ConfigDict, seed: int = 0, *, write_cache: bool = True) -
       UserError: everything that is wrong with the data or with how they are asked for, in one line.
     """
     _check(data)
-    kind = recognise(data.source, data.root, data.name)
+    kind = detect_source(data.source, data.root, data.name)
     if kind == "polycrystal":
         return _polycrystals(data, seed)
     found = _open(data, kind)
@@ -86,21 +86,21 @@ def open_dataset(data: ConfigDict, seed: int = 0, *, write_cache: bool = True) -
     if data.filename_pattern:
         columns = conditions.pattern_columns(listing.names, data.filename_pattern)
         listing = listing._replace(columns={**listing.columns, **columns})
-    if data.crop == "grid" and kind != "ebsd":
+    if data.window == "grid" and kind != "ebsd":
         listing = tiles.cut(listing, tuple(data.size), data.tile_overlap)
     return _split(data, listing)
 
 
 def _check(data: ConfigDict) -> None:
     choice(data.resample, resize.RESAMPLE, "data.resample")
-    choice(data.crop, tiles.CROP, "data.crop")
-    if data.crop == "grid" and data.resample != "crop":
+    choice(data.window, tiles.WINDOW, "data.window")
+    if data.window == "grid" and data.resample != "none":
         raise UserError(
-            f"data.crop=grid cuts at native step, and data.resample={data.resample}: set it to crop"
+            f"data.window=grid cuts at the original pixel size, and data.resample={data.resample}: set it to none"
         )
     choice(data.pad, resize.PAD, "data.pad")
     choice(data.on_bad_file, ("raise", "skip"), "data.on_bad_file")
-    choice(data.fill, FILL, "data.fill")
+    choice(data.fill_unindexed, FILL, "data.fill_unindexed")
     choice(data.ebsd, KEPT_AS, "data.ebsd")
     choice(data.colour_key, KEYS, "data.colour_key")
     if len(data.size) != 2 or min(data.size) < 1:
@@ -131,7 +131,9 @@ def _open(data: ConfigDict, kind: str) -> Listing:
         return open_ebsd(
             tree,
             root=data.root,
-            rendering=Rendering(data.ipf_direction, data.colour_key, data.laue_group, data.fill, data.ebsd),
+            rendering=Rendering(
+                data.ipf_direction, data.colour_key, data.laue_group, data.fill_unindexed, data.ebsd
+            ),
             tiling=Tiling(tuple(data.size), data.tile_overlap, data.min_indexed),
             holdout=data.holdout,
             on_bad_file=on_bad_file,
@@ -185,14 +187,14 @@ def _polycrystals(data: ConfigDict, seed: int) -> Dataset:
 
 
 def _filter(data: ConfigDict, listing: Listing) -> Listing:
-    """Refuses pictures that do not fit what the configuration asks for."""
+    """Refuses images that do not fit what the configuration asks for."""
     size, to_grey = tuple(data.size), data.to_grey
     faults = [_misfit(header, size, data, to_grey) for header in listing.headers]
     bad = [(name, fault) for name, fault in zip(listing.names, faults) if fault]
     if not bad:
         return listing
     if data.on_bad_file == "raise" or len(bad) == len(faults):
-        more = f" ({len(bad)} of {len(faults)} pictures)" if len(bad) > 1 else ""
+        more = f" ({len(bad)} of {len(faults)} images)" if len(bad) > 1 else ""
         raise UserError(f"{place(listing.root, bad[0][0])}: {bad[0][1]}{more}")
     return listing.keep([n for n, fault in enumerate(faults) if not fault], bad)
 
@@ -201,12 +203,12 @@ def _filter(data: ConfigDict, listing: Listing) -> Listing:
 PIXELS_OBEY = {
     "hdf5": ("key", "layout", "value_range"),
     "npz": ("key", "layout", "value_range"),
-    "ebsd": ("ebsd", "ipf_direction", "colour_key", "laue_group", "fill"),
+    "ebsd": ("ebsd", "ipf_direction", "colour_key", "laue_group", "fill_unindexed"),
 }
 
 
 def _cached(data: ConfigDict, listing: Listing, names: Sequence[str], write: bool) -> Listing:
-    """`names` are those of all pictures found: a cache is stale where any of them has changed."""
+    """`names` are those of all images found: a cache is stale where any of them has changed."""
     root = Path(data.root)
     if listing.kind == "list" and root.is_file() and root.suffix.lower() != ".zip":
         files = [root.parent / name for name in names]
@@ -283,7 +285,7 @@ def _split(data: ConfigDict, listing: Listing) -> Dataset:
 
 
 def _kept_as_orientations(data: ConfigDict, listing: Listing) -> str:
-    """The Laue group where pictures are quaternions, '' otherwise."""
+    """The Laue group where images are quaternions, '' otherwise."""
     return data.laue_group if listing.kind == "ebsd" and data.ebsd == "quaternions" else ""
 
 
@@ -292,7 +294,7 @@ def _padded(data: ConfigDict, listing: Listing) -> tuple[str, ...]:
     small = sum(resize.too_small(header[:2], size, data.resample) for header in listing.headers)
     if not small:
         return ()
-    return (f"{small} of {len(listing.headers)} pictures are smaller than data.size: padded ({data.pad})",)
+    return (f"{small} of {len(listing.headers)} images are smaller than data.size: padded ({data.pad})",)
 
 
 def _preparation(

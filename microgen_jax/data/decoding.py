@@ -1,7 +1,7 @@
-"""Picture files: what their header says, and their pixels as height, width, channels.
+"""Image files: what their header says, and their pixels as height, width, channels.
 
 Alpha is dropped and a palette is looked up; 16-bit grey stays 16-bit (Pillow reads 16-bit colour as
-8-bit). Of a TIFF with several pages the first is read. Float pictures must lie in [0, 1].
+8-bit). Of a TIFF with several pages the first is read. Float images must lie in [0, 1].
 """
 
 import re
@@ -24,16 +24,16 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class BadFile(Exception):
-    """A picture that cannot be used; the text is the reason, without the file's name."""
+    """An image that cannot be used; the text is the reason, without the file's name."""
 
 
 class Header(NamedTuple):
-    """What is known of a picture that is not kept.
+    """What is known of an image that is not kept.
 
     Attributes:
       dtype: uint8, uint16 or float32.
       copies: its three channels are copies of each other; False also where it was not decoded.
-      more: the file holds further pictures, which are not read (pages of a TIFF).
+      more: the file holds further images, which are not read (pages of a TIFF).
     """
 
     height: int
@@ -45,19 +45,19 @@ class Header(NamedTuple):
 
 
 def header_of(pixels: Shaped[np.ndarray, "H W C"]) -> Header:
-    """The header of a decoded picture."""
+    """The header of a decoded image."""
     copies = pixels.shape[-1] == 3 and bool((pixels == pixels[..., :1]).all())
     return Header(*pixels.shape, pixels.dtype.name, copies)
 
 
 def is_image(name: str) -> bool:
-    """Whether the name ends as picture files do; hidden files are none."""
+    """Whether the name ends as image files do; hidden files are none."""
     base = name.rpartition("/")[2]
     return base.lower().endswith(SUFFIXES) and not base.startswith(".")
 
 
 def check_pixels(height: int, width: int) -> None:
-    """Refuses a picture that memory may not hold.
+    """Refuses an image that memory may not hold.
 
     Raises:
       BadFile: it has more than `MAX_PIXELS`.
@@ -72,23 +72,23 @@ def read_header(stream: BufferedIOBase) -> Header:
     Raises:
       BadFile: saying why not.
     """
-    with _reasons(), Image.open(stream, formats=FORMATS) as picture:
-        check_pixels(picture.height, picture.width)
-        _check_end(stream, picture)
-        more = picture.format == "TIFF" and bool(picture.tag_v2.next)
-        return Header(picture.height, picture.width, *_layout(picture.mode), more=more)
+    with _reasons(), Image.open(stream, formats=FORMATS) as image:
+        check_pixels(image.height, image.width)
+        _check_end(stream, image)
+        more = image.format == "TIFF" and bool(image.tag_v2.next)
+        return Header(image.height, image.width, *_layout(image.mode), more=more)
 
 
 def read_image(stream: BufferedIOBase) -> Shaped[np.ndarray, "H W C"]:
-    """Decodes a picture into uint8, uint16 or float32, with one channel or three.
+    """Decodes an image into uint8, uint16 or float32, with one channel or three.
 
     Raises:
       BadFile: saying why not.
     """
-    with _reasons(), Image.open(stream, formats=FORMATS) as picture:
-        check_pixels(picture.height, picture.width)
-        picture.load()
-        pixels = _pixels(picture)
+    with _reasons(), Image.open(stream, formats=FORMATS) as image:
+        check_pixels(image.height, image.width)
+        image.load()
+        pixels = _pixels(image)
         return pixels[..., None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., :3])
 
 
@@ -104,30 +104,30 @@ class _reasons:
         if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
             raise BadFile(f"more than {MAX_PIXELS:,} pixels: taken for a decompression bomb") from error
         if isinstance(error, Image.UnidentifiedImageError):
-            raise BadFile("not a PNG, JPEG, TIFF or BMP picture, or cut off in its header") from error
+            raise BadFile("not a PNG, JPEG, TIFF or BMP image, or cut off in its header") from error
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise BadFile(error.strerror.lower()) from error
         reason = re.sub(r"\s+", " ", str(error)).strip()[:120]
         raise BadFile(f"cannot be decoded ({reason or type(error).__name__})") from error
 
 
-def _check_end(stream: BufferedIOBase, picture: Image.Image) -> None:
+def _check_end(stream: BufferedIOBase, image: Image.Image) -> None:
     """PNG and JPEG end with a mark, a TIFF says where its strips lie, a BMP how long it is."""
     stream.seek(0, 2)
     length = stream.tell()
     stream.seek(max(0, length - TAIL))
     tail = stream.read()
     whole = True
-    if picture.format == "PNG":
+    if image.format == "PNG":
         whole = b"IEND" in tail
-    elif picture.format in ("JPEG", "MPO"):
+    elif image.format in ("JPEG", "MPO"):
         whole = b"\xff\xd9" in tail
-    elif picture.format == "TIFF":
+    elif image.format == "TIFF":
         for offsets, counts in ((273, 279), (324, 325)):
-            starts, sizes = picture.tag_v2.get(offsets, ()), picture.tag_v2.get(counts, ())
+            starts, sizes = image.tag_v2.get(offsets, ()), image.tag_v2.get(counts, ())
             whole &= all(start + size <= length for start, size in zip(starts, sizes))
-    elif picture.format == "BMP":
-        whole = length >= picture.width * picture.height // 8
+    elif image.format == "BMP":
+        whole = length >= image.width * image.height // 8
     if not whole:
         raise BadFile("cut off before its end")
 
@@ -140,24 +140,24 @@ def _layout(mode: str) -> tuple[int, str]:
     return (1 if mode in ("1", "L", "LA", "La") else 3), "uint8"
 
 
-def _pixels(picture: Image.Image) -> np.ndarray:
-    mode = picture.mode
+def _pixels(image: Image.Image) -> np.ndarray:
+    mode = image.mode
     if mode in ("1", "LA", "La"):
-        return np.asarray(picture.convert("L" if mode == "1" else "LA").getchannel(0))
+        return np.asarray(image.convert("L" if mode == "1" else "LA").getchannel(0))
     if mode in ("L", "RGB", "RGBA", "RGBX"):
-        return np.asarray(picture)
+        return np.asarray(image)
     if mode.startswith("I;16"):
-        return np.asarray(picture).astype(np.uint16)
+        return np.asarray(image).astype(np.uint16)
     if mode == "I":
-        values = np.asarray(picture)
+        values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise BadFile(f"32-bit integers from {values.min()} to {values.max()}; save it with 16 bits")
         return values.astype(np.uint16)
     if mode == "F":
-        values = np.asarray(picture).astype(np.float32)
+        values = np.asarray(image).astype(np.float32)
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
             raise BadFile(f"float values from {values.min():g} to {values.max():g}; scale them to [0, 1]")
         return values
-    if mode == "P" and "transparency" in picture.info:
-        return np.asarray(picture.convert("RGBA"))
-    return np.asarray(picture.convert("RGB"))
+    if mode == "P" and "transparency" in image.info:
+        return np.asarray(image.convert("RGBA"))
+    return np.asarray(image.convert("RGB"))

@@ -12,7 +12,7 @@ from absl import flags
 
 from microgen_jax.data import augment, resize
 from microgen_jax.data.read_timeout import Reading, patient
-from microgen_jax.data.records import picture_name
+from microgen_jax.data.records import image_name
 from microgen_jax.errors import UserError
 from microgen_jax.types import Batch, Record, Source
 
@@ -23,18 +23,18 @@ class Preparation(NamedTuple):
     Attributes:
       size: height, width in px of every batch.
       channels: of every batch.
-      resample: crop | nearest | area | stretch (see `geometry.fit`).
-      pad: reflect | background | refuse, for pictures smaller than `size`.
-      transforms: per class, the dihedral elements (see `augment`) that training may apply to its pictures.
+      resample: none | nearest | area | stretch (see `resize.fit`).
+      pad: reflect | background | refuse, for images smaller than `size`.
+      transforms: per class, the dihedral elements (see `augment`) that training may apply to its images.
       mean, std: [K], the training part's statistics of the conditions.
-      to_grey: colour pictures become their luminance where `channels` is 1.
+      to_grey: colour images become their luminance where `channels` is 1.
       ipf_xyz: the nine channels are IPF-X, Y and Z colours, of which two change places under a quarter turn.
-      orientations: Laue group of pictures whose four channels are quaternions; '' else.
+      orientations: Laue group of images whose four channels are quaternions; '' else.
     """
 
     size: tuple[int, int]
     channels: int
-    resample: str = "crop"
+    resample: str = "none"
     pad: str = "reflect"
     transforms: tuple[tuple[str, ...], ...] = ()
     mean: tuple[float, ...] = ()
@@ -94,7 +94,7 @@ def batches(
       numpy batches: image float32 [b, H, W, C] in [-1, 1], label int32 [b], condition float32 [b, K].
 
     Raises:
-      UserError: a picture that cannot be read or prepared, named; an empty source; or reading that hangs, and did
+      UserError: an image that cannot be read or prepared, named; an empty source; or reading that hangs, and did
         so when it was tried again.
     """
     if len(source) == 0:
@@ -112,9 +112,9 @@ def batches(
 
 
 class _Epochs:
-    """Every picture once an epoch, endlessly, in orders that are pure functions of (seed, epoch).
+    """Every image once an epoch, endlessly, in orders that are pure functions of (seed, epoch).
 
-    grain's own shuffle takes 0.55 ms an element for 33 pictures and 0.02 ms for 1,000: more than all else.
+    grain's own shuffle takes 0.55 ms an element for 33 images and 0.02 ms for 1,000: more than all else.
     """
 
     def __init__(self, source: Source, seed: int) -> None:
@@ -124,19 +124,19 @@ class _Epochs:
         return sys.maxsize
 
     def __getitem__(self, n: int) -> Record:
-        return self._source[self.picture(n)]
+        return self._source[self.image(n)]
 
-    def picture(self, n: int) -> int:
-        """Which picture of the source comes n-th."""
+    def image(self, n: int) -> int:
+        """Which image of the source comes n-th."""
         epoch, place = divmod(n, len(self._source))
         return int(_order(self._seed, epoch, len(self._source))[place])
 
 
 def names(source: Source, *, seed: int, batch_size: int, k: int) -> list[str]:
-    """The pictures that batch k is made of, row by row."""
+    """The images that batch k is made of, row by row."""
     epochs = _Epochs(source, seed)
-    pictures = [epochs.picture(n) for n in range(k * batch_size, (k + 1) * batch_size)]
-    return [picture_name(source, i) for i in pictures]
+    images = [epochs.image(n) for n in range(k * batch_size, (k + 1) * batch_size)]
+    return [image_name(source, i) for i in images]
 
 
 @lru_cache(maxsize=8)
@@ -191,7 +191,7 @@ def evaluation_batches(
     The last batch is filled up from the beginning of the source, and the mask says which rows count.
 
     Args:
-      limit: pictures to read at most (spread evenly over the source); 0 = all.
+      limit: images to read at most (spread evenly over the source); 0 = all.
 
     Yields:
       (batch, mask): mask bool [b], False for the rows that only fill the batch up.
@@ -204,8 +204,8 @@ def evaluation_batches(
     def element(n: int) -> tuple[Batch, np.bool_]:
         batch, row = divmod(n, len(local))
         place = batch * batch_size + local[row]
-        picture = place % total * len(source) // total
-        return prepare(reading[picture], preparation), np.bool_(place < total)
+        image = place % total * len(source) // total
+        return prepare(reading[image], preparation), np.bool_(place < total)
 
     count = -(-total // batch_size) * len(local)
     return _read_ahead(grain.MapDataset.range(count).map(element), len(local), workers, patience, reading)

@@ -15,7 +15,7 @@ from concurrent.futures import thread as executors
 from contextlib import suppress
 from typing import Any
 
-from microgen_jax.data.records import picture_name
+from microgen_jax.data.records import image_name
 from microgen_jax.errors import UserError
 from microgen_jax.types import Record, Source
 
@@ -36,7 +36,7 @@ _PASSING = {
 
 
 class Reading:
-    """A source that knows since when each of its pictures is being read."""
+    """A source that knows since when each of its images is being read."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -54,9 +54,9 @@ class Reading:
             self._under_way.pop(thread, None)
 
     def longest(self) -> str:
-        """The picture that has been read for the longest time; '' where none is being read."""
+        """The image that has been read for the longest time; '' where none is being read."""
         _, index = min(self._under_way.copy().values(), default=(0.0, None))
-        return "" if index is None else picture_name(self._source, index)
+        return "" if index is None else image_name(self._source, index)
 
     def abandon(self, grace: float = 0.0) -> None:
         """Forgets the reads that are still under way after `grace` seconds; the process will end without them."""
@@ -77,7 +77,7 @@ def patient(open_at: Callable[[int], Iterator], limit: float, reading: Reading) 
       reading: where they come from.
 
     Raises:
-      UserError: three attempts at one element hung; or what is wrong with a picture, and will be so the next time.
+      UserError: three attempts at one element hung; or what is wrong with an image, and will be so the next time.
     """
     given, attempt = 0, 1
     feed = _Feed(open_at, given)
@@ -99,7 +99,7 @@ def patient(open_at: Callable[[int], Iterator], limit: float, reading: Reading) 
                 if isinstance(fault, _Hung):
                     raise UserError(
                         f"{reason}, {ATTEMPTS} times over; see that its disk answers and start the same command "
-                        "again (data.patience says how long to wait)"
+                        "again (data.read_timeout says how long to wait)"
                     )
                 raise fault
             attempt += 1
@@ -160,7 +160,7 @@ class _Feed:
 
 
 def _lasting(fault: BaseException) -> bool:
-    """Whether a fault is a picture's own, or nothing to try again after."""
+    """Whether a fault is an image's own, or nothing to try again after."""
     if isinstance(fault, _Hung):
         return False
     if not isinstance(fault, UserError):
@@ -173,8 +173,8 @@ def _lasting(fault: BaseException) -> bool:
     return True
 
 
-def _reason(fault: BaseException, limit: float, picture: str) -> str:
+def _reason(fault: BaseException, limit: float, image: str) -> str:
     if isinstance(fault, _Hung):
-        return f"no batch for {limit:g} s" + (f", waiting for {picture}" if picture else "")
+        return f"no batch for {limit:g} s" + (f", waiting for {image}" if image else "")
     text = " ".join(str(fault).split())
     return text if isinstance(fault, UserError) else f"reading ended with {type(fault).__name__}: {text}"

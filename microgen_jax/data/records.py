@@ -1,4 +1,4 @@
-"""What every source of files gives before any picture is decoded, and the lazy records made from it."""
+"""What every source of files gives before any image is decoded, and the lazy records made from it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,21 +16,21 @@ CHUNK = 256
 
 
 class Listing(NamedTuple):
-    """All pictures of a source, column by column.
+    """All images of a source, column by column.
 
     Attributes:
       kind: folder | list | hdf5 | npz | tfds | ebsd.
       root: as a person would name it in a message.
-      names: of each picture, relative to the root; unique and stable, as splits hash them.
-      labels: class name of each picture.
-      headers: height, width, channels, dtype of each picture.
-      sizes: bytes of each picture as stored.
-      read: picture number -> uint8, uint16 or float32 [H, W, C]; raises BadFile. Called from many threads.
+      names: of each image, relative to the root; unique and stable, as splits hash them.
+      labels: class name of each image.
+      headers: height, width, channels, dtype of each image.
+      sizes: bytes of each image as stored.
+      read: image number -> uint8, uint16 or float32 [H, W, C]; raises BadFile. Called from many threads.
       columns: further text columns: of a list, of metadata.csv, or the pattern's groups.
       refused: (file, reason) of what was left out.
       notes: what was found out and must be said.
-      groups: what a split keeps together, of each picture; None = every picture for itself.
-      held_out: which pictures the source itself keeps for testing; None = the split decides.
+      groups: what a split keeps together, of each image; None = every image for itself.
+      held_out: which images the source itself keeps for testing; None = the split decides.
       held_out_notes: what must be said where `held_out` is followed.
     """
 
@@ -49,7 +49,7 @@ class Listing(NamedTuple):
     held_out_notes: tuple[str, ...] = ()
 
     def keep(self, indices: Sequence[int], refused: Sequence[tuple[str, str]]) -> "Listing":
-        """The listing without the pictures that are not in `indices`, which `refused` tells of."""
+        """The listing without the images that are not in `indices`, which `refused` tells of."""
 
         def pick(column: Sequence) -> list:
             return [column[n] for n in indices]
@@ -67,13 +67,13 @@ class Listing(NamedTuple):
         )
 
 
-def picture_name(source: Source, index: int) -> str:
-    """What a person calls a picture of a source."""
-    return source.name(index) if hasattr(source, "name") else f"picture {index}"
+def image_name(source: Source, index: int) -> str:
+    """What a person calls an image of a source."""
+    return source.name(index) if hasattr(source, "name") else f"image {index}"
 
 
 def place(root: str, name: str) -> str:
-    """Where a picture is, as a person would look for it; a root that is a file stands in `name` already."""
+    """Where an image is, as a person would look for it; a root that is a file stands in `name` already."""
     file = PurePath(root).name
     inside = name.removeprefix(file)
     return root + inside if name.startswith(file) and inside[:1] in ("", ":", "[") else f"{root}/{name}"
@@ -115,9 +115,9 @@ def check_all(names: Sequence[str], check: Callable[[str], object]) -> tuple[lis
 
 
 class Records:
-    """Some pictures of a listing as a `Source`: decoded when asked for, and not kept.
+    """Some images of a listing as a `Source`: decoded when asked for, and not kept.
 
-    A picture that turns out to be bad only when decoded stops the run where `skip` is False; otherwise
+    An image that turns out to be bad only when decoded stops the run where `skip` is False; otherwise
     the next one of its class (in the order of names) stands in for it, always the same one, and `failed`
     counts it.
     """
@@ -157,7 +157,7 @@ class Records:
             label = int(self.labels[candidate])
             return Record(image, label, self.conditions[candidate], self._groups[number])
         raise UserError(
-            f"{self._listing.root}: no picture of this class can be decoded any more; are the files there?"
+            f"{self._listing.root}: no image of this class can be decoded any more; are the files there?"
         )
 
     def _candidates(self, index: int) -> Iterator[int]:
@@ -166,11 +166,11 @@ class Records:
         yield from np.roll(same, -int(np.searchsorted(same, index)) - 1)[:-1]
 
     def name(self, index: int) -> str:
-        """What the picture is called, relative to the root."""
+        """What the image is called, relative to the root."""
         return self._listing.names[int(self.indices[index])]
 
     def group(self, index: int) -> str:
-        """What the split keeps together with the picture."""
+        """What the split keeps together with the image."""
         return self._groups[int(self.indices[index])]
 
     def header(self, index: int) -> Header:

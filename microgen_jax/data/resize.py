@@ -1,7 +1,7 @@
-"""From a picture of any size to an array of one size: crop, sample, pad, and the change to [-1, 1].
+"""From an image of any size to an array of one size: crop, sample, pad, and the change to [-1, 1].
 
 Every way of resampling but `area` is a choice of source rows and source columns, so no colour arises
-that was not in the picture: averaged IPF colours stand for orientations that are not there.
+that was not in the image: averaged IPF colours stand for orientations that are not there.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from PIL import Image
 
 from microgen_jax.errors import UserError
 
-RESAMPLE = ("crop", "nearest", "area", "stretch")
+RESAMPLE = ("none", "nearest", "area", "stretch")
 PAD = ("reflect", "background", "refuse")
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
@@ -18,7 +18,7 @@ LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 def step_sizes(shape: tuple[int, int], size: tuple[int, int], resample: str) -> tuple[float, float]:
     """Source px per output px along height and width: 1 for `crop`, the fit of the short side otherwise."""
     height, width = shape[0] / size[0], shape[1] / size[1]
-    if resample == "crop":
+    if resample == "none":
         return 1.0, 1.0
     if resample == "stretch":
         return height, width
@@ -26,35 +26,35 @@ def step_sizes(shape: tuple[int, int], size: tuple[int, int], resample: str) -> 
 
 
 def too_small(shape: tuple[int, int], size: tuple[int, int], resample: str) -> bool:
-    """Whether the picture must be padded."""
-    return resample == "crop" and (shape[0] < size[0] or shape[1] < size[1])
+    """Whether the image must be padded."""
+    return resample == "none" and (shape[0] < size[0] or shape[1] < size[1])
 
 
 def fit(
     image: Shaped[np.ndarray, "H W C"],
     size: tuple[int, int],
     *,
-    resample: str = "crop",
+    resample: str = "none",
     pad: str = "reflect",
     rng: np.random.Generator | None = None,
 ) -> Shaped[np.ndarray, "h w C"]:
-    """A window of the picture, of `size`.
+    """A window of the image, of `size`.
 
     Args:
-      resample: crop = at native step; nearest | area = the short side fitted, a window of the long side
-        taken; stretch = the whole picture by nearest sampling, whatever that does to its aspect ratio.
-      pad: what stands beside a picture that is smaller than the window: its mirror image, or the median
+      resample: none = at the original pixel size; nearest | area = the short side fitted, a window of the long side
+        taken; stretch = the whole image by nearest sampling, whatever that does to its aspect ratio.
+      pad: what stands beside an image that is smaller than the window: its mirror image, or the median
         of its border (`background`).
       rng: places the window; without it the window is the middle one.
 
     Returns:
-      The picture's own dtype, but float32 in the same units for `area`.
+      The image's own dtype, but float32 in the same units for `area`.
     """
     steps = step_sizes(image.shape[:2], size, resample)
     starts = [_start(n, m * step, rng) for n, m, step in zip(image.shape[:2], size, steps)]
     if resample == "area":
         return _area(image, size, starts, steps)
-    if resample == "crop" and not too_small(image.shape[:2], size, resample):
+    if resample == "none" and not too_small(image.shape[:2], size, resample):
         top, left = (int(start) for start in starts)
         return image[top : top + size[0], left : left + size[1]]
     rows, columns = (
@@ -62,7 +62,7 @@ def fit(
         for start, n, step in zip(starts, size, steps)
     )
     picked = image[reflect(rows, image.shape[0])[:, None], reflect(columns, image.shape[1])]
-    if pad == "background" and resample == "crop":
+    if pad == "background" and resample == "none":
         inside = np.ix_(_inside(rows, image.shape[0]), _inside(columns, image.shape[1]))
         filled = np.broadcast_to(background(image), picked.shape).copy()
         filled[inside] = picked[inside]
@@ -111,11 +111,11 @@ def _area(image: np.ndarray, size: tuple[int, int], starts: list[float], steps: 
 def to_channels(
     image: Shaped[np.ndarray, "H W C"], channels: int, *, to_grey: bool = False
 ) -> Shaped[np.ndarray, "H W c"]:
-    """Grey pictures become colour ones of three equal channels; colour ones become grey where that loses
+    """Grey images become colour ones of three equal channels; colour ones become grey where that loses
     nothing.
 
     Args:
-      to_grey: colour pictures whose channels differ become their luminance (ITU-R BT.601, rounded for
+      to_grey: colour images whose channels differ become their luminance (ITU-R BT.601, rounded for
         integers).
 
     Raises:
@@ -137,10 +137,10 @@ def to_channels(
 
 
 def to_float(image: Shaped[np.ndarray, "H W C"], dtype: np.dtype | None = None) -> Float[np.ndarray, "H W C"]:
-    """uint8, uint16 and float pictures to float32 [-1, 1].
+    """uint8, uint16 and float images to float32 [-1, 1].
 
     Args:
-      dtype: of the picture as it was stored, where `image` is float32 in its units (after `area`).
+      dtype: of the image as it was stored, where `image` is float32 in its units (after `area`).
     """
     dtype = image.dtype if dtype is None else dtype
     span = 1.0 if np.issubdtype(dtype, np.floating) else float(np.iinfo(dtype).max)

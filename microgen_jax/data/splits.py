@@ -1,6 +1,6 @@
-"""Which groups of pictures are held out of training: a hash of the group's own name decides.
+"""Which groups of images are held out of training: a hash of the group's own name decides.
 
-Nothing about the other pictures enters the hash, so files that are added later move none that were
+Nothing about the other images enters the hash, so files that are added later move none that were
 there. Two rules stand above the share: no class loses its last group to the holdout, and every class
 with two groups or more gives one. Only a group that the second rule alone put there can come back, when
 new groups of its class are held out instead.
@@ -23,11 +23,11 @@ def position(group: str) -> float:
 def holdout_mask(
     groups: Sequence[str], labels: Sequence[str], share: float
 ) -> tuple[Bool[np.ndarray, "N"], tuple[str, ...]]:
-    """Which pictures are held out.
+    """Which images are held out.
 
     Args:
-      groups: of each picture; a group is kept on one side, also where several classes share it.
-      labels: class name of each picture.
+      groups: of each image; a group is kept on one side, also where several classes share it.
+      labels: class name of each image.
       share: of the groups to hold out, in [0, 1); 0 holds nothing out.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Pictures cut into windows on a regular grid, at their own step."""
+"""Images cut into windows on a regular grid, at their own step."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from microgen_jax.data.records import Listing
 
-CROP = ("random", "grid")
+WINDOW = ("random", "grid")
 
 
 def starts(span: range, side: int, overlap: float) -> range:
@@ -15,12 +15,12 @@ def starts(span: range, side: int, overlap: float) -> range:
 
 
 def window_shape(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """Of a window; a picture smaller than that is one window, which the pipeline pads or refuses."""
+    """Of a window; an image smaller than that is one window, which the pipeline pads or refuses."""
     return min(shape[0], size[0]), min(shape[1], size[1])
 
 
 def cut(listing: Listing, size: tuple[int, int], overlap: float) -> Listing:
-    """The listing with every window of every picture for a picture; a picture's windows form one group.
+    """The listing with every window of every image for an image; an image's windows form one group.
 
     A strip at the right and the lower edge that is narrower than a step is left out.
     """
@@ -31,7 +31,7 @@ def cut(listing: Listing, size: tuple[int, int], overlap: float) -> Listing:
         for top in starts(range(header.height), height, overlap)
         for left in starts(range(header.width), width, overlap)
     ]
-    pictures = [n for n, _, _ in where]
+    images = [n for n, _, _ in where]
 
     def read(index: int) -> np.ndarray:
         n, top, left = where[index]
@@ -39,17 +39,17 @@ def cut(listing: Listing, size: tuple[int, int], overlap: float) -> Listing:
         return listing.read(n)[top : top + height, left : left + width]
 
     def spread(column: Sequence) -> list:
-        return [column[n] for n in pictures]
+        return [column[n] for n in images]
 
     windows = f"{len(where)} windows of {size[0]}x{size[1]} px that overlap by {overlap:.0%}"
     return listing._replace(
         names=[f"{listing.names[n]}[{top},{left}]" for n, top, left in where],
         labels=spread(listing.labels),
-        headers=[listing.headers[n]._replace(height=shapes[n][0], width=shapes[n][1]) for n in pictures],
+        headers=[listing.headers[n]._replace(height=shapes[n][0], width=shapes[n][1]) for n in images],
         sizes=spread(listing.sizes),
         read=read,
         columns={name: spread(column) for name, column in listing.columns.items()},
         groups=spread(listing.groups or listing.names),
-        held_out=None if listing.held_out is None else listing.held_out[pictures],
-        notes=(*listing.notes, f"{windows}, of {len(shapes)} pictures"),
+        held_out=None if listing.held_out is None else listing.held_out[images],
+        notes=(*listing.notes, f"{windows}, of {len(shapes)} images"),
     )

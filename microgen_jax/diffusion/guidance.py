@@ -145,14 +145,14 @@ def require_guidance(
 
 
 def interleave(first: Array, second: Array) -> Array:
-    """Rows 0, 0, 1, 1, ... of two arrays, so that both rows of a picture stay on its device."""
+    """Rows 0, 0, 1, 1, ... of two arrays, so that both rows of an image stay on its device."""
     return jnp.stack([first, second], axis=1).reshape(2 * first.shape[0], *first.shape[1:])
 
 
 def rescale_std(
     guided: Float[Array, "B H W C"], with_cond: Float[Array, "B H W C"], share: float
 ) -> Float[Array, "B H W C"]:
-    """Gives each picture a share of the standard deviation that it had without guidance (3)."""
+    """Gives each image a share of the standard deviation that it had without guidance (3)."""
     if share == 0:
         return guided
     axes = (1, 2, 3)

@@ -1,4 +1,4 @@
-"""The training loss of a diffusion model, and the same loss on held-out pictures.
+"""The training loss of a diffusion model, and the same loss on held-out images.
 
   (1) L = mean_i  w[t_i] / (T p[t_i])  mean over pixels of  l(prediction_i, target_i)
 
@@ -105,7 +105,7 @@ def diffusion_loss(
     Args:
       denoise: the network; logits of x0 for 'bce'.
       schedule: of the chain.
-      x0: clean pictures in [-1, 1].
+      x0: clean images in [-1, 1].
       cond: what the network is told.
       key: of the batch.
       prediction: what the network gives: 'eps', 'x0' or 'v'.

@@ -52,7 +52,7 @@ def require_prediction(prediction: str, schedule: Schedule) -> None:
 def diffuse(
     schedule: Schedule, x0: Float[Array, "B H W C"], eps: Float[Array, "B H W C"], t: Int[Array, "B"]
 ) -> Float[Array, "B H W C"]:
-    """Takes clean pictures to time t with the given noise (1)."""
+    """Takes clean images to time t with the given noise (1)."""
     return at(schedule.alpha, t, x0) * x0 + at(schedule.sigma, t, x0) * eps
 
 
@@ -63,7 +63,7 @@ def target(
     eps: Float[Array, "B H W C"],
     t: Int[Array, "B"],
 ) -> Float[Array, "B H W C"]:
-    """What the network should have said about a diffused picture: eps, x0 or v (2)."""
+    """What the network should have said about a diffused image: eps, x0 or v (2)."""
     require_prediction(prediction, schedule)
     if prediction == "v":
         return at(schedule.alpha, t, x0) * eps - at(schedule.sigma, t, x0) * x0
@@ -84,7 +84,7 @@ def convert(
       source: what `prediction` is: 'eps', 'x0' or 'v'.
       to: what is wanted.
       prediction: the network's answer.
-      xt: the noisy pictures it was asked about.
+      xt: the noisy images it was asked about.
       alpha: a scalar, or shaped to scale `xt`.
       sigma: as alpha.
 

@@ -1,4 +1,4 @@
-"""Noise schedules: how much of the picture is left at every time of the chain.
+"""Noise schedules: how much of the image is left at every time of the chain.
 
 With t in 0..T-1 (the papers' t, shifted by one):
 
@@ -7,7 +7,7 @@ With t in 0..T-1 (the papers' t, shifted by one):
   (3) log_snr[t] = log(alpha[t]^2 / sigma[t]^2)        Kingma et al. 2021, eq. 3
 
 Tables are float64 numpy arrays made once on the host. Jitted code closes over them: `at` turns one into a
-constant of the dtype of the picture at hand (float32, or float64 in tests) and looks it up.
+constant of the dtype of the image at hand (float32, or float64 in tests) and looks it up.
 """
 
 from collections.abc import Callable
@@ -25,8 +25,8 @@ class Schedule(NamedTuple):
 
     Attributes:
       beta: variance added by a single step of the forward chain.
-      alpha_bar: share of the picture's variance that is left (1).
-      alpha: factor of the picture (2).
+      alpha_bar: share of the image's variance that is left (1).
+      alpha: factor of the image (2).
       sigma: standard deviation of the noise (2).
       log_snr: logarithm of the signal-to-noise ratio (3); -inf where alpha is zero.
     """
@@ -84,7 +84,7 @@ def make_schedule(
       timesteps: length T of the chain.
       beta_start: first beta; linear and sigmoid only.
       beta_end: last beta; linear and sigmoid only.
-      zero_terminal_snr: shift and scale so that nothing of the picture is left at T-1.
+      zero_terminal_snr: shift and scale so that nothing of the image is left at T-1.
 
     Raises:
       UserError: an unknown name, fewer than one time step, or betas that do not rise inside (0, 1).

@@ -8,7 +8,7 @@ With T times and n steps, k = 0..n-1:
   (4) karras    sigma_k/alpha_k = (a + k/(n-1) (b-a))^7, a and b the seventh roots of the
                 largest and the smallest sigma/alpha   Karras et al. 2022, eq. 5
 
-After the last kept time comes the clean picture, alpha = 1 and sigma = 0. The first three keep whole times
+After the last kept time comes the clean image, alpha = 1 and sigma = 0. The first three keep whole times
 (int32). Karras' noise levels lie between the times that were trained, so t is a float32: the one at which
 log_snr, interpolated between the chain's own, is the level's. A sinusoidal time embedding takes it as it is.
 
@@ -32,7 +32,7 @@ class Levels(NamedTuple):
 
     Attributes:
       t: int32 or float64 [n+1], what the network is told; that of a clean end is never used.
-      alpha: float64 [n+1], factor of the picture.
+      alpha: float64 [n+1], factor of the image.
       sigma: float64 [n+1], standard deviation of the noise.
     """
 

@@ -1,4 +1,4 @@
-"""Keeping the predicted x0 where pictures are, [-1, 1]."""
+"""Keeping the predicted x0 where images are, [-1, 1]."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ def static(x0: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
 
 
 def dynamic(x0: Float[Array, "B H W C"], percentile: float) -> Float[Array, "B H W C"]:
-    """Clips each picture to [-s, s] and divides by s, the given percentile of |x0| or 1 if that is larger.
+    """Clips each image to [-s, s] and divides by s, the given percentile of |x0| or 1 if that is larger.
 
     Saharia et al. 2022 (Imagen), section 2.3.
     """

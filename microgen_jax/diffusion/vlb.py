@@ -4,7 +4,7 @@ For the chain with the posterior's own variance (Ho et al. 2020, eq. 5; Kingma e
 
   (1) prior    KL(q(xT|x0) | N(0, I)) = 1/2 sum (alpha^2 x0^2 + sigma^2 - 1 - log sigma^2),  both at T-1
   (2) step t   KL = (SNR[t-1] - SNR[t])/2 |x0 - x0_hat|^2,  t = 1..T-1
-  (3) decoder  -log p(x0 | x at 0), a Gaussian about x0_hat of standard deviation sigma[0]; for pictures of
+  (3) decoder  -log p(x0 | x at 0), a Gaussian about x0_hat of standard deviation sigma[0]; for images of
                discrete levels its mass in the level's bin, the outer bins open (Ho et al. 2020, eq. 13)
 
 The decoder is always evaluated; of the steps, the middles of as many even strata as calls are spent, and their mean
@@ -52,17 +52,17 @@ def variational_bound(
     evaluations: int | None = None,
     levels: int = 256,
 ) -> Bound:
-    """Bounds the negative log-likelihood of pictures.
+    """Bounds the negative log-likelihood of images.
 
     Args:
       denoise: the network.
       schedule: that it was trained with, of two times or more.
-      x0: pictures in [-1, 1].
+      x0: images in [-1, 1].
       cond: what the network is told.
-      keys: one for each picture, so that its noise does not depend on the batch.
+      keys: one for each image, so that its noise does not depend on the batch.
       prediction: what the network gives: 'eps', 'x0' or 'v'.
       evaluations: network calls spent on the T-1 steps; one each where not given.
-      levels: of grey in the pictures, 256 for 8 bit; 0 for continuous pictures, whose bound is on a density.
+      levels: of grey in the images, 256 for 8 bit; 0 for continuous images, whose bound is on a density.
 
     Raises:
       UserError: an unknown prediction, or eps with zero terminal SNR.

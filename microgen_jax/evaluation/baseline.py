@@ -1,4 +1,4 @@
-"""How far generated pictures are from real ones, measured against how far real ones are from each other.
+"""How far generated images are from real ones, measured against how far real ones are from each other.
 
 A statistic is kept as sums over tiles, so that any set of tiles, each taken w times, is pooled by
 
@@ -7,16 +7,16 @@ A statistic is kept as sums over tiles, so that any set of tiles, each taken w t
 Two sets are compared at the same size of n tiles. K times the real tiles are split at random into disjoint halves A
 and B, groups kept together, and n tiles are drawn from either and, as G, from the generated ones:
 
-  (2) value = mean d(A, G),   floor = mean d(A, B),   ratio = value / floor
+  (2) value = mean d(A, G),   baseline = mean d(A, B),   ratio = value / baseline
 
 so that the ratio is about 1 where the generated tiles are drawn from what the real ones are drawn from. The distance d
 is the Wasserstein-1 distance of distributions (the integral of |F - G|, in the statistic's unit) and the root mean
 square difference of curves and of single numbers.
 
-  (3) Interval of the ratio: tiles (of real data: groups) are drawn with replacement, and value* and floor* taken over
-      the same splits of them. A resample adds noise of its own and lies farther off, so that only its deviations
+  (3) Interval of the ratio: tiles (of real data: groups) are drawn with replacement, and value* and baseline* taken
+      over the same splits of them. A resample adds noise of its own and lies farther off, so that only its deviations
       from the median resample are used (bias and spread: Efron and Tibshirani 1993, chapters 10 and 13):
-      ratio* = (value + value* - median value*) / (floor floor* / median floor*).
+      ratio* = (value + value* - median value*) / (baseline baseline* / median baseline*).
       Nearer than real to real means nothing for a distance, so that its interval reaches up to 1 at least.
 """
 
@@ -31,7 +31,7 @@ SPLITS = 24  # K of eq. 2
 RESAMPLES = 120  # of eq. 3
 RESAMPLED_SPLITS = 6  # of the K, that each resample is taken over
 LEVEL = 0.98  # some twenty intervals are read side by side
-LEAST_FLOOR = 0.01  # of the floor; a resample in which real tiles agree by chance counts as this
+LEAST_FLOOR = 0.01  # of the baseline; a resample in which real tiles agree by chance counts as this
 LEAST_TILES = 4  # real; below it no two halves can be compared
 BLOCK = 512  # tiles looked at one by one at once
 MOST_NODES = 4096  # of a distribution's values; beyond it values are shared out to evenly spaced nodes
@@ -86,13 +86,13 @@ class Comparison(NamedTuple):
     """What came out; curves are [3, L]: low, middle and high at LEVEL.
 
     Attributes:
-      value, floor, ratio: of eq. 2.
+      value, baseline, ratio: of eq. 2.
       interval: of the ratio, eq. 3.
       real, generated: the pooled statistic, cumulated where it is a distribution.
     """
 
     value: float
-    floor: float
+    baseline: float
     ratio: float
     interval: tuple[float, float]
     real: np.ndarray
@@ -221,26 +221,26 @@ def plan(
 def compare(statistic: Statistic, plan: Plan) -> Comparison | None:
     """Compares the tiles of a plan; None where the statistic does not exist for one side of it.
 
-    The floor is 0 where all real tiles agree exactly; the ratio is then 1 if the generated ones agree as well,
+    The baseline is 0 where all real tiles agree exactly; the ratio is then 1 if the generated ones agree as well,
     and infinite if not, with an interval from 1 on where chance could have put all tiles that differ on their side.
     """
     found = distances(statistic, plan)
     if found is None:
         return None
-    value, floor = found
+    value, baseline = found
     a, g = (pool(statistic, chosen) for chosen in (plan.real, plan.generated))
-    values, floors, real, generated = _resampled(statistic, plan)
+    values, baselines, real, generated = _resampled(statistic, plan)
     bands = _band(statistic, a, real), _band(statistic, g, generated)
-    if floor <= 1e-12 * max(1.0, float(np.abs(statistic.grid).max())):
-        ratio = 1.0 if value <= floor else float("inf")
+    if baseline <= 1e-12 * max(1.0, float(np.abs(statistic.grid).max())):
+        ratio = 1.0 if value <= baseline else float("inf")
         by_chance = chance(statistic, plan) > 1 - LEVEL
-        return Comparison(value, floor, ratio, (1.0 if by_chance else ratio, ratio), *bands)
-    low, high = interval(value, floor, values, floors)
-    return Comparison(value, floor, value / floor, (low, max(high, 1.0)), *bands)
+        return Comparison(value, baseline, ratio, (1.0 if by_chance else ratio, ratio), *bands)
+    low, high = interval(value, baseline, values, baselines)
+    return Comparison(value, baseline, value / baseline, (low, max(high, 1.0)), *bands)
 
 
 def distances(statistic: Statistic, plan: Plan) -> tuple[float, float] | None:
-    """Value and floor of eq. 2 alone; None where the statistic does not exist for one side."""
+    """Value and baseline of eq. 2 alone; None where the statistic does not exist for one side."""
     if not len(statistic.grid):
         return None
     a, b, g = (pool(statistic, chosen) for chosen in (plan.real, plan.other, plan.generated))
@@ -267,12 +267,12 @@ def chance(statistic: Statistic, plan: Plan) -> float:
 
 
 def interval(
-    value: float, floor: float, values: Float[np.ndarray, "R"], floors: Float[np.ndarray, "R"]
+    value: float, baseline: float, values: Float[np.ndarray, "R"], baselines: Float[np.ndarray, "R"]
 ) -> tuple[float, float]:
-    """Eq. 3: the interval of value / floor from those of the resamples."""
-    ratio = value / floor
-    relative = np.maximum(floors / max(np.median(floors), LEAST_FLOOR * floor), LEAST_FLOOR)
-    ratios = (value + values - np.median(values)) / (floor * relative)
+    """Eq. 3: the interval of value / baseline from those of the resamples."""
+    ratio = value / baseline
+    relative = np.maximum(baselines / max(np.median(baselines), LEAST_FLOOR * baseline), LEAST_FLOOR)
+    ratios = (value + values - np.median(values)) / (baseline * relative)
     low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return max(0.0, min(ratio, float(low))), max(ratio, float(high))
 
@@ -306,7 +306,7 @@ def _halves(rng: np.random.Generator, group: np.ndarray, count: int) -> tuple[np
 
 
 def _resampled(statistic: Statistic, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """value* and floor* of eq. 3, and the pooled real and generated tiles of every resample that has them all."""
+    """value* and baseline* of eq. 3, and the pooled real and generated tiles of every resample that has them all."""
     k = min(RESAMPLED_SPLITS, len(plan.real))
     chosen = np.concatenate([plan.real[:k], plan.other[:k], plan.generated[:k]])
     rows = []

@@ -10,7 +10,7 @@ from rich.progress import Progress
 from microgen_jax.evaluation import baseline, conditioning, entries, statistics, training_copies
 from microgen_jax.evaluation.baseline import Comparison, Plan, Statistic
 from microgen_jax.evaluation.sets import Tiles
-from microgen_jax.evaluation.summary import OBEDIENCE
+from microgen_jax.evaluation.summary import CONDITIONING_ACCURACY
 from microgen_jax.evaluation.training_copies import Audit
 
 
@@ -20,7 +20,7 @@ class Outcome(NamedTuple):
     Attributes:
       metrics: entries.
       statistics, compared: pooled, by name.
-      obeyed: requested and measured values of each continuous condition, standardised.
+      requested_and_measured: requested and measured values of each continuous condition, standardised.
       plan: of the pooled comparison.
       seconds: of each part.
     """
@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
     metrics: dict[str, dict]
     statistics: dict[str, Statistic]
     compared: dict[str, Comparison]
-    obeyed: dict[str, tuple[np.ndarray, np.ndarray]]
+    requested_and_measured: dict[str, tuple[np.ndarray, np.ndarray]]
     plan: Plan
     seconds: dict[str, float]
 
@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
 def compare(
     real: Tiles,
     generated: Tiles,
-    pictures: statistics.Pictures,
+    image_kind: statistics.ImageKind,
     audit: Audit | None,
     wanted: list[str],
     condition_names: tuple[str, ...],
@@ -49,8 +49,8 @@ def compare(
     start = time.perf_counter()
     both = np.concatenate([real.images, generated.images])
     measured = {}
-    if set(wanted) & {*pictures.names, OBEDIENCE}:
-        measured = statistics.measure(both, pictures, lambda count: progress.advance(task, count))
+    if set(wanted) & {*image_kind.names, CONDITIONING_ACCURACY}:
+        measured = statistics.measure(both, image_kind, lambda count: progress.advance(task, count))
     seconds = {"measuring": round(time.perf_counter() - start, 2)}
     if audit is not None:
         distances = np.concatenate([audit.real, audit.generated])
@@ -58,7 +58,7 @@ def compare(
             distances, np.arange(len(distances)), len(distances), "1", "distance to the training data"
         )
     plan = baseline.plan(real.groups, n_generated, seed=seed)
-    metrics, compared, obeyed = {}, {}, {}
+    metrics, compared, requested_and_measured = {}, {}, {}
     names = [name for name in measured if name in wanted]
     classes = classes_of(real, generated)
     task = progress.add_task("comparing", total=len(names) * (1 + len(classes)))
@@ -75,8 +75,8 @@ def compare(
         progress.advance(task)
     if audit is not None and "copies" in wanted:
         metrics["copies"] = training_copies.copies(audit)
-    if OBEDIENCE in wanted and generated.conditions.shape[1]:
-        found, obeyed = _obedience(measured, real, generated, condition_names)
+    if CONDITIONING_ACCURACY in wanted and generated.conditions.shape[1]:
+        found, requested_and_measured = _conditioning_accuracy(measured, real, generated, condition_names)
         metrics |= found
     for label, other, title in classes:
         rows_real, rows_generated = (
@@ -85,7 +85,7 @@ def compare(
         )
         sizes = len(rows_real), len(rows_generated)
         if sizes[0] < baseline.LEAST_TILES or sizes[1] < 2:
-            reason = f"{sizes[0]} real and {sizes[1]} generated pictures are too few"
+            reason = f"{sizes[0]} real and {sizes[1]} generated images are too few"
             metrics |= {f"{name}/{title}": entries.null(*sizes, reason) for name in names}
             progress.advance(task, len(names))
             continue
@@ -97,7 +97,7 @@ def compare(
                 baseline.compare(statistic, own), statistic, own, *sizes
             )
             progress.advance(task)
-    return Outcome(metrics, measured, compared, obeyed, plan, seconds)
+    return Outcome(metrics, measured, compared, requested_and_measured, plan, seconds)
 
 
 def classes_of(real: Tiles, generated: Tiles) -> list[tuple[int, int, str]]:
@@ -116,38 +116,40 @@ def missing_classes(real: Tiles, generated: Tiles) -> tuple[str, ...]:
     if len(real.classes) < 2:
         return ()
     if len(generated.classes) < 2:
-        return ("the generated pictures are not told apart by class: all classes are compared together",)
+        return ("the generated images are not told apart by class: all classes are compared together",)
     notes = []
     for side, own, others in (("real", real, generated), ("generated", generated, real)):
         alone = [name for name in own.classes if name not in others.classes]
         if alone:
             more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
-            notes.append(f"classes of the {side} pictures only, not compared: {', '.join(alone[:5])}{more}")
+            notes.append(f"classes of the {side} images only, not compared: {', '.join(alone[:5])}{more}")
     return tuple(notes)
 
 
-def _obedience(
+def _conditioning_accuracy(
     measured: dict[str, Statistic], real: Tiles, generated: Tiles, names: tuple[str, ...]
 ) -> tuple[dict[str, dict], dict[str, tuple[np.ndarray, np.ndarray]]]:
     """Requested against measured values of every continuous condition: entries, and the values."""
     summaries = conditioning.summaries({n: s for n, s in measured.items() if n in statistics.DESCRIPTIONS})
     first, second = summaries[: len(real.images)], summaries[len(real.images) :]
-    found, obeyed = {}, {}
+    found, requested_and_measured = {}, {}
     for k, name in enumerate(names):
         sizes = len(real.images), len(generated.images)
-        one = conditioning.obey(first, real.conditions[:, k], second, generated.conditions[:, k])
+        one = conditioning.conditioning_accuracy(
+            first, real.conditions[:, k], second, generated.conditions[:, k]
+        )
         if one is None:
-            reason = f"fewer than {conditioning.LEAST} pictures of a side have it, or all have the same"
-            found[f"{OBEDIENCE}_{name}"] = entries.null(*sizes, reason)
+            reason = f"fewer than {conditioning.LEAST} images of a side have it, or all have the same"
+            found[f"{CONDITIONING_ACCURACY}_{name}"] = entries.null(*sizes, reason)
             continue
-        obeyed[f"{OBEDIENCE}_{name}"] = one.requested, one.measured
-        found[f"{OBEDIENCE}_{name}"] = {
+        requested_and_measured[f"{CONDITIONING_ACCURACY}_{name}"] = one.requested, one.measured
+        found[f"{CONDITIONING_ACCURACY}_{name}"] = {
             "value": one.value,
-            "floor": one.floor,
-            "ratio": one.value / one.floor if one.floor > 0 else None,
-            "interval": list(one.interval) if one.floor > 0 else None,
+            "baseline": one.baseline,
+            "ratio": one.value / one.baseline if one.baseline > 0 else None,
+            "interval": list(one.interval) if one.baseline > 0 else None,
             "n_real": sizes[0],
             "n_generated": sizes[1],
-            "note": "R² of requested against measured; the floor is that of known against measured in real pictures",
+            "note": "R² of requested against measured; the baseline is that of known against measured in real images",
         }
-    return found, obeyed
+    return found, requested_and_measured

@@ -1,14 +1,14 @@
-"""Whether generated pictures show the continuous conditions that were asked for.
+"""Whether generated images show the continuous conditions that were asked for.
 
-A condition (a strain, a temperature, a grain size) is read off a picture by a ridge regression on its microstructure
-statistics, fitted to real pictures whose condition is known:
+A condition (a strain, a temperature, a grain size) is read off an image by a ridge regression on its microstructure
+statistics, fitted to real images whose condition is known:
 
   (1) y_hat = m_y + (x - m_x) (X^T X + lambda I)^-1 X^T y,  X, y centred, the columns of X of unit spread
-  (2) leave-one-out prediction of a real picture: y_i - (y_i - y_hat_i) / (1 - h_i - 1/N), h the diagonal of
+  (2) leave-one-out prediction of a real image: y_i - (y_i - y_hat_i) / (1 - h_i - 1/N), h the diagonal of
       X (X^T X + lambda I)^-1 X^T (Allen 1974, PRESS)
   (3) R^2 = 1 - sum (y - y_hat)^2 / sum (y - mean y)^2
 
-R^2 of requested against measured in generated pictures stands beside R^2 of eq. 2 in real ones, which is all that
+R^2 of requested against measured in generated images stands beside R^2 of eq. 2 in real ones, which is all that
 the statistics can tell; lambda is the one that makes it largest.
 """
 
@@ -22,22 +22,22 @@ from microgen_jax.evaluation.baseline import LEVEL, Statistic
 
 POINTS = 6  # of a curve that enter the regression
 PENALTIES = np.logspace(-1, 4, 11)  # lambda
-LEAST = 20  # real pictures with a known condition
+LEAST = 20  # real images with a known condition
 RESAMPLES = 400
 
 
-class Obedience(NamedTuple):
+class ConditioningAccuracy(NamedTuple):
     """What came out.
 
     Attributes:
-      value: R^2 of requested against measured in generated pictures.
-      floor: R^2 of known against measured in real ones, eq. 2.
-      interval: of the ratio of both, by bootstrap over pictures.
-      requested, measured: of the generated pictures, [M].
+      value: R^2 of requested against measured in generated images.
+      baseline: R^2 of known against measured in real ones, eq. 2.
+      interval: of the ratio of both, by bootstrap over images.
+      requested, measured: of the generated images, [M].
     """
 
     value: float
-    floor: float
+    baseline: float
     interval: tuple[float, float]
     requested: np.ndarray
     measured: np.ndarray
@@ -60,18 +60,18 @@ def summaries(statistics: Mapping[str, Statistic]) -> Float[np.ndarray, "N P"]:
     return np.concatenate(columns, axis=1)
 
 
-def obey(
+def conditioning_accuracy(
     real: Float[np.ndarray, "N P"],
     known: Float[np.ndarray, "N"],
     generated: Float[np.ndarray, "M P"],
     requested: Float[np.ndarray, "M"],
     *,
     seed: int = 0,
-) -> Obedience | None:
+) -> ConditioningAccuracy | None:
     """Compares requested with measured conditions; rows with NaN as their condition are left out.
 
     Returns:
-      None where fewer than LEAST pictures of a side have a condition, or all have the same.
+      None where fewer than LEAST images of a side have a condition, or all have the same.
     """
     real, known = real[np.isfinite(known)], known[np.isfinite(known)]
     generated, requested = generated[np.isfinite(requested)], requested[np.isfinite(requested)]
@@ -96,7 +96,7 @@ def obey(
         if np.ptp(requested[a]) and np.ptp(known[b]):
             ratios.append(r2(requested[a], measured[a]) / max(r2(known[b], left_out[b]), 0.01))
     low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Obedience(value, usual, (float(low), float(high)), requested, measured)
+    return ConditioningAccuracy(value, usual, (float(low), float(high)), requested, measured)
 
 
 def r2(truth: Float[np.ndarray, "n"], found: Float[np.ndarray, "n"]) -> float:

@@ -1,6 +1,6 @@
 """Spatial statistics of windows: two-point correlation, lineal path, chord lengths, spectrum, histogram.
 
-A window is a picture of a larger structure. It is *periodic* where it wraps round its edges (simulated cells) and
+A window is an image of a larger structure. It is *periodic* where it wraps round its edges (simulated cells) and
 *non-periodic* where it was cut out (tiles of a map); then only pairs of pixels that both lie inside count.
 
   (1) S2(r) = <f(x) f(x + r)>, over the pairs inside the window (Torquato 2002, Random Heterogeneous Materials,
@@ -15,7 +15,7 @@ A window is a picture of a larger structure. It is *periodic* where it wraps rou
   (5) Power spectrum P(k) = |FFT(w (f - mean f))|^2 / sum w^2 with a Hann window w, averaged over rings of
       frequency (Welch 1967, one segment).
 
-Labels are int [N, H, W], -1 where a pixel belongs to nothing. Axes are named as in the pictures: x runs along a row,
+Labels are int [N, H, W], -1 where a pixel belongs to nothing. Axes are named as in the images: x runs along a row,
 y down a column. Lags and lengths are in px.
 """
 

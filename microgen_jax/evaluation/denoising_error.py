@@ -1,4 +1,4 @@
-"""The part of `--mode=evaluate` that asks a run's network to restore held-out pictures, and bounds their likelihood."""
+"""The part of `--mode=evaluate` that asks a run's network to restore held-out images, and bounds their likelihood."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from microgen_jax.methods import DDPM
 from microgen_jax.sampling import batching
 from microgen_jax.types import Batch, Condition, Params
 
-PICTURES = 64  # held-out ones
+IMAGES = 64  # held-out ones
 BATCH = 16
 SHARES = (10, 25, 50)  # of the diffusion time, in percent
 CALLS = 20  # of the network for the bound's steps
@@ -34,7 +34,7 @@ DESCRIPTIONS = {
 
 
 def measure(run: Run, names: tuple[str, ...], progress: Progress) -> dict[str, dict]:
-    """Entries of metrics.json: means over held-out pictures, each told its own class and conditions.
+    """Entries of metrics.json: means over held-out images, each told its own class and conditions.
 
     Args:
       run: with a generator.
@@ -42,12 +42,12 @@ def measure(run: Run, names: tuple[str, ...], progress: Progress) -> dict[str, d
     """
     method, params = run.generator.method, run.generator.params
     if not isinstance(method, DDPM):
-        return {name: entries.null(0, 0, "only diffusion models restore pictures") for name in names}
+        return {name: entries.null(0, 0, "only diffusion models restore images") for name in names}
     if jax.process_count() > 1:
         return {name: entries.null(0, 0, "needs a single process") for name in names}
     batches = _held_out(run)
     count = sum(len(batch.image) for batch in batches)
-    task = progress.add_task("restoring held-out pictures", total=len(batches) * (len(SHARES) + 1))
+    task = progress.add_task("restoring held-out images", total=len(batches) * (len(SHARES) + 1))
     real = to_uint8(np.concatenate([batch.image for batch in batches]))
     found = {}
     restore, bound = _restorer(method), _bound(method)
@@ -57,7 +57,7 @@ def measure(run: Run, names: tuple[str, ...], progress: Progress) -> dict[str, d
         for n, batch in enumerate(batches):
             parts.append(jax.device_get(restore(params, batch, _keys(n, len(batch.image)), t)))
             progress.advance(task)
-        note = f"{count} held-out pictures, t = {t} of {method.schedule.timesteps}"
+        note = f"{count} held-out images, t = {t} of {method.schedule.timesteps}"
         for kind, values in _alike(real, to_uint8(np.concatenate(parts))).items():
             name = f"{kind}_x0_{share}"
             if isinstance(values, str):
@@ -68,14 +68,14 @@ def measure(run: Run, names: tuple[str, ...], progress: Progress) -> dict[str, d
     for n, batch in enumerate(batches):
         parts.append(jax.device_get(bound(params, batch, _keys(n, len(batch.image)))))
         progress.advance(task)
-    note = f"{count} held-out pictures, {CALLS} of the chain's steps; 8 bit a channel"
+    note = f"{count} held-out images, {CALLS} of the chain's steps; 8 bit a channel"
     found[VLB] = entries.mean(np.concatenate(parts), count, note)
     return {name: entry for name, entry in found.items() if not names or name in names}
 
 
 def _held_out(run: Run) -> list[Batch]:
-    """Full batches of held-out pictures, as many as there are up to PICTURES; one that is not full if there is none."""
-    limit = min(PICTURES, len(run.dataset.holdout))
+    """Full batches of held-out images, as many as there are up to PICTURES; one that is not full if there is none."""
+    limit = min(IMAGES, len(run.dataset.holdout))
     size = min(BATCH, limit)
     stream = evaluation_batches(
         run.dataset.holdout,
@@ -97,7 +97,7 @@ def _denoiser(method: DDPM, params: Params):
 
 
 def _restorer(method: DDPM):
-    """Pictures at time t, and back to x0 by one call of the network."""
+    """Images at time t, and back to x0 by one call of the network."""
 
     @jax.jit
     def restore(params: Params, batch: Batch, keys: jax.Array, t: jax.Array) -> jax.Array:
@@ -137,7 +137,7 @@ def _alike(real: np.ndarray, restored: np.ndarray) -> dict[str, Any]:
     if missing:
         found["lpips"] = f"the extra 'eval' is not installed: {weights.INSTALL}"
     elif real.shape[-1] not in (1, 3):
-        found["lpips"] = f"LPIPS sees 1 or 3 channels, the pictures have {real.shape[-1]}"
+        found["lpips"] = f"LPIPS sees 1 or 3 channels, the images have {real.shape[-1]}"
     else:
         found["lpips"] = perceptual.lpips(perceptual.open_lpips(), real, restored)
     return found

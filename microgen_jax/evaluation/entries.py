@@ -9,7 +9,7 @@ from microgen_jax.evaluation.baseline import Comparison, Plan, Statistic
 from microgen_jax.evaluation.features.distances import Distance
 
 SMALL = 50  # tiles a side; below it the result says so
-FIELDS = ("value", "floor", "ratio", "interval")
+FIELDS = ("value", "baseline", "ratio", "interval")
 
 
 def null(n_real: int, n_generated: int, reason: str) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def compared(
         notes += ["no more often than chance allows"] if found.interval[0] <= 1 else []
     return {
         "value": found.value,
-        "floor": found.floor,
+        "baseline": found.baseline,
         "ratio": found.ratio if exists else None,
         "interval": list(found.interval) if exists else None,
         "n_real": n_real,
@@ -46,7 +46,7 @@ def of_features(found: Distance, n_real: int, n_generated: int) -> dict[str, Any
     """A distance or score of features; of a kernel distance with its standard error and p-value."""
     entry = {
         "value": found.value,
-        "floor": found.floor,
+        "baseline": found.baseline,
         "ratio": found.ratio,
         "interval": None if found.interval is None else list(found.interval),
         "n_real": n_real,
@@ -61,6 +61,6 @@ def of_features(found: Distance, n_real: int, n_generated: int) -> dict[str, Any
 
 
 def mean(values: np.ndarray, n_real: int, note: str) -> dict[str, Any]:
-    """A mean over real pictures that nothing is compared with, with its standard error."""
+    """A mean over real images that nothing is compared with, with its standard error."""
     error = float(values.std(ddof=1) / np.sqrt(len(values)))
     return null(n_real, 0, note) | {"value": float(values.mean()), "standard_error": error}

@@ -222,9 +222,9 @@ def specks(labels: Integer[np.ndarray, "N H W"], *, least_area: int = LEAST_AREA
 
 
 def grains_between_boundaries(boundary: Bool[np.ndarray, "H W"]) -> Integer[np.ndarray, "H W"]:
-    """Grains of a picture of boundaries: 4-connected parts of the rest; boundary pixels go to the nearest grain.
+    """Grains of an image of boundaries: 4-connected parts of the rest; boundary pixels go to the nearest grain.
 
-    A picture that is all boundary is one region.
+    An image that is all boundary is one region.
     """
     labels, count = ndimage.label(~boundary)
     if count == 0:
@@ -234,7 +234,7 @@ def grains_between_boundaries(boundary: Bool[np.ndarray, "H W"]) -> Integer[np.n
 
 
 def drawn_dead_ends(boundary: Bool[np.ndarray, "H W"], reach: float = LINE_REACH) -> int:
-    """Dead-ended boundaries in a picture of boundaries.
+    """Dead-ended boundaries in an image of boundaries.
 
     The boundaries that part two grains are where `grains_between_boundaries` changes label. What is drawn farther
     than `reach` px from them, and off the window's edge by as much, parts nothing: each 8-connected piece of it
@@ -252,9 +252,9 @@ def drawn_dead_ends(boundary: Bool[np.ndarray, "H W"], reach: float = LINE_REACH
 
 
 def drawn_floating_pieces(boundary: Bool[np.ndarray, "H W"]) -> int:
-    """8-connected pieces of a picture of boundaries that do not reach the window's edge.
+    """8-connected pieces of an image of boundaries that do not reach the window's edge.
 
-    A closed ring round an island grain counts as well; real pictures tell how many there should be.
+    A closed ring round an island grain counts as well; real images tell how many there should be.
     """
     pieces, count = ndimage.label(boundary, np.ones((3, 3)))
     edge = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))

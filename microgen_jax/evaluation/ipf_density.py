@@ -53,7 +53,7 @@ def sector(laue_group: str, key: str = "tsl") -> Sector:
 def counts(
     images: UInt8[np.ndarray, "N H W 3"], laue_group: str = "m-3m", key: str = "tsl"
 ) -> tuple[Int[np.ndarray, "N K"], Int[np.ndarray, "N"]]:
-    """Pixels of each picture in each cell of the sector, and its indexed pixels.
+    """Pixels of each image in each cell of the sector, and its indexed pixels.
 
     Black pixels (not indexed) are left out; colours off the key count where their projection onto it lies.
     """
@@ -75,11 +75,11 @@ def counts(
 def density(
     found: Int[np.ndarray, "N K"], indexed: Int[np.ndarray, "N"], laue_group: str = "m-3m", key: str = "tsl"
 ) -> Float[np.ndarray, "K"]:
-    """Density in MRD over the sector's cells, of all pictures together."""
+    """Density in MRD over the sector's cells, of all images together."""
     return found.sum(axis=0) / max(indexed.sum(), 1) / sector(laue_group, key).share
 
 
-def as_picture(
+def as_image(
     values: Float[np.ndarray, "K"], laue_group: str = "m-3m", key: str = "tsl"
 ) -> Float[np.ndarray, "CELLS CELLS"]:
     """Values of the cells on the projected square, first axis Y from low to high, NaN outside the sector."""
@@ -88,7 +88,7 @@ def as_picture(
 
 
 def off_key(images: Shaped[np.ndarray, "N H W 3"]) -> Float[np.ndarray, "N"]:
-    """Share of the indexed pixels of each picture whose colour no IPF key has (largest channel below 255)."""
+    """Share of the indexed pixels of each image whose colour no IPF key has (largest channel below 255)."""
     return np.array([off_key_share(image) for image in images])
 
 

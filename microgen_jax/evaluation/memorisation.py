@@ -1,15 +1,15 @@
-"""How near each picture is to the training data: copies are found, and set against what held-out pictures do.
+"""How near each image is to the training data: copies are found, and set against what held-out images do.
 
 The distance of two tiles is
 
   (1) d = rms(a - b) / (sqrt(2) s),   s the standard deviation of the training pixels round their channel's mean:
 
-1 for unrelated tiles, 0 for a copy; it is about sqrt(1 - correlation). Training pictures may be larger than a tile
+1 for unrelated tiles, 0 for a copy; it is about sqrt(1 - correlation). Training images may be larger than a tile
 and are searched at every place; tiles are compared in each way that the data's transform group allows.
 
 The search first compares thumbnails (block means) with windows cut every quarter of a tile. The CANDIDATES nearest are
 then verified on all pixels, at every shift of up to half that stride. Block means are never farther apart than the
-tiles are, so a tile that fills its training picture is ranked by a lower bound of (1).
+tiles are, so a tile that fills its training image is ranked by a lower bound of (1).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,13 +29,13 @@ class Nearest(NamedTuple):
 
     Attributes:
       distance: float64 [N], eq. 1.
-      picture: int [N], the training picture.
+      image: int [N], the training image.
       corner: int [N, 2], (y, x) of the window in it.
       variant: int [N], the transform under which the tile is nearest.
     """
 
     distance: np.ndarray
-    picture: np.ndarray
+    image: np.ndarray
     corner: np.ndarray
     variant: np.ndarray
 
@@ -45,20 +45,20 @@ class Windows(NamedTuple):
 
     Attributes:
       thumbnail: float32 [M, SIDE * SIDE * C].
-      picture: int [M].
+      image: int [M].
       corner: int [M, 2], (y, x).
       stride: (y, x) between windows.
     """
 
     thumbnail: np.ndarray
-    picture: np.ndarray
+    image: np.ndarray
     corner: np.ndarray
     stride: tuple[int, int]
 
 
 def nearest(
     blocks: Iterable[np.ndarray],
-    pictures: Sequence[UInt8[np.ndarray, "_ _ C"]],
+    images: Sequence[UInt8[np.ndarray, "_ _ C"]],
     size: tuple[int, int],
     allowed: Bool[np.ndarray, "P T"] | None = None,
 ) -> Iterator[Nearest]:
@@ -66,52 +66,52 @@ def nearest(
 
     Args:
       blocks: tiles under each transform, uint8 [T, n, H, W, C]; some hundreds at a time.
-      pictures: training pictures, no smaller than a tile.
+      images: training images, no smaller than a tile.
       size: (height, width) of a tile.
-      allowed: which transforms keep each picture true; None allows all.
+      allowed: which transforms keep each image true; None allows all.
 
     Raises:
-      ValueError: no pictures, or one that is smaller than a tile.
+      ValueError: no images, or one that is smaller than a tile.
     """
-    if not pictures or any(p.shape[0] < size[0] or p.shape[1] < size[1] for p in pictures):
-        raise ValueError(f"training pictures must be there and at least {size[0]} x {size[1]} px")
-    windows = cut(pictures, size)
-    spread = pixel_spread(pictures)
+    if not images or any(p.shape[0] < size[0] or p.shape[1] < size[1] for p in images):
+        raise ValueError(f"training images must be there and at least {size[0]} x {size[1]} px")
+    windows = cut(images, size)
+    spread = pixel_spread(images)
     for block in blocks:
         variant, window = _prescreen(block, windows, allowed)
-        yield _verify(block, pictures, windows, variant, window, spread)
+        yield _verify(block, images, windows, variant, window, spread)
 
 
-def cut(pictures: Sequence[np.ndarray], size: tuple[int, int]) -> Windows:
-    """Thumbnails of the windows of every picture, a quarter of a tile apart and flush with the far edges."""
+def cut(images: Sequence[np.ndarray], size: tuple[int, int]) -> Windows:
+    """Thumbnails of the windows of every image, a quarter of a tile apart and flush with the far edges."""
     stride = max(1, size[0] // 4), max(1, size[1] // 4)
-    thumbnail, picture, corner = [], [], []
-    for number, pixels in enumerate(pictures):
+    thumbnail, image, corner = [], [], []
+    for number, pixels in enumerate(images):
         for y in _places(pixels.shape[0] - size[0], stride[0]):
             for x in _places(pixels.shape[1] - size[1], stride[1]):
                 thumbnail.append(_thumbnails(pixels[None, y : y + size[0], x : x + size[1]])[0])
-                picture.append(number)
+                image.append(number)
                 corner.append((y, x))
-    return Windows(np.stack(thumbnail), np.array(picture), np.array(corner), stride)
+    return Windows(np.stack(thumbnail), np.array(image), np.array(corner), stride)
 
 
-def pixel_spread(pictures: Sequence[UInt8[np.ndarray, "_ _ C"]]) -> float:
+def pixel_spread(images: Sequence[UInt8[np.ndarray, "_ _ C"]]) -> float:
     """s of eq. 1, at least one level."""
-    count = sum(p.shape[0] * p.shape[1] for p in pictures)
-    total = sum(p.sum(axis=(0, 1), dtype=np.float64) for p in pictures)
-    squares = sum(np.square(p, dtype=np.float64).sum(axis=(0, 1)) for p in pictures)
+    count = sum(p.shape[0] * p.shape[1] for p in images)
+    total = sum(p.sum(axis=(0, 1), dtype=np.float64) for p in images)
+    squares = sum(np.square(p, dtype=np.float64).sum(axis=(0, 1)) for p in images)
     variance = squares / count - (total / count) ** 2
     return max(float(np.sqrt(max(variance.mean(), 0.0))), 1.0)
 
 
 def best_shift(
-    tile: UInt8[np.ndarray, "h w C"], picture: UInt8[np.ndarray, "H W C"]
+    tile: UInt8[np.ndarray, "h w C"], image: UInt8[np.ndarray, "H W C"]
 ) -> tuple[float, tuple[int, int]]:
-    """The least mean squared difference of a tile to any window of a picture, and that window's corner (y, x)."""
-    (height, width), (rows, columns) = tile.shape[:2], picture.shape[:2]
+    """The least mean squared difference of a tile to any window of an image, and that window's corner (y, x)."""
+    (height, width), (rows, columns) = tile.shape[:2], image.shape[:2]
     if (height, width) == (rows, columns):
-        return float(np.mean((tile.astype(np.float32) - picture) ** 2)), (0, 0)
-    a, b = tile.astype(np.float64), picture.astype(np.float64)
+        return float(np.mean((tile.astype(np.float32) - image) ** 2)), (0, 0)
+    a, b = tile.astype(np.float64), image.astype(np.float64)
     shape = fft.next_fast_len(rows, real=True), fft.next_fast_len(columns, real=True)
     spectrum = np.conj(fft.rfft2(a, s=shape, axes=(0, 1))) * fft.rfft2(b, s=shape, axes=(0, 1))
     free = rows - height + 1, columns - width + 1
@@ -152,7 +152,7 @@ def _prescreen(
         squares = own - 2 * (_thumbnails(tiles) @ windows.thumbnail.T)
         squares += np.sum(_thumbnails(tiles) ** 2, axis=1)[:, None]
         if allowed is not None:
-            squares[:, ~allowed[windows.picture, n]] = np.inf
+            squares[:, ~allowed[windows.image, n]] = np.inf
         best = np.argpartition(squares, kept - 1, axis=1)[:, :kept]
         distances.append(np.take_along_axis(squares, best, axis=1))
         found.append(best)
@@ -164,7 +164,7 @@ def _prescreen(
 
 def _verify(
     block: np.ndarray,
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     windows: Windows,
     variant: Int[np.ndarray, "n K"],
     window: Int[np.ndarray, "n K"],
@@ -178,14 +178,12 @@ def _verify(
         for v, w in zip(variant[n], window[n]):
             y, x = np.maximum(windows.corner[w] - reach, 0)
             bottom, right = windows.corner[w] + reach + (height, width)
-            number = int(windows.picture[w])
-            error, (dy, dx) = best_shift(block[v, n], pictures[number][y:bottom, x:right])
+            number = int(windows.image[w])
+            error, (dy, dx) = best_shift(block[v, n], images[number][y:bottom, x:right])
             found.append((error, number, (y + dy, x + dx), v))
         best.append(min(found, key=lambda one: one[0]))
-    error, picture, corner, chosen = zip(*best)
-    return Nearest(
-        np.sqrt(np.array(error) / 2) / spread, np.array(picture), np.array(corner), np.array(chosen)
-    )
+    error, image, corner, chosen = zip(*best)
+    return Nearest(np.sqrt(np.array(error) / 2) / spread, np.array(image), np.array(corner), np.array(chosen))
 
 
 def distances_to(

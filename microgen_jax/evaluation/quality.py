@@ -1,4 +1,4 @@
-"""A quick look at generated pictures while a model is being trained: a few ratios, and one number to rank by."""
+"""A quick look at generated images while a model is being trained: a few ratios, and one number to rank by."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -19,25 +19,25 @@ WATCHED = (
     "power_spectrum",
 )
 SPLITS = 8
-MOST = 1e3  # a ratio counts as no more, also where the floor is 0
+MOST = 1e3  # a ratio counts as no more, also where the baseline is 0
 
 
 def quality(
     generated: UInt8[np.ndarray, "M H W C"], real: UInt8[np.ndarray, "N H W C"], *, maps: bool | None = None
 ) -> dict[str, float]:
-    """Distances over their real-against-real floor.
+    """Distances over their real-against-real baseline.
 
     Args:
       generated: two at least.
-      real: held-out pictures, `floor.LEAST_TILES` at least.
+      real: held-out images, `baseline.LEAST_TILES` at least.
       maps: whether colours are IPF colours; None looks.
 
     Returns:
-      `quality/NAME` for those of WATCHED that the pictures have, and `quality`, the geometric mean of the ratios,
-      none counted below 1: 1 is as good as real pictures.
+      `quality/NAME` for those of WATCHED that the images have, and `quality`, the geometric mean of the ratios,
+      none counted below 1: 1 is as good as real images.
     """
-    pictures = statistics.recognise(real, maps=maps)
-    measured = statistics.measure(np.concatenate([real, generated]), pictures)
+    images = statistics.classify_images(real, maps=maps)
+    measured = statistics.measure(np.concatenate([real, generated]), images)
     plan = baseline.plan(np.arange(len(real)), len(generated), splits=SPLITS, resamples=0)
     ratios = {}
     for name in WATCHED:

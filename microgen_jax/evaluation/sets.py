@@ -73,10 +73,10 @@ def open_trained(request: Request, *, draws: bool, needs_real: bool) -> Run:
     run = run_config.read(workdir)
     config = for_run(request, run.config)
     if config.data.root:
-        distributed.say(f"reading {config.data.root}, the data.root of {workdir}/config.json")
+        distributed.log(f"reading {config.data.root}, the data.root of {workdir}/config.json")
     dataset = data.open_dataset(config.data, config.seed, write_cache=may_write_cache(request, config))
     if needs_real and len(dataset.holdout) == 0:
-        raise UserError("the run has no held-out pictures: name others with --config.evaluate.real=FOLDER")
+        raise UserError("the run has no held-out images: name others with --config.evaluate.real=FOLDER")
     changed = dataset.fingerprint != run.resolved.fingerprint
     notes = ("the data have changed since the run was trained on them",) if changed else ()
     return Run(config, dataset, open_run(config, run.resolved, workdir) if draws else None, notes)
@@ -85,21 +85,21 @@ def open_trained(request: Request, *, draws: bool, needs_real: bool) -> Run:
 def held_out(run: Run, num: int) -> Tiles:
     """Up to `num` held-out tiles of a run, spread evenly, as the model sees them."""
     source, count = run.dataset.holdout, min(num, len(run.dataset.holdout))
-    return _read(source, run.dataset, count, "held-out pictures of the run")
+    return _read(source, run.dataset, count, "held-out images of the run")
 
 
 def drawn(
     run: Run, labels: np.ndarray, conditions: np.ndarray, seed: int
 ) -> Iterator[UInt8[np.ndarray, "B H W C"]]:
-    """Pictures of the run's generator with these classes and standardised conditions, batch by batch."""
+    """Images of the run's generator with these classes and standardised conditions, batch by batch."""
     return run.generator.batches(labels, conditions, seed)
 
 
 def named(request: Request, field: str, num: int) -> Tiles:
     """Up to `num` tiles of the folder, npz or other source that `evaluate.real` or `.generated` names.
 
-    Pictures are cut to `data.size` where it was set on the command line or by a config file; if not, all must
-    have one size. Grey pictures stay grey.
+    Images are cut to `data.size` where it was set on the command line or by a config file; if not, all must
+    have one size. Grey images stay grey.
 
     Raises:
       UserError: nothing there, nothing that can be read, or different sizes.
@@ -128,25 +128,25 @@ def as_grey(tiles: Tiles) -> Tiles:
     return replace(tiles, images=tiles.images[..., :1]) if copies else tiles
 
 
-def training_pictures(run: Run, limit: int) -> Iterator[tuple[np.ndarray, int]]:
-    """uint8 [h, w, C] and class of up to `limit` training pictures: whole where the model sees crops of them."""
+def training_images(run: Run, limit: int) -> Iterator[tuple[np.ndarray, int]]:
+    """uint8 [h, w, C] and class of up to `limit` training images: whole where the model sees crops of them."""
     source, preparation = run.dataset.train, run.dataset.preparation
     count = min(limit, len(source)) if limit else len(source)
     for n in range(count):
-        picture = source[n * len(source) // count]
-        small = resize.too_small(picture.image.shape[:2], preparation.size, preparation.resample)
-        if preparation.resample == "crop" and not small:
-            pixels = resize.to_channels(picture.image, preparation.channels, to_grey=preparation.to_grey)
-            image = resize.to_float(pixels, picture.image.dtype)
+        original = source[n * len(source) // count]
+        small = resize.too_small(original.image.shape[:2], preparation.size, preparation.resample)
+        if preparation.resample == "none" and not small:
+            pixels = resize.to_channels(original.image, preparation.channels, to_grey=preparation.to_grey)
+            image = resize.to_float(pixels, original.image.dtype)
         else:
-            image = prepare(picture, preparation).image
-        yield to_uint8(image), picture.label
+            image = prepare(original, preparation).image
+        yield to_uint8(image), original.label
 
 
 def training_tiles(run: Run, limit: int) -> UInt8[np.ndarray, "N H W C"]:
-    """Up to `limit` training pictures as the model sees them without augmentation."""
+    """Up to `limit` training images as the model sees them without augmentation."""
     count = min(limit, len(run.dataset.train))
-    return _read(run.dataset.train, run.dataset, count, "training pictures").images
+    return _read(run.dataset.train, run.dataset, count, "training images").images
 
 
 def transforms(run: Run) -> tuple[tuple[str, ...], np.ndarray]:
@@ -171,17 +171,17 @@ def variants(images: np.ndarray, elements: tuple[str, ...], run: Run) -> UInt8[n
 
 def _read(source: Source, dataset: Dataset, count: int, origin: str, *, keep_grey: bool = False) -> Tiles:
     if count == 0:
-        raise UserError(f"{origin}: no pictures")
+        raise UserError(f"{origin}: no images")
     chosen = [n * len(source) // count for n in range(count)]
     labels, groups, conditions, channels = [], [], [], set()
 
     def rows() -> Iterator[np.ndarray]:
         for n in chosen:
-            picture = source[n]
-            labels.append(picture.label)
-            groups.append(picture.group)
-            channels.add(picture.image.shape[-1])
-            prepared = prepare(picture, dataset.preparation)
+            original = source[n]
+            labels.append(original.label)
+            groups.append(original.group)
+            channels.add(original.image.shape[-1])
+            prepared = prepare(original, dataset.preparation)
             conditions.append(prepared.condition)
             yield to_uint8(prepared.image)
 
@@ -192,11 +192,11 @@ def _read(source: Source, dataset: Dataset, count: int, origin: str, *, keep_gre
 
 
 def _common_size(source: Source, num: int, field: str) -> tuple[int, int]:
-    sizes = {picture.image.shape[:2] for picture in islice(_each(source), min(num, len(source)))}
+    sizes = {original.image.shape[:2] for original in islice(_each(source), min(num, len(source)))}
     if len(sizes) > 1:
         some = ", ".join(f"{height}x{width}" for height, width in sorted(sizes)[:3])
         raise UserError(
-            f"evaluate.{field}: pictures of {len(sizes)} sizes ({some}, ...); "
+            f"evaluate.{field}: images of {len(sizes)} sizes ({some}, ...); "
             "cut them with --config.data.size='(64,64)'"
         )
     return sizes.pop()

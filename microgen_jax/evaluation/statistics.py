@@ -1,6 +1,6 @@
-"""The microstructure statistics of a set of tiles, by name, ready to be pooled and compared (`floor`).
+"""The microstructure statistics of a set of tiles, by name, ready to be pooled and compared (`baseline`).
 
-What is measured depends on what the pictures show, which the real ones decide:
+What is measured depends on what the images show, which the real ones decide:
 
   colour  three channels or more that differ: grains are joined neighbours of like colour (`crystal.segment`)
   lines   two grey levels, the rarer one under LINE_SHARE of the pixels: drawn boundaries, and grains between them
@@ -21,7 +21,7 @@ from microgen_jax.evaluation.baseline import Statistic
 BLOCK = 256  # tiles measured at once
 TWO_VALUED = 0.98  # of the pixels within a tenth of black or white: two levels
 LINE_SHARE = 0.35
-IPF_SHARE = 0.9  # of the real indexed pixels on the key: the pictures are IPF maps
+IPF_SHARE = 0.9  # of the real indexed pixels on the key: the images are IPF maps
 
 DESCRIPTIONS = {
     "grain_diameter": "equivalent grain diameter",
@@ -62,7 +62,7 @@ BY_KIND = {
 _IPF = ("colour_density", "off_key")
 
 
-class Pictures(NamedTuple):
+class ImageKind(NamedTuple):
     """What the real tiles show, and how they are measured.
 
     Attributes:
@@ -76,7 +76,7 @@ class Pictures(NamedTuple):
     """
 
     kind: str
-    ipf_density: bool
+    ipf: bool
     dark: bool
     level: float
     tolerance: int = COLOUR_TOLERANCE
@@ -86,55 +86,55 @@ class Pictures(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The statistics that these pictures have, in the order of DESCRIPTIONS."""
+        """The statistics that these images have, in the order of DESCRIPTIONS."""
         names = BY_KIND[self.kind] + (_IPF if self.ipf else ())
         return tuple(name for name in DESCRIPTIONS if name in names)
 
 
-def recognise(
+def classify_images(
     real: UInt8[np.ndarray, "N H W C"],
     *,
     maps: bool | None = None,
     step: float = 1.0,
     laue_group: str = "m-3m",
-) -> Pictures:
+) -> ImageKind:
     """Finds out what real tiles show.
 
     Args:
       maps: whether colours are IPF colours; None looks at how many pixels lie on the key.
-      step, laue_group: as in `Pictures`.
+      step, laue_group: as in `Images`.
     """
     if real.shape[-1] > 1 and not all(
         np.array_equal(real[..., 0], channel) for channel in np.moveaxis(real, -1, 0)
     ):
         rgb = real.shape[-1] == 3
         found = rgb and (ipf_density.off_key(real).mean() <= 1 - IPF_SHARE if maps is None else maps)
-        return Pictures("colour", bool(found), False, 0.0, step=step, laue_group=laue_group)
+        return ImageKind("colour", bool(found), False, 0.0, step=step, laue_group=laue_group)
     grey = real[..., 0]
     extreme = np.mean((grey < 26) | (grey > 229))
     bright = float(np.mean(grey > 127))
     level = float(grey.mean()) / 255
     if extreme < TWO_VALUED or bright in (0.0, 1.0):
-        return Pictures("grey", False, False, level, step=step)
+        return ImageKind("grey", False, False, level, step=step)
     kind = "lines" if min(bright, 1 - bright) < LINE_SHARE else "phases"
-    return Pictures(kind, False, bright > 0.5, level, step=step)
+    return ImageKind(kind, False, bright > 0.5, level, step=step)
 
 
 def measure(
     images: UInt8[np.ndarray, "N H W C"],
-    pictures: Pictures,
+    image_kind: ImageKind,
     advance: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Statistic]:
-    """Every statistic that the pictures have.
+    """Every statistic that the images have.
 
     Args:
       images: real and generated tiles together, so that their distributions share a grid.
-      pictures: from `recognise` of the real ones.
+      images: from `classify_images` of the real ones.
       advance: told how many tiles have been measured since the last call.
     """
     parts = []
     for start in range(0, len(images), BLOCK):
-        parts.append(_measure_block(images[start : start + BLOCK], pictures))
+        parts.append(_measure_block(images[start : start + BLOCK], image_kind))
         advance(len(images[start : start + BLOCK]))
     rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name[0] != "*"}
     lists = {}
@@ -143,72 +143,74 @@ def measure(
             *(part[name]._replace(window=part[name].window + n * BLOCK) for n, part in enumerate(parts))
         )
         lists[name] = type(parts[0][name])(*(np.concatenate(column) for column in columns))
-    table = _statistics(rows, lists, len(images), images.shape[1:3], pictures)
-    return {name: table[name] for name in pictures.names}
+    table = _statistics(rows, lists, len(images), images.shape[1:3], image_kind)
+    return {name: table[name] for name in image_kind.names}
 
 
-def labels_of(images: UInt8[np.ndarray, "N H W C"], pictures: Pictures) -> np.ndarray:
+def labels_of(images: UInt8[np.ndarray, "N H W C"], image_kind: ImageKind) -> np.ndarray:
     """int32 [N, H, W]: grains before specks are absorbed, or 0 in the phase and -1 outside."""
-    if pictures.kind == "colour":
-        return np.stack([grains_from_colour(image, pictures.tolerance) for image in images])
-    mask = _mask(images, pictures)
-    if pictures.kind == "lines":
+    if image_kind.kind == "colour":
+        return np.stack([grains_from_colour(image, image_kind.tolerance) for image in images])
+    mask = _mask(images, image_kind)
+    if image_kind.kind == "lines":
         return np.stack([grains.grains_between_boundaries(lines) for lines in mask])
     return correlation.phase_labels(mask)
 
 
-def _mask(images: np.ndarray, pictures: Pictures) -> np.ndarray:
-    return (images[..., 0] > 127) != pictures.dark
+def _mask(images: np.ndarray, image_kind: ImageKind) -> np.ndarray:
+    return (images[..., 0] > 127) != image_kind.dark
 
 
-def _measure_block(images: np.ndarray, pictures: Pictures) -> dict:
+def _measure_block(images: np.ndarray, image_kind: ImageKind) -> dict:
     """Sums a tile by name; lists of grains and chords, with their window, under names that start with '*'."""
     found: dict = {}
     lags = min(images.shape[1:3]) // 2
-    if pictures.kind in ("colour", "grey"):
+    if image_kind.kind in ("colour", "grey"):
         grey = np.rint(images.mean(axis=-1, keepdims=True)).astype(np.uint8)
         found["intensity"] = correlation.intensity_histogram(grey)[:, 0]
         found["power"] = correlation.power_spectrum(images.mean(axis=-1) / 255)[0]
-    if pictures.kind == "grey":
-        field = images[..., 0] / 255 - pictures.level
+    if image_kind.kind == "grey":
+        field = images[..., 0] / 255 - image_kind.level
         found["two_point"] = correlation.along_axes(correlation.two_point(field), lags)
         return found
-    raw = labels_of(images, pictures)
-    mask = _mask(images, pictures)  # of no meaning in colour
-    if pictures.kind != "phases":
+    raw = labels_of(images, image_kind)
+    mask = _mask(images, image_kind)  # of no meaning in colour
+    if image_kind.kind != "phases":
         labels = grains.absorb_specks(raw)
         found["*grains"] = grains.measure(labels)
         found["edges"], found["boundaries"] = grains.crossings(labels)
         found["triples"] = grains.triple_junctions(labels)
         found["*angles"] = grains.dihedral_angles(labels)
-    if pictures.kind == "colour":
-        found["dead_ends"] = grains.dead_ends(images, pictures.tolerance)
+    if image_kind.kind == "colour":
+        found["dead_ends"] = grains.dead_ends(images, image_kind.tolerance)
         found["floating"] = grains.specks(raw)
         found["steps"] = grains.colour_steps(images, labels)
-    if pictures.kind == "lines":
+    if image_kind.kind == "lines":
         found["dead_ends"] = np.array([grains.drawn_dead_ends(lines) for lines in mask])
         found["floating"] = np.array([grains.drawn_floating_pieces(lines) for lines in mask])
-    spatial = labels if pictures.kind == "colour" else correlation.phase_labels(mask)
+    spatial = labels if image_kind.kind == "colour" else correlation.phase_labels(mask)
     # Of a phase, chords in it and outside it; of lines, those between them.
-    runs = {"colour": spatial, "phases": mask.astype(np.int8), "lines": -mask.astype(np.int8)}[pictures.kind]
+    runs = {"colour": spatial, "phases": mask.astype(np.int8), "lines": -mask.astype(np.int8)}[
+        image_kind.kind
+    ]
     found["two_point"] = correlation.membership(spatial, lags)
     found["lineal_path"] = correlation.lineal_path(spatial, lags)
     found["*chords_x"] = correlation.chords(runs)
     found["*chords_y"] = correlation.chords(runs, along_y=True)
-    if pictures.kind != "colour":
+    if image_kind.kind != "colour":
         found["phase"] = mask.mean(axis=(1, 2))
-    if pictures.ipf:
-        found["cells"], found["indexed"] = ipf_density.counts(images, pictures.laue_group, pictures.key)
+    if image_kind.ipf:
+        found["cells"], found["indexed"] = ipf_density.counts(images, image_kind.laue_group, image_kind.key)
         found["off_key"] = ipf_density.off_key(images)
     return found
 
 
 def _statistics(
-    rows: dict, lists: dict, tiles: int, size: tuple[int, int], pictures: Pictures
+    rows: dict, lists: dict, tiles: int, size: tuple[int, int], image_kind: ImageKind
 ) -> dict[str, Statistic]:
     table = {}
     if "*grains" in lists:
-        table |= _grain_statistics(rows, lists["*grains"], tiles, size, pictures)
+        table |= _grain_statistics(rows, lists["*grains"], tiles, size, image_kind)
     if "*angles" in lists:
         angles = lists["*angles"]
         table["dihedral_angles"] = baseline.distribution(
@@ -231,7 +233,7 @@ def _statistics(
     if "phase" in rows:
         table["phase_fraction"] = baseline.scalar(rows["phase"], "1")
     if "cells" in rows:
-        share = ipf_density.sector(pictures.laue_group, pictures.key).share
+        share = ipf_density.sector(image_kind.laue_group, image_kind.key).share
         table["colour_density"] = baseline.curve(
             rows["cells"] / share,
             np.arange(len(share)),
@@ -253,7 +255,7 @@ def _statistics(
 
 
 def _grain_statistics(
-    rows: dict, found: grains.Grains, tiles: int, size: tuple[int, int], pictures: Pictures
+    rows: dict, found: grains.Grains, tiles: int, size: tuple[int, int], image_kind: ImageKind
 ) -> dict[str, Statistic]:
     whole = grains.Grains(*(column[found.whole] for column in found))
 
@@ -282,13 +284,13 @@ def _grain_statistics(
             rows["edges"].astype(float),
             "G",
             denominator=rows["boundaries"],
-            transform=lambda intercept: grains.astm_intercept(intercept, pictures.step),
+            transform=lambda intercept: grains.astm_intercept(intercept, image_kind.step),
         ),
         "astm_e2627": baseline.scalar(
             total(whole.area),
             "G",
             denominator=count,
-            transform=lambda mean_area: grains.astm_area(mean_area, pictures.step),
+            transform=lambda mean_area: grains.astm_area(mean_area, image_kind.step),
         ),
         "aspect_ratio": values(whole.aspect_ratio, "1", "aspect ratio"),
         "elongation": baseline.curve(

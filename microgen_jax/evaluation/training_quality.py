@@ -1,4 +1,4 @@
-"""How good the pictures are, now and then while training: a few drawn, a few statistics, beside the held-out loss."""
+"""How good the images are, now and then while training: a few drawn, a few statistics, beside the held-out loss."""
 
 from collections.abc import Callable
 
@@ -21,11 +21,11 @@ STEPS = 25  # of the sampler
 def watch(
     config: ConfigDict, dataset: Dataset, mesh: Mesh
 ) -> Callable[[TrainState], dict[str, float]] | None:
-    """`state -> quality` of `train.eval_draws` pictures, the same seeds at every call; None where it is off.
+    """`state -> quality` of `train.eval_samples` images, the same seeds at every call; None where it is off.
 
-    They are compared with twice as many held-out pictures, of whose classes and conditions they are drawn.
+    They are compared with twice as many held-out images, of whose classes and conditions they are drawn.
     """
-    count = config.train.eval_draws
+    count = config.train.eval_samples
     if count < 2 or len(dataset.holdout) < baseline.LEAST_TILES:
         return None
     config = config.copy_and_resolve_references()
@@ -59,7 +59,7 @@ def watch(
 
 
 def _held_out(dataset: Dataset, limit: int, workers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """uint8 pictures, classes and standardised conditions."""
+    """uint8 images, classes and standardised conditions."""
     size = min(limit, len(dataset.holdout))
     stream = data.evaluation_batches(
         dataset.holdout, dataset.preparation, batch_size=size, limit=size, workers=workers

@@ -15,7 +15,7 @@ tags: [microstructure, EBSD, diffusion, microgen-jax]
 # Microstructures by microgen-jax
 
 Draws synthetic microstructures of {height}x{width} px, {channels} channels. They are neither measurements nor
-simulations: use them where statistics of pictures matter, and check the figures below first.
+simulations: use them where statistics of images matter, and check the figures below first.
 
 ## Load
 
@@ -113,7 +113,7 @@ def model_card(generator: Generator, workdir: Path, library: str, load: str) -> 
         "resampling": config.data.resample,
     }
     settings = {
-        "checkpoint": f"{generator.step} updates of {config.train.batch_size} pictures, averaged weights",
+        "checkpoint": f"{generator.step} updates of {config.train.batch_size} images, averaged weights",
         **{f"model.{name}": value for name, value in config.model.items()},
         **{f"diffusion.{name}": value for name, value in config.diffusion.items()},
         **{f"sample.{name}": config.sample[name] for name in (*SAMPLING["ddpm"], "ema")},
@@ -135,16 +135,16 @@ def _rows(values: dict) -> str:
 
 
 def _figures(path: Path) -> str:
-    """The distances of the run's evaluation beside their floors."""
+    """The distances of the run's evaluation beside their baselines."""
     if not path.is_file():
         return "Not evaluated (`--mode=evaluate` before `--mode=export` puts the figures here)."
     metrics = json.loads(path.read_text())["metrics"]
     rows = [
-        f"| {name} | {metric['value']:.4g} | {metric['floor']:.4g} |"
+        f"| {name} | {metric['value']:.4g} | {metric['baseline']:.4g} |"
         for name, metric in metrics.items()
-        if metric.get("value") is not None and metric.get("floor") is not None
+        if metric.get("value") is not None and metric.get("baseline") is not None
     ]
     head = (
-        "Distance between drawn and real pictures, and between two halves of the real ones (the floor).\n\n"
+        "Distance between drawn and real images, and between two halves of the real ones (the baseline).\n\n"
     )
-    return head + "\n".join(["| metric | value | floor |", "|---|---|---|", *rows])
+    return head + "\n".join(["| metric | value | baseline |", "|---|---|---|", *rows])

@@ -2,9 +2,9 @@
 
     images = call(weights, seed, index, label, condition)
 
-weights: the averaged parameters by name; seed: uint32; index: int32 [B], the number of each picture of that seed;
+weights: the averaged parameters by name; seed: uint32; index: int32 [B], the number of each image of that seed;
 label: int32 [B], the number of classes standing for "no class"; condition: float32 [B, K] in the data's own units,
-NaN where not given. What comes back is uint8 [B, H, W, C], the pictures of `--mode=sample`.
+NaN where not given. What comes back is uint8 [B, H, W, C], the images of `--mode=sample`.
 """
 
 import jax
@@ -20,7 +20,7 @@ from microgen_jax.types import Condition
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 LOADER = '''\
-"""Draws four pictures beside this file."""
+"""Draws four images beside this file."""
 import json
 from pathlib import Path
 
@@ -33,7 +33,7 @@ folder = Path(__file__).parent
 facts = json.loads((folder / "microgen.json").read_text())
 draw = jax.export.deserialize((folder / "sampler.stablehlo").read_bytes()).call
 weights = load_file(folder / "weights.safetensors")
-index = np.arange(4, dtype=np.int32)  # picture i of a seed is always the same
+index = np.arange(4, dtype=np.int32)  # image i of a seed is always the same
 label = index % max(len(facts["classes"]), 1)
 condition = np.full((len(index), len(facts["conditions"])), np.nan, np.float32)  # NaN: not given
 images = np.asarray(draw(weights, np.uint32(0), index, label, condition))

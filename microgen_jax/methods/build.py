@@ -33,7 +33,7 @@ SETTLING = 0.1  # share of the learning-rate schedule
 
 
 def check(config: ConfigDict) -> None:
-    """Refuses pictures that the method that the config names is not made for, before any data are opened.
+    """Refuses images that the method that the config names is not made for, before any data are opened.
 
     Raises:
       UserError: their size or channels do not fit its networks, or they have conditions that it cannot be told.
@@ -54,7 +54,7 @@ def build(config: ConfigDict, *, channels: int, num_classes: int, num_conditions
 
     Args:
       config: the whole of it.
-      channels: of the pictures.
+      channels: of the images.
       num_classes: in the data; a single class is no condition.
       num_conditions: K.
 
@@ -87,7 +87,7 @@ def _ddpm(config: ConfigDict, channels: int, num_classes: int, num_conditions: i
     )
     require_known("diffusion.time_sampling", config.diffusion.time_sampling, TIME_SAMPLING)
     sampling = _sampling(config.sample)
-    for trajectory in (config.sample.frames, tuple(config.sample.stills)):
+    for trajectory in (config.sample.frames, tuple(config.sample.trajectory_times)):
         diffusion.require_sampling(schedule, config.diffusion.prediction, **sampling, trajectory=trajectory)
     _check_guidance(config, num_classes > 0 or num_conditions > 0)
     train = config.train

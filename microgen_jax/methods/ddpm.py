@@ -39,7 +39,7 @@ class Kept(NamedTuple):
 
     optimizer: Any
     square_losses: Any
-    ema: Any
+    averages: Any
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class DDPM:
       schedule: of the noise.
       optimizer: of the parameters.
       learning_rate: the schedule inside `optimizer`, for the log.
-      shape: (H, W, C) of a picture.
+      shape: (H, W, C) of an image.
       num_conditions: K.
       prediction: what the network gives: eps, x0 or v.
       loss: name in `diffusion.losses`.
@@ -120,7 +120,7 @@ class DDPM:
         key: Key[Array, ""],
         probabilities: Float[Array, "T"] | None = None,
     ) -> tuple[Float[Array, ""], Metrics]:
-        """The training loss of (a part of) a batch; each picture's draws depend on its row in the whole batch.
+        """The training loss of (a part of) a batch; each image's draws depend on its row in the whole batch.
 
         With probabilities of the times, the metrics hold the sums that `update_square_losses` takes as well.
         """
@@ -176,13 +176,13 @@ class DDPM:
     def eval_step(
         self, state: TrainState, batch: Batch, mask: Float[Array, "B"], rows: Int[Array, "B"]
     ) -> Metrics:
-        """Sums over a held-out batch, with noise and times that depend on the pictures' rows only.
+        """Sums over a held-out batch, with noise and times that depend on the images' rows only.
 
         Args:
           state: whose averaged parameters are judged.
-          batch: B held-out pictures.
+          batch: B held-out images.
           mask: 1 for rows that count, 0 for rows that only fill the batch up.
-          rows: index of each picture in the held-out set.
+          rows: index of each image in the held-out set.
 
         Returns:
           `heldout_loss` (the sum of the losses) and `count`.
@@ -202,7 +202,7 @@ class DDPM:
         return {"heldout_loss": jnp.sum(parts.per_example * mask), "count": jnp.sum(mask)}
 
     def heldout(self, means: dict[str, np.ndarray]) -> dict[str, float]:
-        """The mean loss of the held-out pictures."""
+        """The mean loss of the held-out images."""
         return {name: float(value) for name, value in means.items()}
 
     def warnings(self, step: int, heldout: dict[str, float]) -> list[str]:
@@ -216,12 +216,12 @@ class DDPM:
         cond: Condition,
         weak: Params | None = None,
     ) -> Float[Array, "B H W C"]:
-        """Pictures in [-1, 1]; picture i is a function of `keys[i]` and its condition.
+        """Images in [-1, 1]; image i is a function of `keys[i]` and its condition.
 
         Args:
           params: usually the averaged ones.
-          keys: one for each picture.
-          cond: what is asked of each picture.
+          keys: one for each image.
+          cond: what is asked of each image.
           weak: of an earlier checkpoint; `guidance` is then away from it (autoguidance).
         """
         return self._sample(params, keys, cond, weak)
@@ -235,7 +235,7 @@ class DDPM:
         *,
         which: int | tuple[int, ...],
     ) -> Float[Array, "K B H W C"]:
-        """Stills on the way of `generate`, from pure noise to the pictures: so many, or at these times."""
+        """Stills on the way of `generate`, from pure noise to the images: so many, or at these times."""
         return self._sample(params, keys, cond, weak, trajectory=which)[1]
 
     def _sample(self, params: Params, keys: Array, cond: Condition, weak: Params | None, **settings: Any):

@@ -1,13 +1,13 @@
-"""Pictures in a few numbers each, and how far two sets of pictures lie apart in them; no network is asked.
+"""Images in a few numbers each, and how far two sets of images lie apart in them; no network is asked.
 
-Of every picture: shares of pixels by intensity; shares of pixels by sign and by how many of the eight neighbours are
+Of every image: shares of pixels by intensity; shares of pixels by sign and by how many of the eight neighbours are
 bright, which tells lines, their ends and their crossings from specks; shares of pixel corners by how many boundaries
-meet there; and the root of the power in octaves of frequency. Sums over pictures are all that a distance needs:
+meet there; and the root of the power in octaves of frequency. Sums over images are all that a distance needs:
 
   (1) d² = mean over the numbers of  [(m - m')² + (s - s')²] / max(s', FLOOR)²
 
-m and s being mean and standard deviation over the generated, m' and s' over the real pictures: the Fréchet distance
-of independent normal distributions, in units of the real pictures' spread.
+m and s being mean and standard deviation over the generated, m' and s' over the real images: the Fréchet distance
+of independent normal distributions, in units of the real images' spread.
 """
 
 import math
@@ -23,7 +23,7 @@ FLOOR = 0.05  # spread below which a number does not weigh more
 
 
 def descriptors(images: Float[Array, "B H W C"]) -> Float[Array, "B F"]:
-    """The numbers of every picture, float32.
+    """The numbers of every image, float32.
 
     Args:
       images: in [-1, 1].
@@ -70,7 +70,7 @@ def _corners(images: Array) -> Array:
 
 
 def _power(grey: Array) -> Array:
-    """Root of the mean power in octaves of frequency, from one period a picture up: [B, octaves]."""
+    """Root of the mean power in octaves of frequency, from one period an image up: [B, octaves]."""
     height, width = grey.shape[1:]
     side = min(height, width)
     cycles = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)) * side

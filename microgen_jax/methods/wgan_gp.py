@@ -9,7 +9,7 @@ one overshoots:
 
   (4) s = 1 + Δ / 2λ,  W = Δ (1 + Δ / 2λ)
 
-One update is `n_critic` updates of the critic, each on real pictures and latent vectors of its own (their algorithm
+One update is `n_critic` updates of the critic, each on real images and latent vectors of its own (their algorithm
 1), then one of the generator. Its batch therefore holds n_critic minibatches.
 """
 
@@ -31,16 +31,16 @@ from microgen_jax.training.state import TrainState
 from microgen_jax.types import Batch, Condition, Metrics, Params
 
 EPS = 1e-12  # under the root of the gradient's norm, whose derivative at 0 it keeps finite
-COLLAPSED = 0.5  # of the real pictures' mean distance from each other
+COLLAPSED = 0.5  # of the real images' mean distance from each other
 
 Score = Callable[[Float[Array, "B H W C"]], Float[Array, "B"]]
 
 
 def gradient_penalty(score: Score, y: Float[Array, "B H W C"]) -> Float[Array, "B"]:
-    """(|∇D(y)| - 1)² of every picture, eq. 2, float32 whatever the critic computes in.
+    """(|∇D(y)| - 1)² of every image, eq. 2, float32 whatever the critic computes in.
 
     Args:
-      score: the critic; a picture's score depends on that picture alone.
+      score: the critic; an image's score depends on that image alone.
       y: float32.
     """
     gradient = jax.grad(lambda y: score(y).sum())(y).astype(jnp.float32)
@@ -106,21 +106,21 @@ class WGANGP:
         average = jax.tree.map(jnp.copy, params["generator"])
         return TrainState(jnp.zeros((), jnp.int32), params, average, optimizers)
 
-    def pictures(self, params: Params, keys: Key[Array, "B"], label: Int[Array, "B"]) -> Array:
+    def images(self, params: Params, keys: Key[Array, "B"], label: Int[Array, "B"]) -> Array:
         """G(z), float32 [B, H, W, C], with a latent vector from each key."""
         z = jax.vmap(lambda key: jax.random.normal(key, (self.latent_dim,)))(keys)
         return self.generator.apply({"params": params}, z, label)
 
     def score(self, params: Params, label: Int[Array, "B"]) -> Score:
-        """D for pictures of these classes, as a plain function."""
+        """D for images of these classes, as a plain function."""
         return lambda image: self.critic.apply({"params": params}, image, label)
 
     def critic_loss(
         self, critic: Params, generator: Params, batch: Batch, rows: Int[Array, "B"], key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], Metrics]:
-        """(2) of (a part of) a minibatch; each picture's draws depend on its row in the whole minibatch."""
+        """(2) of (a part of) a minibatch; each image's draws depend on its row in the whole minibatch."""
         latent, mixture = jax.random.split(key)
-        x, fake = batch.image, self.pictures(generator, _fold_rows(latent, rows), batch.label)
+        x, fake = batch.image, self.images(generator, _fold_rows(latent, rows), batch.label)
         u = jax.vmap(lambda key: jax.random.uniform(key, (1, 1, 1)))(_fold_rows(mixture, rows))
         score = self.score(critic, batch.label)
         wasserstein = jnp.mean(score(x) - score(fake))
@@ -132,7 +132,7 @@ class WGANGP:
         self, generator: Params, critic: Params, batch: Batch, rows: Int[Array, "B"], key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], Metrics]:
         """(3), with the classes of a minibatch."""
-        fake = self.pictures(generator, _fold_rows(key, rows), batch.label)
+        fake = self.images(generator, _fold_rows(key, rows), batch.label)
         loss = -jnp.mean(self.score(critic, batch.label)(fake))
         return loss, {"generator_loss": loss}
 
@@ -193,14 +193,14 @@ class WGANGP:
     def eval_step(
         self, state: TrainState, batch: Batch, mask: Float[Array, "B"], rows: Int[Array, "B"]
     ) -> Metrics:
-        """Sums over a held-out batch, beside pictures from latent vectors that depend on the rows only.
+        """Sums over a held-out batch, beside images from latent vectors that depend on the rows only.
 
-        The critic judges the generator that it was trained against; the averaged one's pictures are described.
+        The critic judges the generator that it was trained against; the averaged one's images are described.
         """
         keys, x = _fold_rows(jax.random.key(0), rows), batch.image
         score = self.score(state.params["critic"], batch.label)
-        fake = self.pictures(state.params["generator"], keys, batch.label)
-        drawn = self.pictures(state.ema_params, keys, batch.label)
+        fake = self.images(state.params["generator"], keys, batch.label)
+        drawn = self.images(state.ema_params, keys, batch.label)
         of_real, of_drawn = descriptors(x), descriptors(drawn)
         values = {
             "heldout_wasserstein": score(x) - score(fake),
@@ -220,8 +220,8 @@ class WGANGP:
 
         Returns:
           `heldout_loss`, the distance of `descriptors`, by which checkpoints are ranked, since the critic's loss
-          is no quality; `heldout_wasserstein`, (1) on held-out pictures; `apart`, the mean Euclidean distance
-          between a real and a generated picture; `diversity`, that between two generated ones as a share of
+          is no quality; `heldout_wasserstein`, (1) on held-out images; `apart`, the mean Euclidean distance
+          between a real and a generated image; `diversity`, that between two generated ones as a share of
           that between two real ones, of the same latent vectors at every call.
         """
         real = float(means["real_diversity"])
@@ -237,29 +237,29 @@ class WGANGP:
     def warnings(self, step: int, heldout: dict[str, float]) -> list[str]:
         """What a person should know of the values of `heldout`: lost diversity, a critic that left its bounds.
 
-        No critic of slope 1 tells sets farther apart than their pictures are; (4) is allowed for.
+        No critic of slope 1 tells sets farther apart than their images are; (4) is allowed for.
         """
         gap, apart, found = heldout["heldout_wasserstein"], heldout["apart"], []
         if step >= self.settling and heldout["diversity"] < COLLAPSED:
             found.append(
-                f"generated pictures differ among themselves by {heldout['diversity']:.0%} of what real ones do: "
+                f"generated images differ among themselves by {heldout['diversity']:.0%} of what real ones do: "
                 "mode collapse; raise wgan.n_critic or lower train.learning_rate"
             )
         if abs(gap) > apart * (1.0 + apart / (2.0 * max(self.gp_weight, EPS))):
             found.append(
-                f"the critic's gap on held-out pictures is {gap:.3g} where {apart:.3g} is their distance: it "
+                f"the critic's gap on held-out images is {gap:.3g} where {apart:.3g} is their distance: it "
                 "diverges; lower wgan.critic_learning_rate or raise wgan.gp_weight"
             )
         if gap < -0.1 * apart:
             found.append(
-                f"the critic ranks generated pictures above held-out ones (gap {gap:.3g}): it has memorised the "
-                "training pictures; use more of them, or a smaller wgan.width"
+                f"the critic ranks generated images above held-out ones (gap {gap:.3g}): it has memorised the "
+                "training images; use more of them, or a smaller wgan.width"
             )
         return found
 
     def generate(self, params: Params, keys: Key[Array, "B"], cond: Condition) -> Float[Array, "B H W C"]:
-        """Pictures in [-1, 1]; picture i is a function of `keys[i]` and its class."""
-        return self.pictures(params, keys, cond.label)
+        """Images in [-1, 1]; image i is a function of `keys[i]` and its class."""
+        return self.images(params, keys, cond.label)
 
     def summary(self) -> list[Row]:
         """What the networks cost, part by part."""
@@ -271,5 +271,5 @@ def _fold_rows(key: Key[Array, ""], rows: Int[Array, "B"]) -> Key[Array, "B"]:
 
 
 def _distance(a: Array, b: Array) -> Any:
-    """Euclidean distances of pictures, float32 [B]."""
+    """Euclidean distances of images, float32 [B]."""
     return jnp.sqrt(jnp.sum(jnp.square(a - b), axis=(1, 2, 3)))

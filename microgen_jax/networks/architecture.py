@@ -50,7 +50,7 @@ DEFAULTS = {
 
 
 def to_unet2d(unet: UNet, size: tuple[int, int]) -> dict[str, Any]:
-    """`unet/config.json` of a network that draws pictures of `size` (height, width).
+    """`unet/config.json` of a network that draws images of `size` (height, width).
 
     Raises:
       UserError: it has continuous conditions, which `UNet2DModel` cannot take.
@@ -79,7 +79,7 @@ def to_unet2d(unet: UNet, size: tuple[int, int]) -> dict[str, Any]:
 
 
 def from_unet2d(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `config.model`, and `size`, `picture_channels` and `class_rows`, from `unet/config.json`.
+    """The fields of `config.model`, and `size`, `image_channels` and `class_rows`, from `unet/config.json`.
 
     Raises:
       UserError: another architecture; names the part that is not supported.
@@ -118,7 +118,7 @@ def from_unet2d(config: Mapping[str, Any]) -> dict[str, Any]:
         "dropout": float(given["dropout"]),
         "remat": (False,) * len(attention),
         "size": (size, size) if isinstance(size, int) else tuple(size),
-        "picture_channels": given["out_channels"],
+        "image_channels": given["out_channels"],
         "class_rows": given["num_class_embeds"] or 0,
     }
 

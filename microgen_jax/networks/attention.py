@@ -1,4 +1,4 @@
-"""Self-attention over the pixels of a picture (Vaswani et al. 2017; Ho et al. 2020, appendix B).
+"""Self-attention over the pixels of an image (Vaswani et al. 2017; Ho et al. 2020, appendix B).
 
     out = x + W_o · softmax(Q Kᵀ / √head_dim) V
 

@@ -15,7 +15,7 @@ def build(model: ConfigDict, *, channels: int, num_classes: int, num_conditions:
 
     Args:
       model: the config's `model` part.
-      channels: of the pictures.
+      channels: of the images.
       num_classes: 0 = no class embedding.
       num_conditions: continuous conditions; 0 = none.
 
@@ -47,7 +47,7 @@ def build_wgan(
     Args:
       config: the whole of it.
       size: height and width in px.
-      channels: of the pictures.
+      channels: of the images.
       num_classes: 0 = neither is told a class.
 
     Raises:

@@ -28,7 +28,7 @@ class Row(NamedTuple):
       blocks: residual blocks, down and up together.
       attention: attention layers.
       params: parameters.
-      flops: operations of the forward pass of one picture.
+      flops: operations of the forward pass of one image.
     """
 
     name: str

@@ -130,7 +130,7 @@ def _conv(x: Array, kernel: Array, padding: Padding = AROUND, stride: int = 1) -
 
 
 def alone_on_cpu() -> bool:
-    """One CPU device: where XLA's own forms are slow, and a scan over pictures brings none from elsewhere."""
+    """One CPU device: where XLA's own forms are slow, and a scan over images brings none from elsewhere."""
     return jax.default_backend() == "cpu" and jax.device_count() == 1
 
 
@@ -145,41 +145,41 @@ def kernel_gradient_by_products(
     """Gradient of a kernel, [n, m, C, K], as matrix products over about a thousand pixels each.
 
     The m column shifts of x side by side (mC wide) times the n row shifts of dy side by side (nK wide) hold the
-    products of all shifts; they are summed in float32, over several pictures at a time or over strips of one.
+    products of all shifts; they are summed in float32, over several images at a time or over strips of one.
     """
     rows, columns = size
     batch, height, width, channels = x.shape
     out_width, features = dy.shape[2:]
-    pictures, strip = _chunk(batch, height, out_width)
+    images, strip = _chunk(batch, height, out_width)
     strips = height // strip
     dy = jnp.pad(dy, ((0, 0), tuple(rows - 1 - n for n in padding[0]), (0, 0), (0, 0)))
 
     def add(total: Array, i: Array) -> tuple[Array, None]:
-        corner = (i // strips * pictures, i % strips * strip, 0, 0)
-        shifts = jax.lax.dynamic_slice(x, corner, (pictures, strip, width, channels))
+        corner = (i // strips * images, i % strips * strip, 0, 0)
+        shifts = jax.lax.dynamic_slice(x, corner, (images, strip, width, channels))
         shifts = jnp.pad(shifts, ((0, 0), (0, 0), padding[1], (0, 0)))
         shifts = jnp.concatenate([shifts[:, :, j : j + out_width] for j in range(columns)], axis=-1)
-        out = jax.lax.dynamic_slice(dy, corner, (pictures, strip + rows - 1, out_width, features))
+        out = jax.lax.dynamic_slice(dy, corner, (images, strip + rows - 1, out_width, features))
         out = jnp.concatenate([out[:, j : j + strip] for j in reversed(range(rows))], axis=-1)
         return total + jnp.einsum("bhwk,bhwc->kc", out, shifts, preferred_element_type=jnp.float32), None
 
     total = jnp.zeros((rows * features, columns * channels), jnp.float32)
-    total, _ = jax.lax.scan(add, total, jnp.arange(batch // pictures * strips))
+    total, _ = jax.lax.scan(add, total, jnp.arange(batch // images * strips))
     gradient = total.reshape(rows, features, columns, channels).transpose(0, 2, 3, 1)
     return gradient.astype(x.dtype)
 
 
 def _chunk(batch: int, height: int, width: int) -> tuple[int, int]:
-    """How many pictures, and rows of each, divide the batch and hold nearest to 1024 pixels, which stay in cache."""
-    pictures = [(n, height) for n in range(1, batch + 1) if batch % n == 0]
+    """How many images, and rows of each, divide the batch and hold nearest to 1024 pixels, which stay in cache."""
+    images = [(n, height) for n in range(1, batch + 1) if batch % n == 0]
     strips = [(1, n) for n in range(1, height) if height % n == 0]
-    return min(pictures + strips, key=lambda chunk: abs(math.log2(math.prod(chunk) * width / 1024)))
+    return min(images + strips, key=lambda chunk: abs(math.log2(math.prod(chunk) * width / 1024)))
 
 
 def conv_of_upsampled(x: Array, kernel: Array) -> Array:
     """[B, H, W, C] and [3, 3, C, K] -> [B, 2H, 2W, K]: `conv` of `upsample(x)` with 4/9 of the products.
 
-    Three rows of a doubled picture are two of the picture, and so for columns: each of the four places in a 2×2
+    Three rows of a doubled image are two of the image, and so for columns: each of the four places in a 2×2
     square has a 2×2 kernel of its own, made of sums.
     """
     batch, height, width, _ = x.shape

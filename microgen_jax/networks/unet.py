@@ -104,10 +104,10 @@ class UpBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """Predicts eps, x0 or v (the caller knows which) from a noisy picture, its time and its condition.
+    """Predicts eps, x0 or v (the caller knows which) from a noisy image, its time and its condition.
 
     Attributes:
-      out_channels: channels of the picture.
+      out_channels: channels of the image.
       channels: per level; each level halves height and width.
       blocks_per_level: residual blocks of a level on the way down; one more on the way up.
       attention_levels: per level, attention after each block.

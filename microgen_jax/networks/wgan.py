@@ -1,6 +1,6 @@
 """Generator and critic of the Wasserstein GAN: plain convolutions, no batch norm, any power of two from 32 to 256 px.
 
-Both are ladders between the picture and a grid whose shorter side is 4 px, one rung for each doubling. The critic's
+Both are ladders between the image and a grid whose shorter side is 4 px, one rung for each doubling. The critic's
 rungs have width, 2 width, 4 width, 8 width, 8 width, ... channels, the generator's the same from the other end. At
 64 px and width 64:
 
@@ -31,12 +31,12 @@ normal = nn.initializers.normal(0.02)
 
 
 class Generator(nn.Module):
-    """From latent vectors to pictures.
+    """From latent vectors to images.
 
     Attributes:
       size: height and width in px.
       out_channels: C.
-      width: channels beside the picture.
+      width: channels beside the image.
       num_classes: 0 = no class embedding.
       dtype: inside the network; parameters and tanh are float32.
     """
@@ -49,7 +49,7 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "B L"], label: Int[Array, "B"]) -> Float[Array, "B H W C"]:
-        """Pictures in [-1, 1], float32; a label that is no class embeds as zero."""
+        """Images in [-1, 1], float32; a label that is no class embeds as zero."""
         *widths, widest = rungs(self.size, self.width)
         height, width = coarsest(self.size)
         x = z.astype(self.dtype)
@@ -105,10 +105,10 @@ def halve_by_product(x: Array, kernel: Array) -> Array:
 
 
 class Critic(nn.Module):
-    """From pictures to scores without bound; with classes a projection critic (Miyato and Koyama 2018).
+    """From images to scores without bound; with classes a projection critic (Miyato and Koyama 2018).
 
     Attributes:
-      width: channels beside the picture.
+      width: channels beside the image.
       num_classes: 0 = no projection.
       dtype: inside the network; parameters and the score are float32.
     """
@@ -132,7 +132,7 @@ class Critic(nn.Module):
 
 
 def rungs(size: tuple[int, int], width: int) -> tuple[int, ...]:
-    """Channels from the finest grid under the picture to the coarsest."""
+    """Channels from the finest grid under the image to the coarsest."""
     doublings = (min(size) // SMALLEST).bit_length() - 1
     return tuple(width * min(2**i, WIDEST) for i in range(doublings))
 
@@ -144,7 +144,7 @@ def coarsest(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def check_shape(size: tuple[int, int], channels: int) -> None:
-    """Refuses pictures that the ladders cannot be built for.
+    """Refuses images that the ladders cannot be built for.
 
     Raises:
       UserError: a side that is no power of two from 32 to 256, or channels that are neither 1 nor 3.
@@ -155,13 +155,11 @@ def check_shape(size: tuple[int, int], channels: int) -> None:
             f"data.size=({size[0]},{size[1]}): wgan_gp needs powers of two from 32 to 256; take ({near})"
         )
     if channels not in (1, 3):
-        raise UserError(
-            f"data.channels={channels}: wgan_gp makes pictures of 1 or 3 channels; set one of them"
-        )
+        raise UserError(f"data.channels={channels}: wgan_gp makes images of 1 or 3 channels; set one of them")
 
 
 def summary(generator: Generator, critic: Critic, latent_dim: int) -> list[Row]:
-    """The rungs of both networks, as `cost.summary` has those of a UNet; operations of one picture each."""
+    """The rungs of both networks, as `cost.summary` has those of a UNet; operations of one image each."""
     size, channels = generator.size, generator.out_channels
     args = jnp.zeros((1, latent_dim)), jnp.zeros(1, jnp.int32)
     made = jax.eval_shape(generator.init, jax.random.key(0), *args)["params"]

@@ -37,7 +37,7 @@ def keep_memory() -> None:
 
 
 def options(size: tuple[int, int]) -> dict[str, str]:
-    """`compiler_options` of the programs for pictures of (height, width): XLA's own convolutions for small ones.
+    """`compiler_options` of the programs for images of (height, width): XLA's own convolutions for small ones.
 
     On the CPU YNNPACK keeps to one core where a convolution has few channels and few pixels. Its products and
     sums remain.

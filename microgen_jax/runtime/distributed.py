@@ -17,14 +17,14 @@ from microgen_jax.errors import UserError
 T = TypeVar("T")
 
 
-class Alone(UserError):
+class ProcessError(UserError):
     """What one of several processes ran into by itself; it is left at once after the line.
 
     At an ordinary exit it would wait, for five minutes, for the others, which wait for its part of the next update.
     """
 
 
-def join(coordinator: str = "", num_processes: int = 0, process_id: int = -1) -> None:
+def initialize(coordinator: str = "", num_processes: int = 0, process_id: int = -1) -> None:
     """Joins the run's other processes; to be called before anything asks for a device.
 
     Without arguments the other processes are found where Slurm's `srun`, Open MPI's `mpirun` or GKE on a TPU slice
@@ -65,35 +65,35 @@ def _started_among_others() -> bool:
     return several or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
 
 
-def first() -> bool:
+def is_process_0() -> bool:
     """Whether this process is the one that writes and speaks."""
     return jax.process_index() == 0
 
 
-def several() -> bool:
+def is_multi_process() -> bool:
     """Whether this process is one of many; asked before any device is."""
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Prints a line, once for all processes."""
-    if first():
+    if is_process_0():
         print(text, flush=True)
 
 
-def meet(where: str) -> None:
+def barrier(where: str) -> None:
     """Returns when every process has come here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(where)
 
 
-def first_says(flag: bool) -> bool:
+def broadcast_from_process_0(flag: bool) -> bool:
     """Process 0's answer, on every process."""
     return bool(multihost_utils.broadcast_one_to_all(np.array(flag))) if jax.process_count() > 1 else flag
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def broadcast_errors() -> Iterator[None]:
     """What one process is refused stops all of them, each with one line, instead of leaving the others waiting.
 
     Raises:
@@ -114,21 +114,21 @@ def together() -> Iterator[None]:
         raise fault
 
 
-def own(elements: Iterator[T]) -> Iterator[T]:
+def local_errors_abort(elements: Iterator[T]) -> Iterator[T]:
     """What this process alone reads, such as its rows of the batches.
 
     Raises:
-      Alone: among several processes, what was a UserError.
+      ProcessError: among several processes, what was a UserError.
     """
     try:
         yield from elements
     except UserError as fault:
-        if several():
-            raise Alone(str(fault)) from fault
+        if is_multi_process():
+            raise ProcessError(str(fault)) from fault
         raise
 
 
-def agree(facts: Mapping[str, str]) -> None:
+def assert_same_config(facts: Mapping[str, str]) -> None:
     """Refuses to go on with processes that were told different things.
 
     Args:

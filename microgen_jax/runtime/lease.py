@@ -60,7 +60,7 @@ class Lease:
     def _judge(self, found: dict | None) -> None:
         if found is not None and found.get("token") != self._holder["token"] and not self._lost.is_set():
             self._lost.set()
-            distributed.say(
+            distributed.log(
                 f"warning: {_who(found)} has taken over {self._url}, as no sign of life came from here; stopping"
             )
             os.kill(os.getpid(), signal.SIGTERM)
@@ -125,7 +125,7 @@ def hold(thing: Conditional, url: str) -> Iterator[Lease]:
 
 def _watch(thing: Conditional, found: dict, version: str, url: str) -> None:
     """Returns when no sign of life has come for so long that the run must be dead, or when it has gone."""
-    distributed.say(f"{url} was in use by {_who(found)}; waiting up to {LIFE:.0f} s for a sign of life")
+    distributed.log(f"{url} was in use by {_who(found)}; waiting up to {LIFE:.0f} s for a sign of life")
     until = time.monotonic() + LIFE
     while time.monotonic() < until:
         time.sleep(min(BEAT / 3, LIFE / 3))

@@ -74,7 +74,7 @@ def step_cost(traced: Any, devices: int) -> Cost:
 
 
 def batch_shapes(count: int, size: tuple[int, int], channels: int, conditions: int) -> Batch:
-    """A global batch of `count` pictures, without its pixels."""
+    """A global batch of `count` images, without its pixels."""
     return Batch(
         jax.ShapeDtypeStruct((count, *size, channels), jnp.float32),
         jax.ShapeDtypeStruct((count,), jnp.int32),

@@ -79,7 +79,7 @@ def compiled_step(train_step: Callable, shardings: Params, mesh: Mesh, size: tup
       train_step: a method's.
       shardings: of the state.
       mesh: from `make_mesh`.
-      size: height and width of a picture.
+      size: height and width of an image.
     """
     return jax.jit(
         train_step,

@@ -88,7 +88,7 @@ class Mirror:
                 if _step(name) == step:
                     self._get(name)
         except FileNotFoundError:
-            distributed.say(
+            distributed.log(
                 f"warning: {self._url}/checkpoints/{step} was removed while it was copied; left out"
             )
             shutil.rmtree(self.folder / "checkpoints" / step)
@@ -109,7 +109,7 @@ class Mirror:
             self._drop_half_deleted(there)
             self._copied = {name: (-1, -1) for name in there if not name.startswith(_NO_START)}
             self._copied |= self._whole_in_both(there)
-            distributed.say(f"going on with {self.folder}, which is ahead of {self._url}")
+            distributed.log(f"going on with {self.folder}, which is ahead of {self._url}")
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
@@ -148,7 +148,7 @@ class Mirror:
         if newest_here >= 0:
             aside = self.folder.with_name(f"{self.folder.name}.left-{uuid.uuid4().hex[:8]}")
             self.folder.rename(aside)
-            distributed.say(
+            distributed.log(
                 f"note: {self._url} holds another run than was here last; that one's folder is now {aside}"
             )
         return False
@@ -259,13 +259,13 @@ class Mirror:
             raise TakenOver(f"{fault}; what this one did lies in {self.folder}") from fault
         except Exception as fault:
             if not self._fault:
-                distributed.say(
+                distributed.log(
                     f"warning: {self._url} does not take files ({reason(fault)}); they wait in {self.folder}"
                 )
             self._fault = fault
             return False
         if self._fault:
-            distributed.say(f"{self._url} takes files again; nothing is missing there")
+            distributed.log(f"{self._url} takes files again; nothing is missing there")
         self._fault = None
         return True
 
@@ -286,7 +286,7 @@ class Mirror:
             time.sleep(pause)
             pause = min(2 * pause, EVERY)
         if self._total:
-            distributed.say(f"copied: {self._url} ({self._total} files)")
+            distributed.log(f"copied: {self._url} ({self._total} files)")
 
 
 def _files(folder: Path, root: Path | None = None) -> list[str]:

@@ -54,7 +54,7 @@ def opened(workdir: Path | str | None, owning: bool = False) -> Iterator[Path | 
     if workdir is None or isinstance(workdir, Path):
         yield workdir
         return
-    if distributed.several():
+    if distributed.is_multi_process():
         raise UserError(
             f"--workdir={workdir}: one process only; give several of them a folder that all see (NFS, Lustre, "
             "Filestore, FSx; see docs/launch/README.md) and copy it to the store afterwards"

@@ -1,4 +1,4 @@
-"""Drawing any number of pictures in batches of one compiled shape; picture i of a seed is always the same."""
+"""Drawing any number of images in batches of one compiled shape; image i of a seed is always the same."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key, UInt8, UInt32
 from ml_collections import ConfigDict
 
-from microgen_jax.crystal.ipf import picture_colour
+from microgen_jax.crystal.ipf import image_colour
 from microgen_jax.images import to_uint8
 from microgen_jax.runtime import compile_cache
 from microgen_jax.runtime import mesh as meshes
@@ -25,12 +25,12 @@ def image_keys(seed: UInt32[Array, ""], indices: Int[Array, "B"]) -> Key[Array, 
 def compiled(
     draw: Callable[[Params, Array, Condition], Array], mesh: Mesh, size: tuple[int, int]
 ) -> Generate:
-    """`(params, seed, indices, cond) -> pictures`, a batch over all devices of the mesh, back on each of them.
+    """`(params, seed, indices, cond) -> images`, a batch over all devices of the mesh, back on each of them.
 
     Args:
-      draw: `method.generate` or like it: `(params, keys, cond) -> pictures`.
+      draw: `method.generate` or like it: `(params, keys, cond) -> images`.
       mesh: from `make_mesh`.
-      size: height and width of a picture.
+      size: height and width of an image.
     """
 
     def program(params: Params, seed: Array, rows: tuple[Array, Condition]) -> Array:
@@ -56,14 +56,14 @@ def draw(
     seed: int,
     batch_size: int,
 ) -> Iterator[UInt8[np.ndarray, "B H W C"]]:
-    """Draws picture i with `label[i]` and `value[i]`, batch by batch; the last batch is padded and then cut.
+    """Draws image i with `label[i]` and `value[i]`, batch by batch; the last batch is padded and then cut.
 
     Args:
       generate: from `compiled`.
       params: the averaged parameters.
-      label: class of each picture; the number of classes stands for "no class".
-      value: standardised conditions of each picture, float32; NaN = not given.
-      seed: of the pictures.
+      label: class of each image; the number of classes stands for "no class".
+      value: standardised conditions of each image, float32; NaN = not given.
+      seed: of the images.
       batch_size: over all devices.
     """
     for start in range(0, len(label), batch_size):
@@ -77,7 +77,7 @@ def draw(
 def shown(images: UInt8[np.ndarray, "N H W C"], data: ConfigDict) -> UInt8[np.ndarray, "N H W c"]:
     """What a grid shows: orientations by their IPF-Z colours, all else as it is."""
     kept = data.get("ebsd", "ipf") == "quaternions" and images.shape[-1] == 4
-    return picture_colour(images, data.laue_group) if kept else images
+    return image_colour(images, data.laue_group) if kept else images
 
 
 def in_turn(num: int, num_classes: int) -> Int[np.ndarray, "N"]:

@@ -1,4 +1,4 @@
-"""A trained run as an object that draws pictures; reads `config.json` and a checkpoint, never a config file."""
+"""A trained run as an object that draws images; reads `config.json` and a checkpoint, never a config file."""
 
 import math
 import numbers
@@ -75,13 +75,13 @@ class Generator:
         condition: Mapping[str, float] | None = None,
         seed: int = 0,
     ) -> np.ndarray:
-        """Draws pictures; picture i of a seed is the same whatever `num` is.
+        """Draws images; image i of a seed is the same whatever `num` is.
 
         Args:
           num: how many.
           label: a class by name or number; None takes every class in turn.
           condition: values by name, in the data's units; what is left out is left to the model.
-          seed: of the pictures.
+          seed: of the images.
 
         Returns:
           uint8 [num, H, W, C].
@@ -97,7 +97,7 @@ class Generator:
         return np.concatenate(list(self.batches(labels, np.tile(row, (num, 1)), seed)))
 
     def batches(self, labels: np.ndarray, value: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-        """As `sample`, a batch at a time, with class [N] and standardised conditions [N, K] of every picture."""
+        """As `sample`, a batch at a time, with class [N] and standardised conditions [N, K] of every image."""
         return batching.draw(
             self._generate, self._parameters(), labels, value, seed=seed, batch_size=self._batch_size
         )
@@ -105,12 +105,12 @@ class Generator:
     def frames(
         self, labels: np.ndarray, value: np.ndarray, seed: int, which: int | tuple[int, ...]
     ) -> np.ndarray:
-        """How the first batch of the same pictures came out of the noise: uint8 [K, N, H, W, C].
+        """How the first batch of the same images came out of the noise: uint8 [K, N, H, W, C].
 
         Args:
           labels: as in `batches`.
           value: as in `batches`.
-          seed: of the pictures.
+          seed: of the images.
           which: how many stills, evenly spaced, or at which times of the chain.
 
         Raises:
@@ -118,7 +118,7 @@ class Generator:
         """
         if not isinstance(self.method, methods.DDPM):
             raise UserError(
-                f"sample.frames and sample.stills: {self.config.method} draws in one go; set 0 and ()"
+                f"sample.frames and sample.trajectory_times: {self.config.method} draws in one go; set 0 and ()"
             )
         function = self._compiled(partial(self.method.frames, which=which))
         indices = np.arange(self._batch_size, dtype=np.int32)

@@ -146,17 +146,17 @@ class Checkpoints:
 
     def _pass_over(self, step: int, fault: Damaged) -> None:
         if self._read_only:
-            distributed.say(f"warning: {fault}; using the one before")
+            distributed.log(f"warning: {fault}; using the one before")
             return
-        if distributed.first():
+        if distributed.is_process_0():
             place = self._workdir / "damaged" / str(step)
             place.parent.mkdir(exist_ok=True)
             shutil.rmtree(place, ignore_errors=True)
             (self._workdir / "checkpoints" / str(step)).rename(place)
-        distributed.say(
+        distributed.log(
             f"warning: {fault}; moved to {self._workdir}/damaged/{step}, going on from the one before"
         )
-        distributed.meet(f"set {step} aside")
+        distributed.barrier(f"set {step} aside")
         self._manager.reload()
 
     def _restore(self, step: int, wanted):

@@ -1,4 +1,4 @@
-"""Metrics over the steps of a run, as a picture."""
+"""Metrics over the steps of a run, as an image."""
 
 import io
 

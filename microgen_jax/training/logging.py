@@ -1,4 +1,4 @@
-"""Metrics to `metrics.jsonl` and TensorBoard, pictures to `progress/`."""
+"""Metrics to `metrics.jsonl` and TensorBoard, images to `progress/`."""
 
 import json
 import os
@@ -89,8 +89,8 @@ class Writer:
         """All that `metrics.jsonl` says of some metrics over the steps as `curves.png`, a group of names a panel."""
         if not self._active:
             return
-        if picture := draw(self._written(), panels):
-            files.write_bytes(self._workdir / "curves.png", picture)
+        if image := draw(self._written(), panels):
+            files.write_bytes(self._workdir / "curves.png", image)
 
     def close(self) -> None:
         if self._active:

@@ -4,9 +4,9 @@ The order within a step is a contract:
 
 1. batch k = step is taken (a pure function of seed and k), the update is dispatched with `fold_in(key, k)`;
 2. the metrics of the update before are read, while this one runs; a value that is not finite stops the run;
-3. what is due at this step happens: log, held-out loss, checkpoint, pictures, in this order;
+3. what is due at this step happens: log, held-out loss, checkpoint, images, in this order;
 4. a stop saves after the log and leaves; one that comes during 3 lets the measurement or drawing end first. The
-   held-out loss and the pictures that were not begun are then made at the next start.
+   held-out loss and the images that were not begun are then made at the next start.
 
 A run that starts again from the checkpoint of a step therefore does what the undisturbed run did after it.
 """
@@ -34,7 +34,7 @@ _NAMED = 16
 
 
 class Diverged(UserError):
-    """The loss or the gradient was not finite; the message names the step, its pictures and where it began."""
+    """The loss or the gradient was not finite; the message names the step, its images and where it began."""
 
 
 class Interrupted(Exception):
@@ -58,16 +58,16 @@ class Functions(NamedTuple):
 
     Attributes:
       train_step: `(state, batch, key) -> (state, metrics)`; the state is donated.
-      heldout: `state -> metrics`, means over the held-out pictures, or None where there are none.
+      heldout: `state -> metrics`, means over the held-out images, or None where there are none.
       draw: `state -> uint8 [N, H, W, C]`, the same seeds at every call.
-      pictures: `k -> names` of the pictures of batch k.
+      images: `k -> names` of the images of batch k.
       layers: names of the groups of parameters, in the order of the metric `finite_layers`.
     """
 
     train_step: Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
     heldout: Callable[[TrainState], dict[str, float]] | None
     draw: Callable[[TrainState], np.ndarray]
-    pictures: Callable[[int], list[str]] = lambda k: []
+    images: Callable[[int], list[str]] = lambda k: []
     layers: tuple[str, ...] = ()
 
 
@@ -94,7 +94,7 @@ def owed(step: int, steps: Steps, writer: Writer) -> _Due:
     due = _due(step, step, steps) if step else _Due(False, False, False, False)
     heldout = due.heldout and not writer.has_scalar(step, METRIC)
     draw = due.draw and not writer.has_images(step)
-    return _Due(False, distributed.first_says(heldout), distributed.first_says(draw), False)
+    return _Due(False, distributed.broadcast_from_process_0(heldout), distributed.broadcast_from_process_0(draw), False)
 
 
 def _measure(
@@ -131,25 +131,25 @@ def _divergence(step: int, bad: list[str], layers: list[str], functions: Functio
         every = len(layers) == len(functions.layers)
         where = f" (gradient: {'every layer' if every else ', '.join(layers)})"
     return (
-        f"step {step}: {' and '.join(bad)} not finite{where}{_pictures(step, functions)}. Checkpoints of earlier steps "
-        f"are intact: start again with --config.train.skip='({step - 1},)' to pass over this batch, or look at the "
-        "data, or train in another workdir with a smaller train.learning_rate"
+        f"step {step}: {' and '.join(bad)} not finite{where}{_images(step, functions)}. Checkpoints of earlier steps "
+        f"are intact: start again with --config.train.skip_batches='({step - 1},)' to pass over this batch, or "
+        "look at the data, or train in another workdir with a smaller train.learning_rate"
     )
 
 
 def _explosion(step: int, exploded: str, functions: Functions) -> str:
     return (
-        f"step {step}: {exploded}{_pictures(step, functions)}. If it does not come back: stop, remove the younger "
-        f"checkpoints, and start again with --config.train.skip='({step - 1},)' or a smaller train.learning_rate "
-        "in another workdir"
+        f"step {step}: {exploded}{_images(step, functions)}. If it does not come back: stop, remove the younger "
+        f"checkpoints, and start again with --config.train.skip_batches='({step - 1},)' or a smaller "
+        "train.learning_rate in another workdir"
     )
 
 
-def _pictures(step: int, functions: Functions) -> str:
+def _images(step: int, functions: Functions) -> str:
     """Of the batch of update `step`."""
-    pictures = functions.pictures(step - 1)
-    more = f" and {len(pictures) - _NAMED} more" if len(pictures) > _NAMED else ""
-    return f"; its pictures: {', '.join(pictures[:_NAMED])}{more}" if pictures else ""
+    images = functions.images(step - 1)
+    more = f" and {len(images) - _NAMED} more" if len(images) > _NAMED else ""
+    return f"; its images: {', '.join(images[:_NAMED])}{more}" if images else ""
 
 
 def train(
@@ -172,9 +172,9 @@ def train(
       batches: on the devices, starting with the state's step.
       key: the run's root; step k draws from `fold_in(key, k)`.
       steps: how far, and what how often.
-      batch_size: pictures an update, for the speed.
+      batch_size: images an update, for the speed.
       checkpoints: where the state goes.
-      writer: where metrics and pictures go.
+      writer: where metrics and images go.
       progress: what the person sees.
       watch: times the updates.
 
@@ -205,14 +205,14 @@ def train(
             stopwatch.stop()
             progress.advance(step)
             if slow := watch.stop(step):
-                distributed.say(f"warning: {slow}")
+                distributed.log(f"warning: {slow}")
 
             if due.log:
                 values |= stopwatch.report(batch_size, compiled=step == first)
                 writer.scalars(step, values)
                 progress.report(step, values)
                 if exploded := explosions.seen(values.get("loss", 0.0)):
-                    distributed.say(f"warning: {_explosion(step, exploded, functions)}")
+                    distributed.log(f"warning: {_explosion(step, exploded, functions)}")
 
             measured = None if stop.received else _measure(step, due, state, functions, writer, progress)
             loss = measured if due.save else None

@@ -72,8 +72,8 @@ def accumulated_gradients(
     """Means of a loss's metrics and gradients over `count` micro-batches, taken one after the other to save memory.
 
     Args:
-      loss: `(params, batch, rows, key) -> (scalar, metrics)`; what it draws for a picture should depend on the
-        picture's row in the whole batch, so that the cut does not matter.
+      loss: `(params, batch, rows, key) -> (scalar, metrics)`; what it draws for an image should depend on the
+        image's row in the whole batch, so that the cut does not matter.
       params: what to differentiate by.
       batch: [B, ...]; micro-batch i takes the rows i, i + count, ... so that every device keeps its own rows.
       key: handed to every micro-batch.

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/boundary_topology.py --root=../shared/data/voronoi_h5 --seconds=480 --workdir=/tmp/topology
 
-Each method trains alone on the same pictures of 64 px, from its first step (compiled before) until the time is up;
-64 pictures are drawn from its averaged parameters. Both networks are small enough for a CPU. Without --root the
-built-in polycrystals are drawn as boundaries. Prints a table in Markdown; the pictures are under --workdir.
+Each method trains alone on the same images of 64 px, from its first step (compiled before) until the time is up;
+64 images are drawn from its averaged parameters. Both networks are small enough for a CPU. Without --root the
+built-in polycrystals are drawn as boundaries. Prints a table in Markdown; the images are under --workdir.
 """
 
 import argparse
@@ -82,12 +82,12 @@ def main() -> None:
         step = max(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdecimal())
         speed = np.median([line["images_per_second"] for line in lines if "images_per_second" in line])
         rows.append((name, images, f"{step:,}", f"{speed:.0f}", f"{seconds:.0f}"))
-    real = real_pictures(asked.root)
+    real = real_images(asked.root)
     (asked.workdir / "real.png").write_bytes(png(grid(real[:NUM])))
-    print(f"| {asked.seconds:g} s each | updates | pictures a second | seconds for {NUM} | "
+    print(f"| {asked.seconds:g} s each | updates | images a second | seconds for {NUM} | "
           "share of boundary | dead ends | floating pieces |")  # fmt: skip
     print("|---|---|---|---|---|---|---|")
-    kind = statistics.recognise(real)
+    kind = statistics.classify_images(real)
     for name, images, *figures_of in [("training data", real, "", "", ""), *rows]:
         counts = " | ".join(f"{mean:.2f} ± {error:.2f}" for mean, error in topology(images, kind))
         print(f"| {name} | {' | '.join(figures_of)} | {counts} |")
@@ -114,8 +114,8 @@ def command(mode: str, workdir: Path, fields: dict, config: str = "") -> subproc
     return subprocess.Popen(line, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def real_pictures(root: str) -> np.ndarray:
-    """Up to 256 training pictures, uint8, as the models see them."""
+def real_images(root: str) -> np.ndarray:
+    """Up to 256 training images, uint8, as the models see them."""
     from configs.voronoi64_wgan import get_config
     from microgen_jax import data
 
@@ -126,13 +126,13 @@ def real_pictures(root: str) -> np.ndarray:
     return np.concatenate([to_uint8(batch.image)[mask] for batch, mask in batches])
 
 
-def topology(images: np.ndarray, kind: statistics.Pictures) -> list[tuple[float, float]]:
+def topology(images: np.ndarray, kind: statistics.ImageKind) -> list[tuple[float, float]]:
     """Mean and standard error over images of the share of boundary pixels, dead ends and floating pieces."""
     lines = (images[..., 0] > 127) != kind.dark
     values = [
         lines.mean(axis=(1, 2)),
-        [grains.drawn_dead_ends(picture) for picture in lines],
-        [grains.drawn_floating_pieces(picture) for picture in lines],
+        [grains.drawn_dead_ends(image) for image in lines],
+        [grains.drawn_floating_pieces(image) for image in lines],
     ]
     return [(float(np.mean(v)), float(np.std(v) / np.sqrt(len(v)))) for v in values]
 

@@ -1,13 +1,13 @@
-"""Does the model draw the class it is asked for: what a classifier sees in its pictures, against guidance.
+"""Does the model draw the class it is asked for: what a classifier sees in its images, against guidance.
 
-    python -m tests.benchmarks.class_guidance runs/quickstart OUT.json [pictures of each class]
+    python -m tests.benchmarks.class_guidance runs/quickstart OUT.json [images of each class]
 
-The classifier is a logistic regression on 13 numbers of a picture: sizes of the grains (mean and deviation of ln area,
+The classifier is a logistic regression on 13 numbers of an image: sizes of the grains (mean and deviation of ln area,
 the largest's share), the logarithm of boundaries down to across, and the grains' mean colours (mean, eigenvalues of the
-covariance, mean of their smallest, middle and largest channel). It is fitted to the data's own pictures and judged on
-others. It knows elongated, equiaxed and textured ones; bimodal ones are left out: at 32 px a tenth of the pictures of
+covariance, mean of their smallest, middle and largest channel). It is fitted to the data's own images and judged on
+others. It knows elongated, equiaxed and textured ones; bimodal ones are left out: at 32 px a tenth of the images of
 all four classes cannot be told, mostly bimodal from equiaxed. It is linear on purpose: with squares and products 97.7 %
-of the data are told, but pictures unlike the data are put anywhere. A model with conditions is told those of pictures
+of the data are told, but images unlike the data are put anywhere. A model with conditions is told those of images
 of the data. Intervals are Wilson's, 95 %.
 """
 
@@ -72,7 +72,7 @@ def fit(rows: np.ndarray, labels: np.ndarray) -> Classify:
 
 
 def data(first: int, num: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of every class in turn, and their classes."""
+    """Images of every class in turn, and their classes."""
     labels = np.arange(num) % len(CLASSES)
     return np.stack(
         [polycrystal(0, first + i, size, kind=CLASSES[k]).image for i, k in enumerate(labels)]
@@ -104,7 +104,7 @@ def main(workdir: str, out: str, num: int) -> None:
             | {"seconds": time.perf_counter() - began}
         )
         print(rows[-1], flush=True)
-        Path(out).write_text(json.dumps({"pictures": num, "rows": rows}, indent=1))
+        Path(out).write_text(json.dumps({"images": num, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

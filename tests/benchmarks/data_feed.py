@@ -1,8 +1,8 @@
 """How fast a large folder opens, how much memory training on it takes, and how many tiles the cache feeds.
 
-    python -m tests.benchmarks.data_feed --pictures=100000
+    python -m tests.benchmarks.data_feed --images=100000
 
-Writes a folder of small pictures (class folders a to d, 24 x 24 px RGB, PNG) and one of 128 px tiles into a
+Writes a folder of small images (class folders a to d, 24 x 24 px RGB, PNG) and one of 128 px tiles into a
 temporary place, opens the first, trains a tiny network on it through the train command, and then runs the
 pipeline alone on the second from its cache. Prints one line for each figure.
 """
@@ -28,13 +28,13 @@ from microgen_jax.data import batches, open_dataset
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--pictures", type=int, default=100_000)
+    parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--steps", type=int, default=200, help="of training")
     parser.add_argument("--tiles", type=int, default=2000, help="of 128 px")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write(folder / "small", asked.pictures, 24)
+        write(folder / "small", asked.images, 24)
         write(folder / "tiles", asked.tiles, 128)
         opening(folder / "small")
         training(folder / "small", folder / "run", asked.steps)
@@ -49,8 +49,8 @@ def write(folder: Path, count: int, side: int) -> None:
     def one(n: int) -> None:
         rng = np.random.default_rng(n)
         colours = rng.integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
-        picture = Image.fromarray(colours.repeat(8, axis=0).repeat(8, axis=1))
-        picture.save(folder / "abcd"[n % 4] / f"{n:06d}.png", compress_level=1)
+        image = Image.fromarray(colours.repeat(8, axis=0).repeat(8, axis=1))
+        image.save(folder / "abcd"[n % 4] / f"{n:06d}.png", compress_level=1)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(one, range(count)))
@@ -77,7 +77,7 @@ def opening(root: Path) -> None:
     dataset = open_dataset(tiny(root).data)
     seconds = time.perf_counter() - start
     count = len(dataset.train) + len(dataset.holdout)
-    print(f"opening {count} pictures: {seconds:.1f} s, peak so far {peak()} MiB", flush=True)
+    print(f"opening {count} images: {seconds:.1f} s, peak so far {peak()} MiB", flush=True)
 
 
 def training(root: Path, workdir: Path, steps: int) -> None:

@@ -39,7 +39,7 @@ def main(tiles: int, size: int) -> None:
     with timed("(drawing the tiles, no part of an evaluation)"):
         both, training = drawn(0, 2 * tiles, size), drawn(2 * tiles, tiles, size)
     with timed("measuring all statistics"):
-        measured = statistics.measure(both, statistics.recognise(both[:tiles]))
+        measured = statistics.measure(both, statistics.classify_images(both[:tiles]))
     plan = baseline.plan(np.arange(tiles), tiles)
     for name, statistic in measured.items():
         with timed(name):

@@ -2,8 +2,8 @@
 
 Each run gets an equal share of the time: `main.py` trains, with a constant learning rate and an average of the weights,
 until its minutes are over and it is asked to stop and save; then it draws. A run whose learning rate has an end
-(obedience) first shows its speed in a short run, then is given as many steps as fit, and draws when it is judged. The
-evaluations come last, side by side on the processor, when nothing is timed any more. In the folder `--out`:
+(conditions32) first shows its speed in a short run, then is given as many steps as fit, and draws when it is judged.
+The evaluations come last, side by side on the processor, when nothing is timed any more. In the folder `--out`:
 NAME_grid.png, and train.json with images a second, the share of time waiting for data, and the metrics of every run.
 """
 
@@ -41,7 +41,7 @@ SMALL = IPF | {"train.batch_size": 128}
 COPPER = {
     "data.filename_pattern": r"(?:(?P<series>Cu\dQ\d)_)?(?P<step>\d+)\.png$",
     "data.split_by": "series",
-    "data.crop": "grid",
+    "data.window": "grid",
 }
 GRAINS = {"data.count": 5000}  # as many as are kept in memory
 TINY = {
@@ -71,7 +71,9 @@ RUNS = {
     "ipf128_polycrystals": Run("ipf128", LARGE | GRAINS),
     "ipf64_polycrystals": Run("ipf64", SMALL | GRAINS),
     "ipf64_copper": Run("ipf64", SMALL | COPPER),
-    "obedience": Run("obedience", {"train.log_every": 50, "train.checkpoint_every": 1_000_000}, sized=True),
+    "conditions32": Run(
+        "conditions32", {"train.log_every": 50, "train.checkpoint_every": 1_000_000}, sized=True
+    ),
 }
 
 
@@ -159,13 +161,20 @@ def train_one(name: str, workdir: Path, asked: argparse.Namespace, until: float,
 
 
 def judge(name: str, workdir: Path, asked: argparse.Namespace) -> Stage:
-    """The evaluation of a run's pictures; of the obedience, which draws more, on the GPU."""
+    """The evaluation of a run's images; of conditions32, which draws more, on the GPU."""
     if RUNS[name].sized:
-        place, pictures = workdir / "obedience.json", "2" if asked.rehearse else "64"
-        line = [sys.executable, "-m", "tests.benchmarks.obedience", str(workdir), str(place), pictures]
+        place, images = workdir / "conditioning_accuracy.json", "2" if asked.rehearse else "64"
+        line = [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.conditioning_accuracy",
+            str(workdir),
+            str(place),
+            images,
+        ]
         return Stage(f"{name}, judged", line, rows=place)
     num, searched = (8, 50) if asked.rehearse else (256, 2000)
-    flags = {"evaluate.generated": "default", "evaluate.num": num, "evaluate.audit_num": searched}
+    flags = {"evaluate.generated": "default", "evaluate.num": num, "evaluate.copy_search_num": searched}
     place = workdir / "evaluation" / "metrics.json"
     line = main_line("evaluate", workdir, flags)
     return Stage(f"{name}, judged", line, rows=place, environment=(("JAX_PLATFORMS", "cpu"),))

@@ -28,7 +28,7 @@ AXES = {
     "steps": (5, 20, 80),
 }
 LABELS = {"size": "size, px", "channels": "channels of the first level", "steps": "DDIM steps"}
-FEW = {128: 4, 256: 2, 512: 1}  # pictures in a batch, where 16 do not fit the time
+FEW = {128: 4, 256: 2, 512: 1}  # images in a batch, where 16 do not fit the time
 
 
 def cases() -> list[tuple[str, dict[str, int]]]:
@@ -97,7 +97,7 @@ def training_step(method, size: int, batch: int, devices: int) -> tuple[Callable
 
 
 def _draw(method, size: int, batch: int) -> tuple[Callable[[], None], int]:
-    """One batch of pictures, compiled, and the bytes of temporaries."""
+    """One batch of images, compiled, and the bytes of temporaries."""
     import jax
     import jax.numpy as jnp
 

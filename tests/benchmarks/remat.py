@@ -24,7 +24,7 @@ def choices(levels: int) -> list[str]:
 
 
 def chosen(choice: str, levels: int) -> tuple[bool, ...]:
-    """`model.remat` of a choice: none, all, or the number of a level, 0 the largest pictures."""
+    """`model.remat` of a choice: none, all, or the number of a level, 0 the largest images."""
     return tuple(choice == "all" or choice == str(level) for level in range(levels))
 
 

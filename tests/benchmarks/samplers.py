@@ -1,14 +1,14 @@
-"""Few steps against many: how far from the data the pictures of a sampler are, in statistics of their pixels.
+"""Few steps against many: how far from the data the images of a sampler are, in statistics of their pixels.
 
-    python tests/benchmarks/samplers.py runs/quickstart OUT.json [pictures] [seed]
+    python tests/benchmarks/samplers.py runs/quickstart OUT.json [images] [seed]
 
-Of each picture: mean and standard deviation of every channel, mean absolute difference of neighbours across and
+Of each image: mean and standard deviation of every channel, mean absolute difference of neighbours across and
 down, and the share of flat neighbours. The distance between two sets is
 
   d = sqrt(mean over statistics of ((mean_a - mean_b) / std of the data)^2)
 
-and its noise floor is that between two sets of the data of the same number; both with 90 % of a bootstrap. Classes are
-drawn in turn; a model with conditions is told those of pictures of the data.
+and its noise baseline is that between two sets of the data of the same number; both with 90 % of a bootstrap. Classes
+are drawn in turn; a model with conditions is told those of images of the data.
 """
 
 import json
@@ -73,7 +73,7 @@ def real(first: int, num: int, size: tuple[int, int], seed: int) -> list[Polycry
 
 
 def draw(generator: Generator, like: list[Polycrystal], seed: int = 0) -> np.ndarray:
-    """As many pictures, of the same classes and conditions."""
+    """As many images, of the same classes and conditions."""
     resolved = generator.resolved
     labels = np.array([resolved.classes.index(tile.descriptors["class"]) for tile in like], np.int32)
     asked = [[tile.descriptors[name] for name in resolved.conditions] for tile in like]
@@ -87,12 +87,18 @@ def main(workdir: str, out: str, num: int = 64, seed: int = 0) -> None:
     many = statistics(np.stack([tile.image for tile in real(UNSEEN, 2000, size, config.seed)]))
     like = real(2 * UNSEEN + num * seed, num, size, config.seed)
     scale = many.std(0)
-    floors = [distance(many[i : i + num], np.delete(many, slice(i, i + num), 0), scale)
+    baselines = [distance(many[i : i + num], np.delete(many, slice(i, i + num), 0), scale)
               for i in range(0, 2000 - num, num)]  # fmt: skip
     print(
-        f"floor: data against data, {num} pictures: {np.mean(floors):.3f}, 95 % {np.percentile(floors, 95):.3f}"
+        f"baseline: data against data, {num} images: {np.mean(baselines):.3f}, 95 % {np.percentile(baselines, 95):.3f}"
     )
-    rows = [{"sampler": "data", "distance": float(np.mean(floors)), "high": float(np.percentile(floors, 95))}]
+    rows = [
+        {
+            "sampler": "data",
+            "distance": float(np.mean(baselines)),
+            "high": float(np.percentile(baselines, 95)),
+        }
+    ]
     for sampler, steps, eps_scale in SETTINGS:
         began, cpu = time.perf_counter(), time.process_time()
         generator = microgen_jax.load(
@@ -115,7 +121,7 @@ def main(workdir: str, out: str, num: int = 64, seed: int = 0) -> None:
         rows.append(row)
         print({name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()})
         sys.stdout.flush()
-        Path(out).write_text(json.dumps({"pictures": num, "rows": rows}, indent=1))
+        Path(out).write_text(json.dumps({"images": num, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

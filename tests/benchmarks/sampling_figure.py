@@ -1,6 +1,6 @@
 """The figure of docs/samplers.md from what the two benchmarks wrote.
 
-python tests/benchmarks/sampling_figure.py samplers.json obedience.json docs/sampling.png
+python tests/benchmarks/sampling_figure.py samplers.json conditioning_accuracy.json docs/sampling.png
 """
 
 import json
@@ -42,7 +42,7 @@ def main(samplers: str, obedience: str, out: str) -> None:
     left.set(xscale="log", xlabel="network calls", ylabel="distance to the data", ylim=(0, None))
     left.legend(fontsize=8)
 
-    told = json.loads(Path(obedience).read_text())
+    told = json.loads(Path(conditions32).read_text())
     asked = told["requested"]["grain_diameter"]
     for row in told["rows"]:
         if row["condition"] == "grain_diameter":

@@ -1,10 +1,10 @@
-"""How far each statistic rises over its floor with graded faults of built-in polycrystals; prints the table of docs.
+"""How far each statistic rises over its baseline with graded faults of built-in polycrystals; prints the table of docs.
 
 PYTHONPATH=. python tests/benchmarks/sensitivity.py [tiles] [size]
 
 The statistic that should see a fault is named here, beforehand. Tiles of all grades come from the same random
 streams, so that only the fault differs between them. Real tiles of the last four faults have a little of what is
-broken, as scans do; without any, the floor would be 0.
+broken, as scans do; without any, the baseline would be 0.
 """
 
 import sys
@@ -114,7 +114,7 @@ def measured(fault: Fault, tiles: int, size: int) -> tuple[np.ndarray, dict[str,
     """All tiles, the real ones first, then those of each grade, and their statistics."""
     sets = [fault.tiles(0, 0, tiles, size), *(fault.tiles(g, MADE, tiles, size) for g in fault.grades)]
     images = np.concatenate(sets)
-    return images, statistics.measure(images, statistics.recognise(sets[0], maps=True))
+    return images, statistics.measure(images, statistics.classify_images(sets[0], maps=True))
 
 
 def audited(images: np.ndarray, tiles: int, size: int) -> Statistic:
@@ -145,7 +145,7 @@ def covered(tiles: int, trials: int, size: int) -> dict[str, float]:
     """Share of trials in which the interval of real against real holds 1, by statistic."""
     pool = 20 * tiles
     images = more_grains(0, 0, pool, size)
-    table = statistics.measure(images, statistics.recognise(images, maps=True))
+    table = statistics.measure(images, statistics.classify_images(images, maps=True))
     inside: dict[str, list[bool]] = {}
     for trial in range(trials):
         rows = np.random.default_rng(trial).permutation(pool)[: 3 * tiles]

@@ -11,7 +11,7 @@ runs. Of cases that differ in their batch alone, the end gives the best images a
 
 Tasks that run only when they are named:
 
-- `feed`, `feed_uint8`: a batch of pictures from the host to the device, seconds and GB/s; `feed_batch`: pictures and
+- `feed`, `feed_uint8`: a batch of images from the host to the device, seconds and GB/s; `feed_batch`: images and
   labels, as the training loop does (`mesh.put_batch`). PyTorch pins the memory and copies without blocking; on the
   CPU neither side needs to copy.
 - `first_step`: from the start of a process to the end of its first training step, imports, tracing and compiling

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 
-def picture(path: Path, size=(20, 24)) -> Path:
+def image(path: Path, size=(20, 24)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(len(path.name)).integers(0, 255, (*size, 3), np.uint8)
     Image.fromarray(pixels).save(path)
@@ -20,11 +20,11 @@ def picture(path: Path, size=(20, 24)) -> Path:
 
 @pytest.fixture
 def maps(tmp_path) -> Path:
-    """Two classes of three good pictures."""
+    """Two classes of three good images."""
     root = tmp_path / "maps"
     for name in ("Shear", "Tension"):
         for n in range(3):
-            picture(root / name / "Images" / f"{n}.png")
+            image(root / name / "Images" / f"{n}.png")
     return root
 
 
@@ -73,7 +73,7 @@ class TestData:
         refused_untouched(run(workdir=tmp_path / "w", config__data__root=maps), tmp_path / "w", "Torsion")
 
     def test_truncated_image_is_named_or_skipped(self, run, tmp_path, maps):
-        bad = picture(maps / "Shear" / "Images" / "bad.png")
+        bad = image(maps / "Shear" / "Images" / "bad.png")
         bad.write_bytes(bad.read_bytes()[:-300])
         refused_untouched(run(workdir=tmp_path / "w", config__data__root=maps), tmp_path / "w", "bad.png")
         result = run(
@@ -179,7 +179,7 @@ class TestWorkdir:
         next(line for line in process.stdout if line.startswith("devices:"))
         process.kill()
         process.communicate()
-        picture(maps / "Torsion" / "Images" / "0.png")
+        image(maps / "Torsion" / "Images" / "0.png")
         refused(run(**flags), "classes", "Torsion")
 
     def test_holds_no_run(self, run, tmp_path):

@@ -16,7 +16,7 @@ from microgen_jax.data import open_dataset
 from microgen_jax.evaluation import sets as evaluation_sets
 from microgen_jax.images import png
 
-KEYS = {"value", "floor", "ratio", "interval", "n_real", "n_generated", "note"}
+KEYS = {"value", "baseline", "ratio", "interval", "n_real", "n_generated", "note"}
 
 
 def tiles(start: int, count: int, size: int = 16, **descriptors) -> np.ndarray:
@@ -73,7 +73,9 @@ def test_two_files_need_no_run(run, sets, tmp_path) -> None:
     for name, entry in content["metrics"].items():
         assert set(entry) == KEYS, name
         if entry["ratio"] is not None:
-            assert entry["ratio"] == pytest.approx(entry["value"] / entry["floor"] if entry["floor"] else 1)
+            assert entry["ratio"] == pytest.approx(
+                entry["value"] / entry["baseline"] if entry["baseline"] else 1
+            )
             assert entry["interval"][0] <= entry["ratio"] <= entry["interval"][1]
             assert (entry["n_real"], entry["n_generated"]) == (40, 24)
             assert "small" in entry["note"]
@@ -112,19 +114,19 @@ def test_quality_is_watched_while_training(trained) -> None:
     assert all(line["quality"] > 2 and line["quality/intensity"] > 1 for line in watched)
 
 
-def test_a_run_is_judged_against_its_held_out_pictures(run, trained) -> None:
+def test_a_run_is_judged_against_its_held_out_images(run, trained) -> None:
     result = run(
         mode="evaluate",
         workdir=trained,
         config=None,
         config__evaluate__num=12,
-        config__evaluate__audit_num=20,
+        config__evaluate__copy_search_num=20,
     )
     assert result.returncode == 0, result.stderr
     content = json.loads((trained / "evaluation" / "metrics.json").read_text())
     metrics, settings = content["metrics"], content["settings"]
     assert settings["checkpoint"] == 4
-    assert settings["training_pictures_searched"] == 20
+    assert settings["training_images_searched"] == 20
     assert metrics["copies"]["value"] == 0
     assert metrics["copies"]["n_generated"] == 12
     assert metrics["training_distance"]["value"] > 0
@@ -133,7 +135,7 @@ def test_a_run_is_judged_against_its_held_out_pictures(run, trained) -> None:
     assert metrics["intensity"]["interval"][0] > 1  # four steps of training make noise
     assert metrics["intensity/equiaxed"]["value"] is None
     assert "too few" in metrics["intensity/equiaxed"]["note"]
-    assert "Nearest training pictures" in (trained / "evaluation" / "report.html").read_text()
+    assert "Nearest training images" in (trained / "evaluation" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -165,15 +167,15 @@ def test_samples_by_name_are_judged_and_copies_are_counted(run, trained, tmp_pat
         workdir=trained,
         config=None,
         config__evaluate__generated="stolen",
-        config__evaluate__audit_num=0,
+        config__evaluate__copy_search_num=0,
     )
     assert result.returncode == 0, result.stderr
     metrics = json.loads((trained / "evaluation" / "metrics.json").read_text())["metrics"]
     assert metrics["copies"]["value"] == 1
-    assert "copy a training picture" in result.stdout
+    assert "copy a training image" in result.stdout
 
 
-def test_classes_of_other_real_pictures_go_by_name(run, trained, tmp_path) -> None:
+def test_classes_of_other_real_images_go_by_name(run, trained, tmp_path) -> None:
     for row, name in enumerate((CLASSES[0], CLASSES[2], "other")):
         folder = tmp_path / "maps" / name
         folder.mkdir(parents=True)
@@ -194,17 +196,17 @@ def test_classes_of_other_real_pictures_go_by_name(run, trained, tmp_path) -> No
         return metrics, " ".join(result.stdout.split())
 
     metrics, said = judge(tmp_path / "maps")
-    assert "classes of the real pictures only, not compared: other" in said
+    assert "classes of the real images only, not compared: other" in said
     assert {f"intensity/{name}" for name in (CLASSES[0], CLASSES[2])} < set(metrics)
     for image in (tmp_path / "maps" / "other").iterdir():
         image.unlink()
     (tmp_path / "maps" / "other").rmdir()
     metrics, said = judge(tmp_path / "maps")
     assert [metrics[f"intensity/{name}"]["n_generated"] for name in (CLASSES[0], CLASSES[2])] == [4, 4]
-    assert f"classes of the generated pictures only, not compared: {CLASSES[1]}" in said
+    assert f"classes of the generated images only, not compared: {CLASSES[1]}" in said
 
 
-def test_flat_pictures_are_said_and_do_not_stop(run, sets, tmp_path) -> None:
+def test_flat_images_are_said_and_do_not_stop(run, sets, tmp_path) -> None:
     result = evaluate(run, sets, "real.npz", "flat.npz", workdir=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "one flat colour" in result.stdout
@@ -228,7 +230,7 @@ def test_flat_pictures_are_said_and_do_not_stop(run, sets, tmp_path) -> None:
             "did you mean two_point_x",
         ),
         ("real.npz", "real.npz", {"config__evaluate__num": "1"}, "evaluate.num=1"),
-        ("real.npz", "real.npz", {"config__evaluate__step": "-1.0"}, "evaluate.step"),
+        ("real.npz", "real.npz", {"config__evaluate__pixel_size_um": "-1.0"}, "evaluate.pixel_size_um"),
         ("real.npz", "real.npz", {"config__evaluate__laue_group": "m-4m"}, "m-4m"),
         ("real.npz", "", {"config__evaluate__generated": ""}, "holds no run"),
     ],

@@ -1,4 +1,4 @@
-"""Out to diffusers and StableHLO, and back in: the same weights, the same pictures, and what is refused."""
+"""Out to diffusers and StableHLO, and back in: the same weights, the same images, and what is refused."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def exported(trained, tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp("exported") / "run"
     shutil.copytree(trained, workdir, ignore=shutil.ignore_patterns("evaluation"))
     (workdir / "evaluation").mkdir()
-    metric = {"value": 0.5, "floor": 0.25, "ratio": 2.0, "note": ""}
+    metric = {"value": 0.5, "baseline": 0.25, "ratio": 2.0, "note": ""}
     metrics = {"grain_diameter": metric, "texture": {"value": None, "note": "no orientations"}}
     (workdir / "evaluation" / "metrics.json").write_text(json.dumps({"settings": {}, "metrics": metrics}))
     export(asked(workdir, format="diffusers"))
@@ -98,7 +98,7 @@ def test_import_gives_back_the_same_bits(trained, imported):
     assert (after.method.unet, after.method.prediction) == (before.method.unet, before.method.prediction)
 
 
-def test_pictures_are_drawn_as_the_folder_says(trained, imported, folder, tmp_path):
+def test_images_are_drawn_as_the_folder_says(trained, imported, folder, tmp_path):
     before, after = (json.loads((run / "config.json").read_text())["config"] for run in (trained, imported))
     assert [after["sample"][name] for name in SAMPLING["ddpm"]] == [
         before["sample"][name] for name in SAMPLING["ddpm"]
@@ -128,7 +128,7 @@ def test_an_imported_run_is_fine_tuned_and_goes_on(run, imported, tmp_path):
 
 
 @pytest.mark.slow
-def test_stablehlo_draws_the_same_pictures_without_the_project(trained, tmp_path):
+def test_stablehlo_draws_the_same_images_without_the_project(trained, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(trained, workdir)
     export(asked(workdir, format="stablehlo"))

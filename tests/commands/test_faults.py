@@ -30,7 +30,7 @@ def config():
     config.model.update(channels=(8, 16), attention_levels=(False, True), remat=(False, False))
     config.model.update(head_dim=8, norm_groups=4)
     config.train.update(steps=4, batch_size=8, log_every=1, checkpoint_every=2)
-    config.train.update(sample_every=0, eval_every=0, eval_draws=0)
+    config.train.update(sample_every=0, eval_every=0, eval_samples=0)
     config.mesh.data = 1
     return config
 
@@ -43,7 +43,7 @@ def _as_a_person_runs_it():
 
 def test_a_loss_for_black_and_white_refuses_grey_before_the_workdir_is_touched(config, tmp_path):
     config.diffusion.update(loss="bce", prediction="x0")
-    words = r"loss='bce' is for black and white alone, and 0/\d+ as .*data.resample=crop.* level of 0\.\d+ .*loss=mse"
+    words = r"loss='bce' is for black and white alone, and 0/\d+ as .*data.resample=none.* level of 0\.\d+ .*loss=mse"
     with pytest.raises(UserError, match=words):
         train(Request(config, {}, True, tmp_path / "w"))
     assert not (tmp_path / "w").exists()
@@ -104,19 +104,19 @@ def torn():
 
 def test_one_process_of_several_leaves_at_once_and_does_not_wait_for_the_others(monkeypatch, capsys):
     with pytest.raises(UserError, match="no such file") as alone:
-        list(distributed.own(torn()))
+        list(distributed.local_errors_abort(torn()))
     monkeypatch.setattr(distributed, "several", lambda: True)
     left = []
     monkeypatch.setattr(command_line.os, "_exit", left.append)
     with command_line.one_line_errors():
-        list(distributed.own(torn()))
-    assert not isinstance(alone.value, distributed.Alone)
+        list(distributed.local_errors_abort(torn()))
+    assert not isinstance(alone.value, distributed.ProcessError)
     assert left == [2]
     assert capsys.readouterr().err == "error: a/3.png: no such file\n"
 
 
 def test_what_another_start_has_left_meanwhile_is_not_overwritten(config, tmp_path, monkeypatch):
-    """Reading the list of many pictures takes minutes, in which another run may have come and gone."""
+    """Reading the list of many images takes minutes, in which another run may have come and gone."""
     other = config.copy_and_resolve_references()
     other.seed = 5
 
@@ -149,11 +149,11 @@ def poisoned(batches):
 
 def test_a_pixel_that_is_no_number_is_named_and_can_be_passed_over(config, tmp_path, monkeypatch):
     monkeypatch.setattr(data, "batches", poisoned(data.batches))
-    words = r"step 3: grad_norm and loss not finite \(gradient: every layer\); its pictures: .*skip='\(2,\)'"
+    words = r"step 3: grad_norm and loss not finite \(gradient: every layer\); its images: .*skip='\(2,\)'"
     with pytest.raises(UserError, match=words):
         train(Request(config, {}, True, tmp_path))
     assert steps(tmp_path) == [2]
-    config.train.skip = (2,)
+    config.train.skip_batches = (2,)
     train(Request(config, {}, True, tmp_path))
     assert steps(tmp_path) == [2, 4]
 
@@ -175,7 +175,7 @@ def test_a_gradient_that_is_no_number_is_traced_to_its_layer(config, tmp_path, m
         return loss_of(self, params | {group: jax.tree.map(sick, params[group])}, *args, **keywords)
 
     monkeypatch.setattr(DDPM, "loss_of", harmed)
-    with pytest.raises(UserError, match=r"step 1: grad_norm not finite \(gradient: \w+\); its pictures: "):
+    with pytest.raises(UserError, match=r"step 1: grad_norm not finite \(gradient: \w+\); its images: "):
         train(Request(config, {}, True, tmp_path))
 
 
@@ -226,18 +226,18 @@ def midway(harm, compiled_step):
         pytest.param(garbled, "a/3.png: ", marks=pytest.mark.slow),
     ],
 )
-def test_a_picture_that_is_harmed_midway_is_named_and_nothing_is_lost(
+def test_a_image_that_is_harmed_midway_is_named_and_nothing_is_lost(
     config, tmp_path, monkeypatch, harm, words
 ):
     config.data.update(root=str(maps(tmp_path / "maps")), holdout=0.2, cache="")
     config.train.update(steps=20, checkpoint_every=4)
-    picture = tmp_path / "maps" / "a" / "3.png"
-    whole = picture.read_bytes()
-    monkeypatch.setattr(meshes, "compiled_step", midway(lambda: harm(picture), meshes.compiled_step))
+    original = tmp_path / "maps" / "a" / "3.png"
+    whole = original.read_bytes()
+    monkeypatch.setattr(meshes, "compiled_step", midway(lambda: harm(original), meshes.compiled_step))
     with pytest.raises(UserError, match=words):
         train(Request(config, {}, True, tmp_path / "run"))
     monkeypatch.undo()
     assert steps(tmp_path / "run")[0] == 4
-    picture.write_bytes(whole)
+    original.write_bytes(whole)
     train(Request(config, {}, True, tmp_path / "run"))
     assert steps(tmp_path / "run")[-1] == 20

@@ -1,4 +1,4 @@
-"""--mode=inspect, called as a function: what it finds in pictures of known content, and in the real ones."""
+"""--mode=inspect, called as a function: what it finds in images of known content, and in the real ones."""
 
 import json
 from pathlib import Path
@@ -76,14 +76,14 @@ def test_names_in_brackets_are_printed_as_they_are(tmp_path, inspected, capsys):
     for n in range(3):
         save(tmp_path / f"maps/x[bold]/{n}.png", squares(8, n))
         save(tmp_path / f"maps/a[/b] :smile:/{n}.png", squares(8, n))
-    (tmp_path / "maps/x[bold]/[4].png").write_text("no picture")
+    (tmp_path / "maps/x[bold]/[4].png").write_text("no image")
     inspected(tmp_path / "maps", size=(32, 32), on_bad_file="skip")
     shown = capsys.readouterr().out
     assert "a[/b] :smile: 3, x[bold] 3" in shown
     assert "[4].png" in shown
 
 
-def test_grey_pictures_count_neither_for_nor_against_the_key(tmp_path, inspected):
+def test_grey_images_count_neither_for_nor_against_the_key(tmp_path, inspected):
     for n in range(6):
         save(tmp_path / f"maps/{n}.png", squares(8, n))
         save(tmp_path / f"maps/grey{n}.png", squares(8, n)[..., 0])
@@ -103,7 +103,7 @@ def test_the_risk_of_turns_is_told_where_there_are_any(tmp_path, inspected, dire
     assert bool(risk) == bool(found)
 
 
-def test_conditions_and_grey_pictures_are_told(tmp_path, inspected, capsys):
+def test_conditions_and_grey_images_are_told(tmp_path, inspected, capsys):
     for n in range(8):
         save(tmp_path / f"maps/{n}.png", squares(8, n)[..., 0])
     inspected(
@@ -111,7 +111,7 @@ def test_conditions_and_grey_pictures_are_told(tmp_path, inspected, capsys):
     )
     shown = " ".join(capsys.readouterr().out.split())
     assert "0 to 7, mean 3.5, standard deviation 2.291" in shown
-    assert "every picture has one channel" in shown
+    assert "every image has one channel" in shown
 
 
 def test_a_condition_that_never_varies_is_told(tmp_path, inspected, capsys):
@@ -123,7 +123,7 @@ def test_a_condition_that_never_varies_is_told(tmp_path, inspected, capsys):
     assert "7 in all of training" in capsys.readouterr().out
 
 
-def test_copies_of_small_pictures_are_found(tmp_path, inspected, capsys):
+def test_copies_of_small_images_are_found(tmp_path, inspected, capsys):
     for n in range(4):
         save(tmp_path / f"maps/{n}.png", squares(8, 1)[4:12])
     found = inspected(tmp_path / "maps", size=(8, 32), filename_pattern=r"(?P<number>\d)", split_by="number")
@@ -134,7 +134,7 @@ def test_copies_of_small_pictures_are_found(tmp_path, inspected, capsys):
 def test_refused_files_stand_with_their_reasons(tmp_path, inspected):
     for n in range(3):
         save(tmp_path / f"maps/{n}.png", squares(8, n))
-    (tmp_path / "maps/notes.png").write_text("no picture")
+    (tmp_path / "maps/notes.png").write_text("no image")
     found = inspected(tmp_path / "maps", size=(32, 32), on_bad_file="skip", augment=False)
     assert [entry["file"] for entry in found["refused"]] == ["notes.png"]
     assert "not a PNG" in found["refused"][0]["reason"]

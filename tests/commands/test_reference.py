@@ -1,4 +1,4 @@
-"""An exported folder in PyTorch: the same weights and noise give the same picture. Not part of the plain suite.
+"""An exported folder in PyTorch: the same weights and noise give the same image. Not part of the plain suite.
 
 python -m pytest -m reference -s                     makes an environment with torch and diffusers, minutes
 MICROGEN_REFERENCE_PYTHON=... python -m pytest -m reference -s      takes one that has them
@@ -43,7 +43,7 @@ def torch_python(tmp_path_factory) -> str:
 
 
 @pytest.mark.reference
-def test_diffusers_draws_the_same_pictures(run, trained, torch_python, tmp_path):
+def test_diffusers_draws_the_same_images(run, trained, torch_python, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(os.environ.get("MICROGEN_REFERENCE_RUN", trained), workdir)
     assert run(mode="export", workdir=workdir, config=None).returncode == 0

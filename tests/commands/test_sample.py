@@ -28,7 +28,7 @@ def test_python_api_gives_bytes(generator):
     assert generator.step == 4
 
 
-def test_the_first_pictures_do_not_depend_on_how_many(generator):
+def test_the_first_images_do_not_depend_on_how_many(generator):
     sixteen = generator.sample(16, label="textured", seed=1)
     np.testing.assert_array_equal(generator.sample(1, label="textured", seed=1), sixteen[:1])
     np.testing.assert_array_equal(generator.sample(3, label="textured", seed=1), sixteen[:3])
@@ -85,7 +85,7 @@ def test_command_writes_images_grid_npz_and_manifest(run, trained, generator, tm
         config__sample__seed=3,
         config__sample__name="five",
         config__sample__frames=4,
-        config__sample__stills="(999,0)",
+        config__sample__trajectory_times="(999,0)",
     )
     assert result.returncode == 0, result.stderr
     folder = trained / "samples" / "five"
@@ -98,7 +98,7 @@ def test_command_writes_images_grid_npz_and_manifest(run, trained, generator, tm
     np.testing.assert_array_equal(stored["images"], generator.sample(5, seed=3))
     stills = np.asarray(Image.open(folder / "denoising.png"))
     assert stills.shape == (4 * 18 - 2, 4 * 18 - 2, 3)
-    # Fixed colours: pure noise is clipped at both ends, and the last still is the picture itself.
+    # Fixed colours: pure noise is clipped at both ends, and the last still is the image itself.
     assert 0.2 < np.isin(stills[:16, :16], (0, 255)).mean() < 0.5
     assert np.abs(stills[18:34, 54:].astype(int) - stored["images"][1]).max() <= 1
     chosen = np.asarray(Image.open(folder / "stills.png"))

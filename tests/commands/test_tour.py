@@ -8,7 +8,7 @@ import matplotlib
 import pytest
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "tour.ipynb"
-METRIC = {"value": 0.5, "floor": 0.25, "ratio": 2.0, "interval": [0.4, 0.6], "note": ""}
+METRIC = {"value": 0.5, "baseline": 0.25, "ratio": 2.0, "interval": [0.4, 0.6], "note": ""}
 
 
 @pytest.mark.slow

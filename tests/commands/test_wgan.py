@@ -83,7 +83,7 @@ def trained(tmp_path_factory):
     """Four steps on boundaries of the built-in polycrystals, 32 px, by networks of a few channels."""
     workdir = tmp_path_factory.mktemp("wgan") / "run"
     printed = do("train", workdir)
-    assert "warning: step 4: generated pictures differ among themselves by" in printed
+    assert "warning: step 4: generated images differ among themselves by" in printed
     return workdir
 
 
@@ -118,7 +118,7 @@ def test_samples_and_evaluation_by_the_same_commands(trained):
         microgen_jax.load(trained, steps=5)
     do("evaluate", trained, evaluate__metrics=("boundary_fraction", "dead_ends"))
     metrics = json.loads((trained / "evaluation/metrics.json").read_text())["metrics"]
-    assert metrics["dead_ends"]["floor"] is not None
+    assert metrics["dead_ends"]["baseline"] is not None
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, changes, words):
 
 def test_channels_that_the_data_do_not_have_are_refused(tmp_path):
     for n in range(3):
-        picture = np.random.default_rng(n).integers(0, 255, (32, 32, 3), np.uint8)
-        Image.fromarray(picture).save(tmp_path / f"{n}.png")
+        image = np.random.default_rng(n).integers(0, 255, (32, 32, 3), np.uint8)
+        Image.fromarray(image).save(tmp_path / f"{n}.png")
     with pytest.raises(UserError, match=r"data\.channels=1"):
         do("train", tmp_path / "w", data__root=str(tmp_path))
     assert not (tmp_path / "w").exists()

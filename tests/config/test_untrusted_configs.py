@@ -98,10 +98,10 @@ LATER = (
     "data.name",
     "data.cache",
     "data.ebsd",
-    "data.crop",
-    "data.patience",
-    "train.eval_draws",
-    "train.skip",
+    "data.window",
+    "data.read_timeout",
+    "train.eval_samples",
+    "train.skip_batches",
     "diffusion.zero_terminal_snr",
     "diffusion.time_sampling",
     "sample.spacing",
@@ -112,7 +112,7 @@ LATER = (
 
 def test_a_record_from_before_a_field_was_there_is_read(tmp_path):
     config, expected = default(), default()
-    expected.train.eval_draws = 0
+    expected.train.eval_samples = 0
     for field in LATER:
         group, name = field.split(".")
         del config[group][name]
@@ -145,15 +145,15 @@ def test_a_record_from_before_a_field_was_there_is_read(tmp_path):
         ("train.batch_size", 10**30),
         ("train.steps", 10**30),
         ("train.keep", 10**30),
-        ("train.skip", [1] * (10**4 + 1)),
+        ("train.skip_batches", [1] * (10**4 + 1)),
         ("train.ema_widths", [0.1] * (10**4 + 1)),
         ("train.ema_widths", [math.nan]),
         ("sample.batch_size", 10**12),
         ("sample.num", 10**15),
         ("sample.steps", 10**12),
         ("sample.frames", 10**12),
-        ("sample.stills", [0] * (10**4 + 1)),
-        ("sample.stills", [10**12]),
+        ("sample.trajectory_times", [0] * (10**4 + 1)),
+        ("sample.trajectory_times", [10**12]),
         ("sample.guidance_interval", ["a", 1.0]),
         ("sample.seed", -1),
         ("method", "ddmp"),
@@ -223,7 +223,7 @@ def test_whole_numbers_where_any_will_do_are_read_as_such(altered):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("train.steps", None), ("train.clip_norm", None), ("train.skip", None)]
+    ("field", "value"), [("train.steps", None), ("train.clip_norm", None), ("train.skip_batches", None)]
 )
 def test_nothing_in_the_place_of_a_value_is_refused_by_its_name(field, value):
     config = default()
@@ -231,7 +231,7 @@ def test_nothing_in_the_place_of_a_value_is_refused_by_its_name(field, value):
     assert refusal(lambda: settings.check(config)).startswith(f"{field}=None, which must be")
 
 
-def test_large_pictures_pass_where_every_level_can_be_counted():
+def test_large_images_pass_where_every_level_can_be_counted():
     config = default()
     config.data.size, config.model.channels = (2048, 2048), (32, 64, 128, 256, 512)
     settings.check(config)

@@ -181,7 +181,7 @@ CASES = {  # name: (maker, what the line says)
     "bytes of zero": (raw_case("a.ang", bytes(99)), "names no phase"),
     "one endless line": (raw_case("a.ang", b"7" * 300_000), "more than 65536 characters"),
     "endless header": (raw_case("a.ang", b"# x\n" * 30_000), "lines of header"),
-    "a picture called ang": (raw_case("a.ang", b"\x89PNG\r\n\x1a\n" + bytes(range(256))), "names no phase"),
+    "an image called ang": (raw_case("a.ang", b"\x89PNG\r\n\x1a\n" + bytes(range(256))), "names no phase"),
     "UTF-16": (text_case("ctf", lambda text: text.encode("utf-16")), "UTF-16"),
     "text called h5": (raw_case("a.h5", b"# Phase 1\n"), "no sound HDF5"),
     "ang header only": (text_case("ang", header_only), "holds a header but no points"),

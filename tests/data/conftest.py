@@ -1,4 +1,4 @@
-"""Small pictures on disk, and the `data` part of a configuration that names them."""
+"""Small images on disk, and the `data` part of a configuration that names them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ def data_config() -> Callable[..., ConfigDict]:
 
 @pytest.fixture
 def save() -> Callable[..., np.ndarray]:
-    """Writes a random picture (or the one given), making its folder."""
+    """Writes a random image (or the one given), making its folder."""
 
     def write(path: Path, shape: tuple[int, ...] = (20, 24, 3), seed: int = 0, pixels=None) -> np.ndarray:
         if pixels is None:

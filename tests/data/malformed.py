@@ -1,6 +1,6 @@
 """Malformed and hostile inputs of every kind of source, each with what the one line must say.
 
-A case lies in a folder of its own. Where `good` is above 0 there are so many sound pictures beside the fault,
+A case lies in a folder of its own. Where `good` is above 0 there are so many sound images beside the fault,
 and `on_bad_file='skip'` must leave just these; otherwise the input is refused in either way.
 """
 
@@ -30,6 +30,7 @@ from tests.data.spoiling import (
     huge_bmp,
     huge_jpeg,
     huge_tiff,
+    image,
     link,
     link_beside,
     link_outside,
@@ -40,7 +41,6 @@ from tests.data.spoiling import (
     npz,
     npz_bytes,
     patched_zip,
-    picture,
     pipe,
     png,
     put,
@@ -63,7 +63,7 @@ def cut_cases() -> dict[str, Case]:
     cases = {}
     for kind, suffix in (("PNG", "png"), ("JPEG", "jpg"), ("TIFF", "tif"), ("BMP", "bmp")):
         for share in rng.random(3):
-            cases[f"{suffix} cut at {share:.3f}"] = beside(cut(picture(kind), share), "", suffix)
+            cases[f"{suffix} cut at {share:.3f}"] = beside(cut(image(kind), share), "", suffix)
     for share in rng.random(3):
         cases[f"hdf5 cut at {share:.3f}"] = hdf5(cut(whole_hdf5(), share), "")
         cases[f"npz cut at {share:.3f}"] = npz(cut(npz_bytes(images=STACK), share), "")
@@ -77,14 +77,14 @@ CASES: dict[str, Case] = {
     "no such root": Case("folder", lambda folder: folder / "none", "no such file or folder"),
     "empty folder": Case("folder", lambda folder: folder, "data.root: .*(is empty|no PNG)"),
     "a text file for a root": raw("folder", "notes", b"text", "notes"),
-    "a picture for a root": raw("folder", "0.png", b"text", r"0\.png"),
+    "an image for a root": raw("folder", "0.png", b"text", r"0\.png"),
     "a pipe for a root": Case("npz", pipe, r"a\.npz"),
     "text called png": beside(b"step,size\n", "not a PNG"),
-    "gif called png": beside(picture("GIF"), "not a PNG"),
+    "gif called png": beside(image("GIF"), "not a PNG"),
     "empty png": beside(b"", "not a PNG"),
-    "header of a png only": beside(picture("PNG")[:33], "cut off"),
+    "header of a png only": beside(image("PNG")[:33], "cut off"),
     "png without pixels": beside(png(20, 24), "cannot be decoded"),
-    "png with a broken byte": beside(flipped(picture("PNG"), 0.5), "cannot be decoded"),
+    "png with a broken byte": beside(flipped(image("PNG"), 0.5), "cannot be decoded"),
     "png of 0 x 0 px": beside(png(0, 0), ""),
     "png of 60,000 x 60,000 px": beside(png(60_000, 60_000), "60000x60000 px|taken for a decompression bomb"),
     "tiff of 60,000 x 60,000 px": beside(huge_tiff(), "60000x60000 px|taken for a decompression bomb", "tif"),
@@ -93,11 +93,9 @@ CASES: dict[str, Case] = {
     "png with a text that unpacks to 64 MiB": beside(
         png(20, 24, chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**26)))), ""
     ),
-    "tiff of NaN": beside(picture("TIFF", NAN), "nan", "tif"),
-    "tiff of floats to 255": beside(picture("TIFF", COLOUR[..., 0].astype(np.float32)), r"scale them", "tif"),
-    "tiff of negative integers": beside(
-        picture("TIFF", COLOUR[..., 0].astype(np.int32) - 9), "32-bit", "tif"
-    ),
+    "tiff of NaN": beside(image("TIFF", NAN), "nan", "tif"),
+    "tiff of floats to 255": beside(image("TIFF", COLOUR[..., 0].astype(np.float32)), r"scale them", "tif"),
+    "tiff of negative integers": beside(image("TIFF", COLOUR[..., 0].astype(np.int32) - 9), "32-bit", "tif"),
     "link to outside": linked(link_outside, "outside"),
     "link to a folder beside": linked(link_beside, "outside"),
     "link to nowhere": linked(lambda root: (root / "a/bad.png").symlink_to("nothing.png"), "nowhere"),
@@ -127,13 +125,13 @@ CASES: dict[str, Case] = {
     "list names a file twice": listed("0.png\n0.png\n", "twice"),
     "list names nothing that is there": listed("8.png\n9.png\n", "none of the 2 files"),
     "empty list": listed("", "empty"),
-    "list of a header only": listed("file,class\n", "names no picture"),
+    "list of a header only": listed("file,class\n", "names no image"),
     "list of ragged rows": listed("0.png,a\n1.png\n", "row 2 has 1 columns"),
     "list with a NUL": listed("0.png\n1\0.png\n", "text file"),
     "list with an open quote": listed('0.png,"' + "x" * 200_000, r"list\.csv cannot be read as a table"),
-    "picture called csv": listed(picture("PNG"), "text file"),
+    "image called csv": listed(image("PNG"), "text file"),
     "UTF-16 list without a mark": listed("0.png\n1.png\n".encode("utf-16-le"), "text file"),
-    "sidecar that names no picture": sidecar("file,strain\n9.png,1\n", "names no picture"),
+    "sidecar that names no image": sidecar("file,strain\n9.png,1\n", "names no image"),
     "sidecar with two rows for one": sidecar("file,x\n0.png,1\na/0.png,2\n", "two rows"),
     "sidecar of a header only": sidecar("file,strain\n", "header"),
     "sidecar that is binary": sidecar(b"\0\1\2", "text file"),
@@ -157,18 +155,18 @@ CASES: dict[str, Case] = {
     "h5 infinite": hdf5(dataset(data=np.full((3, 16, 16), np.inf)), "no numbers"),
     "h5 negative integers": hdf5(dataset(data=STACK.astype(np.int32) - 300), "value_range"),
     "h5 without data": hdf5(lambda path: h5py.File(path, "w").close(), "no dataset"),
-    "h5 of no pictures": hdf5(dataset(data=STACK[:0]), "is empty"),
+    "h5 of no images": hdf5(dataset(data=STACK[:0]), "is empty"),
     "h5 null": hdf5(dataset(data=h5py.Empty("u1")), "no dataset"),
     "h5 of one axis": hdf5(dataset(data=np.zeros(9, np.uint8)), "no dataset"),
     "h5 of a cube": hdf5(dataset(data=np.zeros((16, 16, 16), np.uint8)), "data.layout", 0),
     "h5 broken chunk": hdf5(broken_chunk, "cannot be read"),
-    "h5 2^50 pictures": hdf5(
+    "h5 2^50 images": hdf5(
         dataset((2**50, 16, 16), "uint8", chunks=(1, 16, 16)), "stored|too few", layout="NHW"
     ),
-    "h5 picture of 60,000 x 60,000 px": hdf5(
+    "h5 image of 60,000 x 60,000 px": hdf5(
         dataset((2, 60_000, 60_000), "uint8", chunks=(1, 100, 100)), "stored|too few|px", layout="NHW"
     ),
-    "h5 picture of 60,000 x 60,000 px, packed": hdf5(
+    "h5 image of 60,000 x 60,000 px, packed": hdf5(
         dataset((1, 60_000, 60_000), "uint8", chunks=(1, 6000, 6000), compression="gzip"), "px|too few"
     ),
     "h5 chunk far above its size": hdf5(
@@ -183,7 +181,7 @@ CASES: dict[str, Case] = {
     "npz labels of floats": npz(npz_bytes(images=STACK, labels=np.zeros(3)), "labels"),
     "npz labels of objects": npz(npz_bytes(images=STACK, labels=np.array([*"abc"], object)), "labels"),
     "npz NaN": npz(npz_bytes(images=np.full((3, 4, 4), np.nan)), "no numbers"),
-    "npz of one axis": npz(npz_bytes(images=STACK.ravel()), "no pictures"),
+    "npz of one axis": npz(npz_bytes(images=STACK.ravel()), "no images"),
     "npz without images": npz(npz_bytes(x=STACK, y=STACK), "data.key"),
     "npz of nothing": npz(npz_bytes(), "data.key|no array"),
     "npz header promises more": npz(npy((4, 16, 16), STACK.tobytes()), "bytes"),
@@ -191,7 +189,7 @@ CASES: dict[str, Case] = {
     "npz header promises negative": npz(npy((-3, 16, 16), STACK.tobytes()), ""),
     "npz header is code": npz(npy("__import__('os').system('true')", b""), "not an npz"),
     "npz header of a strange type": npz(npy((3, 16, 16), STACK.tobytes(), "|Q9"), "not an npz"),
-    "npz picture of 60,000 x 60,000 px": npz(npy((1, 60_000, 60_000), bytes(1000)), "bytes|px"),
+    "npz image of 60,000 x 60,000 px": npz(npy((1, 60_000, 60_000), bytes(1000)), "bytes|px"),
     "npz packed bomb": npz(npy((1, 20_000, 20_000), bytes(20_000 * 20_000)), "px"),
     "npz with a broken byte": npz(flipped(npz_bytes(images=STACK), 0.6), "cannot be read|CRC|broken"),
     "npz member that is no array": npz(zip_of("images.npy", b"no array"), "not an npz"),
@@ -217,7 +215,7 @@ CASES: dict[str, Case] = {
     "zip of nothing": raw("folder", "set.zip", b"PK\5\6" + bytes(18), r"set\.zip"),
     "zip in a zip": Case(
         "folder",
-        lambda folder: put(folder / "set.zip", zip_of("inner.zip", zip_of("0.png", picture("PNG")))),
+        lambda folder: put(folder / "set.zip", zip_of("inner.zip", zip_of("0.png", image("PNG")))),
         r"set\.zip",
     ),
     "scan of a header only": scan(
@@ -235,7 +233,7 @@ CASES: dict[str, Case] = {
     ),
     "scan cut inside its records": scan(bytes_of(lambda b: b[:-5], ".crc"), "whole records", write_cpr),
     "scan without its records": scan(lambda path: path.with_suffix(".crc").unlink(), r"bad\.crc", write_cpr),
-    "scan that is a picture": scan(bytes_of(lambda b: picture("PNG")), "names no phase"),
+    "scan that is an image": scan(bytes_of(lambda b: image("PNG")), "names no phase"),
     "empty scan": scan(bytes_of(lambda b: b""), "is empty"),
     "scan of nothing indexed": scan(
         text_of(lambda t: t.replace(" 0.500 1 1", "-1.000 1 1")), "no point is indexed"

@@ -34,7 +34,7 @@ class Case(NamedTuple):
       source: that it belongs to, as `data.source` names it.
       make: writes it into an empty folder and returns `data.root`.
       said: pattern that the line must match: the file and its fault.
-      good: pictures that are left when it is skipped; 0 where nothing is.
+      good: images that are left when it is skipped; 0 where nothing is.
       fields: of `data`, beside the root.
     """
 
@@ -45,7 +45,7 @@ class Case(NamedTuple):
     fields: Mapping = MappingProxyType({})
 
 
-def picture(kind: str, pixels: np.ndarray = COLOUR) -> bytes:
+def image(kind: str, pixels: np.ndarray = COLOUR) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, kind)
     return stream.getvalue()
@@ -56,7 +56,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(height: int, width: int, *chunks: bytes) -> bytes:
-    """A header that promises a picture, and next to nothing else."""
+    """A header that promises an image, and next to nothing else."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     data = chunk(b"IDAT", zlib.compress(b""))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + data + chunk(b"IEND", b"")
@@ -64,7 +64,7 @@ def png(height: int, width: int, *chunks: bytes) -> bytes:
 
 def huge_tiff() -> bytes:
     """60,000 x 60,000 px in the tags, 20 x 24 px in the strips."""
-    whole = picture("TIFF")
+    whole = image("TIFF")
     sizes = [(256, 24), (257, 20)]
     for tag, side in sizes:
         for kind in (3, 4):
@@ -75,13 +75,13 @@ def huge_tiff() -> bytes:
 
 
 def huge_bmp() -> bytes:
-    whole = bytearray(picture("BMP"))
+    whole = bytearray(image("BMP"))
     whole[18:26] = struct.pack("<ii", 60_000, 60_000)
     return bytes(whole)
 
 
 def huge_jpeg() -> bytes:
-    whole = picture("JPEG")
+    whole = image("JPEG")
     return whole.replace(struct.pack(">HH", 20, 24), struct.pack(">HH", 60_000, 60_000), 1)
 
 
@@ -101,40 +101,40 @@ def put(path: Path, content: bytes) -> Path:
     return path
 
 
-def pictures(folder: Path, count: int = 3) -> Path:
+def images(folder: Path, count: int = 3) -> Path:
     for n in range(count):
-        put(folder / f"a/{n}.png", picture("PNG", np.roll(COLOUR, n, axis=0)))
+        put(folder / f"a/{n}.png", image("PNG", np.roll(COLOUR, n, axis=0)))
     return folder
 
 
 def beside(content: bytes, said: str, suffix: str = "png") -> Case:
-    """A bad picture in a folder of good ones."""
+    """A bad image in a folder of good ones."""
 
     def make(folder: Path) -> Path:
-        put(pictures(folder / "maps") / f"a/bad.{suffix}", content)
+        put(images(folder / "maps") / f"a/bad.{suffix}", content)
         return folder / "maps"
 
     return Case("folder", make, rf"a/bad\.{suffix}: .*{said}", 3)
 
 
 def linked(build: Callable[[Path], None], said: str, name: str = r"a/bad\.png") -> Case:
-    """`build(root)` adds links to a folder of good pictures."""
+    """`build(root)` adds links to a folder of good images."""
 
     def make(folder: Path) -> Path:
-        build(pictures(folder / "maps"))
+        build(images(folder / "maps"))
         return folder / "maps"
 
     return Case("folder", make, rf"{name}: .*{said}", 3)
 
 
 def link_outside(root: Path) -> None:
-    put(root.parent / "secret.png", picture("PNG"))
+    put(root.parent / "secret.png", image("PNG"))
     (root / "a/bad.png").symlink_to(root.parent / "secret.png")
 
 
 def link_beside(root: Path) -> None:
     """Into a folder whose name starts with the root's."""
-    put(root.parent / "maps2/secret.png", picture("PNG"))
+    put(root.parent / "maps2/secret.png", image("PNG"))
     (root / "a/bad.png").symlink_to("../../maps2/secret.png")
 
 
@@ -148,20 +148,20 @@ def ring_of_folders(root: Path) -> None:
     for one, other in (("b", "c"), ("c", "b")):
         (root / one).mkdir()
         (root / one / "in").symlink_to(root / other, target_is_directory=True)
-        put(root / one / "0.png", picture("PNG"))
+        put(root / one / "0.png", image("PNG"))
 
 
 def deep_folders(root: Path) -> None:
-    put(root.joinpath(*["d"] * 60, "0.png"), picture("PNG"))
+    put(root.joinpath(*["d"] * 60, "0.png"), image("PNG"))
 
 
 def listed(text: str | bytes, said: str, good: int = 0) -> Case:
-    """A list beside three pictures, with a picture outside its folder."""
+    """A list beside three images, with an image outside its folder."""
 
     def make(folder: Path) -> Path:
-        put(folder / "outside.png", picture("PNG"))
+        put(folder / "outside.png", image("PNG"))
         for n in range(3):
-            put(folder / f"root/{n}.png", picture("PNG"))
+            put(folder / f"root/{n}.png", image("PNG"))
         put(folder / "root/bad.png", b"text")
         (folder / "root/link.png").symlink_to("../outside.png")
         return put(folder / "root/list.csv", text.encode() if isinstance(text, str) else text)
@@ -170,7 +170,7 @@ def listed(text: str | bytes, said: str, good: int = 0) -> Case:
 
 
 def hdf5(build: Callable[[Path], None] | bytes, said: str, good: int = 3, **fields) -> Case:
-    """A bad file beside a good one of three pictures; `good=0`: alone."""
+    """A bad file beside a good one of three images; `good=0`: alone."""
 
     def make(folder: Path) -> Path:
         (folder / "root").mkdir()
@@ -249,7 +249,7 @@ def npz_bytes(compressed: bool = False, **arrays) -> bytes:
 
 
 def npz(content: bytes, said: str, good: int = 3, **fields) -> Case:
-    """A bad file beside a good one of three pictures; `good=0`: alone."""
+    """A bad file beside a good one of three images; `good=0`: alone."""
 
     def make(folder: Path) -> Path:
         if good:
@@ -274,7 +274,7 @@ def zipped(build: Callable[[zipfile.ZipFile], None], said: str, good: int = 3) -
     def make(folder: Path) -> Path:
         with zipfile.ZipFile(folder / "set.zip", "w") as archive:
             for n in range(3):
-                archive.writestr(f"a/{n}.png", picture("PNG"))
+                archive.writestr(f"a/{n}.png", image("PNG"))
             build(archive)
         return folder / "set.zip"
 
@@ -292,14 +292,14 @@ def member(name: str, content: bytes = b"x", **fields) -> Callable[[zipfile.ZipF
 
 
 def patched_zip(old: bytes, new: bytes, said: str, good: int = 0) -> Case:
-    """A zip of three pictures in which some bytes of the last one's records were changed."""
+    """A zip of three images in which some bytes of the last one's records were changed."""
 
     def make(folder: Path) -> Path:
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w") as archive:
             for n in range(3):
-                archive.writestr(f"a/{n}.png", picture("PNG"))
-            archive.writestr("a/bad.png", picture("PNG"))
+                archive.writestr(f"a/{n}.png", image("PNG"))
+            archive.writestr("a/bad.png", image("PNG"))
         head, mark, tail = stream.getvalue().rpartition(old)
         assert mark
         return put(folder / "set.zip", head + new + tail)
@@ -339,7 +339,7 @@ def bytes_of(change: Callable[[bytes], bytes], suffix: str = "") -> Callable[[Pa
 def sidecar(content: str | bytes, said: str) -> Case:
     def make(folder: Path) -> Path:
         put(
-            pictures(folder / "maps") / "metadata.csv",
+            images(folder / "maps") / "metadata.csv",
             content.encode() if isinstance(content, str) else content,
         )
         return folder / "maps"
@@ -357,7 +357,7 @@ def zip_of(name: str, content: bytes) -> bytes:
 def cut_zip(share: float) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         with zipfile.ZipFile(folder / "set.zip", "w") as archive:
-            archive.writestr("a/0.png", picture("PNG"))
+            archive.writestr("a/0.png", image("PNG"))
         path = folder / "set.zip"
         return put(path, cut(path.read_bytes(), share))
 

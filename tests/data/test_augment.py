@@ -14,7 +14,7 @@ QUARTERS = {"identity": 0, "turn_90": 1, "turn_180": 2, "turn_270": 3}
 
 
 def sample_motion(element: str) -> np.ndarray:
-    """The rotation of the sample that moves a picture by `element`: a flip is a half turn about an in-plane axis."""
+    """The rotation of the sample that moves an image by `element`: a flip is a half turn about an in-plane axis."""
     if element in QUARTERS:
         (_, _), (down, _) = augment.DIHEDRAL[element]
         sense = 1 if down >= 0 else -1

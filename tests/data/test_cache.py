@@ -1,4 +1,4 @@
-"""The cache of decoded pictures: the same batches, written once, written anew when stale, whole or not at all."""
+"""The cache of decoded images: the same batches, written once, written anew when stale, whole or not at all."""
 
 import os
 import shutil
@@ -64,7 +64,7 @@ def test_neither_split_nor_fingerprint_depend_on_the_cache(tmp_path, maps, data_
         assert [one.name(i) for i in range(len(one))] == [two.name(i) for i in range(len(two))]
 
 
-def test_a_changed_picture_is_read_anew(tmp_path, maps, data_config, save):
+def test_a_changed_image_is_read_anew(tmp_path, maps, data_config, save):
     data = data_config(maps, cache=str(tmp_path / "cache"), holdout=0.0)
     before = open_dataset(data).train[0].image.copy()
     pixels = save(maps / "a/0.png", seed=99)
@@ -74,13 +74,13 @@ def test_a_changed_picture_is_read_anew(tmp_path, maps, data_config, save):
     np.testing.assert_array_equal(after, pixels)
 
 
-def test_a_folder_that_may_not_be_written_is_left_and_read_where_it_holds_the_pictures(
+def test_a_folder_that_may_not_be_written_is_left_and_read_where_it_holds_the_images(
     tmp_path, maps, data_config, save, monkeypatch
 ):
     data = data_config(maps, cache=str(tmp_path / "cache"))
     plain = some(dataset := open_dataset(data, write_cache=False))
     assert homes(tmp_path / "cache") == []
-    assert any("holds no cache of these pictures" in note for note in dataset.notes)
+    assert any("holds no cache of these images" in note for note in dataset.notes)
     open_dataset(data)
     before = homes(tmp_path / "cache")
     with monkeypatch.context() as patch:
@@ -140,7 +140,7 @@ def test_starts_at_the_same_time_do_not_meet(tmp_path, maps, data_config):
     assert all(equal(plain, some(dataset)) for dataset in opened)
 
 
-def test_a_bad_picture_stops_the_writing_and_leaves_nothing(tmp_path, maps, data_config, monkeypatch):
+def test_a_bad_image_stops_the_writing_and_leaves_nothing(tmp_path, maps, data_config, monkeypatch):
     monkeypatch.setattr(folder, "VERIFY_ALL", 0)
     whole = (maps / "a/3.png").read_bytes()
     (maps / "a/3.png").write_bytes(whole[:200] + bytes(100) + whole[300:])

@@ -1,4 +1,4 @@
-"""The configs for pictures that are kept in other ways than folders, on the real data beside the checkout."""
+"""The configs for images that are kept in other ways than folders, on the real data beside the checkout."""
 
 import runpy
 from pathlib import Path

@@ -14,7 +14,7 @@ from microgen_jax.types import Record
 
 
 class Numbered:
-    """Picture i holds the value i everywhere but in its top left pixel."""
+    """Image i holds the value i everywhere but in its top left pixel."""
 
     def __init__(self, count: int = 10, shape: tuple[int, int] = (6, 6)) -> None:
         self.count, self.shape, self.threads = count, shape, set()
@@ -59,7 +59,7 @@ def test_processes_read_the_rows_of_one_global_batch():
         assert all(same([leaf[rows] for leaf in a], b) for a, b in zip(whole, parts))
 
 
-def test_every_epoch_sees_every_picture_once_in_another_order():
+def test_every_epoch_sees_every_image_once_in_another_order():
     numbers = np.concatenate([batch.condition[:, 0] for batch in take(10)]) * 2 + 4.5
     epochs = numbers.reshape(4, 10)
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
@@ -111,7 +111,7 @@ def test_evaluation_is_one_pass_with_the_middle_window_and_a_mask():
     assert [mask.tolist() for mask in local] == [[True] * 2, [True] * 2, [False] * 2]
 
 
-def test_evaluation_can_be_limited_to_pictures_spread_over_the_source():
+def test_evaluation_can_be_limited_to_images_spread_over_the_source():
     found = list(evaluation_batches(Numbered(), PREPARATION, batch_size=2, limit=5))
     numbers = np.concatenate([batch.condition[mask, 0] for batch, mask in found]) * 2 + 4.5
     assert numbers.tolist() == [0, 2, 4, 6, 8]
@@ -137,19 +137,19 @@ def test_the_grey_among_black_and_white_is_found(dtype):
     image = np.zeros((3, 8, 8, 1), dtype)
     image[:, ::2] = white
 
-    class Pictures(list):
+    class ImageKind(list):
         name = "abc".__getitem__
 
-    pictures = Pictures(Record(picture, 0, np.zeros(0, np.float32), "") for picture in image)
+    originals = ImageKind(Record(original, 0, np.zeros(0, np.float32), "") for original in image)
     preparation = Preparation((8, 8), 1)
-    assert checks.grey(pictures, preparation) is None
+    assert checks.grey(originals, preparation) is None
     image[1, 3, 5] = white // 4 if white > 1 else 0.25
     image[1, 3, 6] = white // 8 if white > 1 else 0.125
-    name, level = checks.grey(pictures, preparation)
+    name, level = checks.grey(originals, preparation)
     assert name == "b"
     assert level == pytest.approx(0.25, abs=0.01)
     halved = Preparation((4, 4), 1, resample="area")
-    assert checks.grey(pictures, halved) == ("a", pytest.approx(0.5))
+    assert checks.grey(originals, halved) == ("a", pytest.approx(0.5))
 
 
 def test_prefetching_keeps_order_and_runs_ahead():

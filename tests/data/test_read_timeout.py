@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Harmed(Numbered):
-    """Picture 7 does `harm` for the first `times` that it is read, and is then as it should be."""
+    """Image 7 does `harm` for the first `times` that it is read, and is then as it should be."""
 
     def __init__(self, harm, times: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ def test_a_thread_that_hangs_is_named_and_the_batches_are_the_same(hang, capsys)
     )
 
 
-def test_a_later_hang_is_blamed_on_its_own_picture():
+def test_a_later_hang_is_blamed_on_its_own_image():
     never, begun = threading.Event(), threading.Semaphore(0)
 
     class Hanging(Numbered):
@@ -111,7 +111,7 @@ def test_a_process_ends_without_the_thread_that_hangs(start, limit):
 
 
 def test_what_hangs_three_times_is_given_up(hang):
-    words = r"no batch for 0.2 s, waiting for maps/7.png, 3 times over; .*\(data.patience"
+    words = r"no batch for 0.2 s, waiting for maps/7.png, 3 times over; .*\(data.read_timeout"
     with pytest.raises(UserError, match=words):
         take(6, Harmed(hang, 99), patience=0.2)
 
@@ -136,7 +136,7 @@ def test_what_dies_every_time_is_told_as_it_is():
 
 
 @pytest.mark.parametrize("fault", [FileNotFoundError(errno.ENOENT, "no such file"), ValueError("bad")])
-def test_a_bad_picture_is_told_at_once(fault, capsys):
+def test_a_bad_image_is_told_at_once(fault, capsys):
     source = Harmed(wrapped(fault), 99)
     with pytest.raises(UserError, match="cannot be decoded"):
         list(itertools.islice(batches(source, PREPARATION, seed=3, batch_size=4, workers=1), 6))

@@ -9,7 +9,7 @@ from microgen_jax.data import resize
 from microgen_jax.errors import UserError
 
 
-def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
+def original(height: int, width: int, channels: int = 3) -> np.ndarray:
     """Every pixel its own value."""
     return np.arange(height * width * channels, dtype=np.uint16).reshape(height, width, channels)
 
@@ -18,11 +18,11 @@ def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
 @given(
     shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     size=st.tuples(st.integers(1, 20), st.integers(1, 20)),
-    resample=st.sampled_from(["crop", "nearest", "stretch"]),
+    resample=st.sampled_from(["none", "nearest", "stretch"]),
     seed=st.none() | st.integers(0, 9),
 )
 def test_sampling_takes_whole_pixels_and_makes_up_none(shape, size, resample, seed):
-    image = picture(*shape)
+    image = original(*shape)
     rng = None if seed is None else np.random.default_rng(seed)
     window = resize.fit(image, size, resample=resample, rng=rng)
     assert window.shape == (*size, 3)
@@ -30,7 +30,7 @@ def test_sampling_takes_whole_pixels_and_makes_up_none(shape, size, resample, se
 
 
 def test_a_crop_is_at_native_step_and_reaches_every_corner():
-    image, rng = picture(9, 11), np.random.default_rng(0)
+    image, rng = original(9, 11), np.random.default_rng(0)
     windows = [resize.fit(image, (8, 8), rng=rng) for _ in range(200)]
     for window in windows:
         top, left = divmod(int(window[0, 0, 0]) // 3, 11)
@@ -53,8 +53,8 @@ def test_area_keeps_the_mean():
     np.testing.assert_allclose(window, image.reshape(8, 4, 8, 4, 1).mean((1, 3)), rtol=1e-5)
 
 
-def test_small_pictures_are_padded_as_asked():
-    image = picture(3, 4, 1)
+def test_small_images_are_padded_as_asked():
+    image = original(3, 4, 1)
     np.testing.assert_array_equal(
         resize.fit(image, (9, 10), pad="reflect")[..., 0],
         np.pad(image[..., 0], ((3, 3), (3, 3)), "reflect"),
@@ -67,17 +67,17 @@ def test_small_pictures_are_padded_as_asked():
 
 
 def test_channels_change_only_where_nothing_is_lost_or_grey_is_asked_for():
-    grey = picture(2, 2, 1)
+    grey = original(2, 2, 1)
     colour = resize.to_channels(grey, 3)
     assert colour.shape == (2, 2, 3)
     np.testing.assert_array_equal(resize.to_channels(colour, 1), grey)
     with pytest.raises(UserError, match="to_grey"):
-        resize.to_channels(picture(2, 2, 3), 1)
+        resize.to_channels(original(2, 2, 3), 1)
     white = np.full((1, 1, 3), 255, np.uint8)
     white[0, 0, 0] = 254
     assert resize.to_channels(white, 1, to_grey=True).item() == 255
     with pytest.raises(UserError, match=r"data\.channels=5"):
-        resize.to_channels(picture(2, 2, 5), 3)
+        resize.to_channels(original(2, 2, 5), 3)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

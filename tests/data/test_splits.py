@@ -1,4 +1,4 @@
-"""The split by a hash of the group: shares, floors, and what adding files does."""
+"""The split by a hash of the group: shares, baselines, and what adding files does."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -36,8 +36,8 @@ def test_adding_files_moves_none(kept):
     st.lists(st.tuples(st.integers(0, 5), st.sampled_from("abc")), min_size=1, max_size=30),
     st.floats(0.01, 0.99),
 )
-def test_no_class_is_emptied_and_no_group_is_cut(pictures, share):
-    groups, labels = [str(g) for g, _ in pictures], [c for _, c in pictures]
+def test_no_class_is_emptied_and_no_group_is_cut(images, share):
+    groups, labels = [str(g) for g, _ in images], [c for _, c in images]
     mask, notes = holdout_mask(groups, labels, share)
     for name in set(labels):
         own = [held for held, label in zip(mask, labels) if label == name]

@@ -12,7 +12,7 @@ NO_CONDITION = Condition(np.zeros(1, np.int32), np.zeros((1, 0), np.float32))
 
 
 def mixture_eps(xt, alpha, sigma, means, stds, shares):
-    """E[eps | xt] of a mixture; pictures [..., W, C], parts [W, C, parts], alpha and sigma shaped to scale xt."""
+    """E[eps | xt] of a mixture; images [..., W, C], parts [W, C, parts], alpha and sigma shaped to scale xt."""
     alpha, sigma = alpha[..., None], sigma[..., None]
     means, stds, shares = (jnp.asarray(p, xt.dtype)[None, None] for p in (means, stds, shares))
     variance = alpha**2 * stds**2 + sigma**2

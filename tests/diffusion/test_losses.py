@@ -12,7 +12,7 @@ from microgen_jax.errors import UserError
 from tests.diffusion.gaussians import NO_CONDITION
 
 SCHEDULE = make_schedule("linear", 100)
-PICTURES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (16, 2, 3, 1)), jnp.float32)
+IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (16, 2, 3, 1)), jnp.float32)
 
 
 def nothing(xt, t, cond):
@@ -34,10 +34,10 @@ def test_the_best_answer_costs_nothing():
     def knows(xt, t, cond):
         alpha = jnp.asarray(SCHEDULE.alpha, jnp.float32)[t][:, None, None, None]
         sigma = jnp.asarray(SCHEDULE.sigma, jnp.float32)[t][:, None, None, None]
-        return (xt - alpha * PICTURES) / sigma
+        return (xt - alpha * IMAGES) / sigma
 
-    assert loss_of(PICTURES, knows)[0] < 1e-8
-    np.testing.assert_allclose(loss_of(PICTURES)[0], 1.0, atol=0.3)  # E[eps^2]
+    assert loss_of(IMAGES, knows)[0] < 1e-8
+    np.testing.assert_allclose(loss_of(IMAGES)[0], 1.0, atol=0.3)  # E[eps^2]
 
 
 @pytest.mark.parametrize(
@@ -58,23 +58,23 @@ def test_known_errors(name, prediction, target, value):
 
 @pytest.mark.parametrize("time_sampling", ["uniform", "stratified", "fixed"])
 def test_a_micro_batch_draws_what_the_whole_batch_draws(time_sampling):
-    _, whole = loss_of(PICTURES, time_sampling=time_sampling)
-    _, part = loss_of(PICTURES[5:9], time_sampling=time_sampling, rows=jnp.arange(5, 9), total=16)
+    _, whole = loss_of(IMAGES, time_sampling=time_sampling)
+    _, part = loss_of(IMAGES[5:9], time_sampling=time_sampling, rows=jnp.arange(5, 9), total=16)
     np.testing.assert_array_equal(part.t, whole.t[5:9])
     np.testing.assert_allclose(part.per_example, whole.per_example[5:9], rtol=1e-6)
 
 
 def test_eight_devices_draw_what_one_draws():
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-    spread = jax.device_put(PICTURES, NamedSharding(mesh, PartitionSpec("data")))
+    spread = jax.device_put(IMAGES, NamedSharding(mesh, PartitionSpec("data")))
     losses = jax.jit(lambda x0: loss_of(x0)[1])
-    one, eight = losses(PICTURES), losses(spread)
+    one, eight = losses(IMAGES), losses(spread)
     np.testing.assert_array_equal(eight.t, one.t)
     np.testing.assert_allclose(eight.per_example, one.per_example, rtol=1e-6)
 
 
 def test_every_example_has_noise_of_its_own():
-    same = jnp.tile(PICTURES[:1], (16, 1, 1, 1))
+    same = jnp.tile(IMAGES[:1], (16, 1, 1, 1))
     _, parts = loss_of(same, time_sampling="fixed")
     assert len(np.unique(parts.per_example)) == 16
 

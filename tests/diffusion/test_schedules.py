@@ -44,7 +44,7 @@ def test_zero_terminal_snr_is_zero_and_keeps_the_clean_end(name):
     np.testing.assert_allclose(rescaled.alpha[0], plain.alpha[0], rtol=1e-12)
 
 
-def test_tables_are_looked_up_in_the_dtype_of_the_pictures():
+def test_tables_are_looked_up_in_the_dtype_of_the_images():
     s = make_schedule("linear", 10)
     values = at(s.alpha, jnp.array([0, 9]), jnp.zeros((2, 3, 3, 1)))
     assert values.dtype == jnp.float32

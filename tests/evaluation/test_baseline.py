@@ -89,7 +89,7 @@ def test_a_shift_is_seen_and_grows() -> None:
     assert found.value == pytest.approx(2.0, abs=0.3)
 
 
-def test_groups_widen_the_floor() -> None:
+def test_groups_widen_the_baseline() -> None:
     """Tiles of one scan are alike, so that scans, not tiles, must be split."""
     rng = np.random.default_rng(0)
     scan = np.repeat(np.arange(6), 20)
@@ -97,7 +97,7 @@ def test_groups_widen_the_floor() -> None:
     statistic = baseline.scalar(level, "1")
     together = baseline.compare(statistic, baseline.plan(scan, 120))
     apart = baseline.compare(statistic, baseline.plan(np.arange(120), 120))
-    assert together.floor > 3 * apart.floor
+    assert together.baseline > 3 * apart.baseline
 
 
 def test_what_never_occurs_has_no_comparison_and_what_never_varies_no_spread() -> None:
@@ -106,9 +106,9 @@ def test_what_never_occurs_has_no_comparison_and_what_never_varies_no_spread() -
     nothing = baseline.distribution(np.zeros(0), np.zeros(0, int), 16, "px", "px")
     assert baseline.compare(nothing, plan) is None
     same = baseline.compare(baseline.scalar(np.ones(16), "1"), plan)
-    assert (same.value, same.floor, same.ratio) == (0, 0, 1)
+    assert (same.value, same.baseline, same.ratio) == (0, 0, 1)
     other = baseline.compare(baseline.scalar(np.repeat([1.0, 2.0], 8), "1"), plan)
-    assert (other.value, other.floor, other.ratio) == (1, 0, float("inf"))
+    assert (other.value, other.baseline, other.ratio) == (1, 0, float("inf"))
     assert other.interval[0] > 1
     rare = baseline.scalar(np.repeat([0.0, 1.0], [14, 2]), "1")
     assert baseline.chance(rare, plan) == pytest.approx(8 / 16 * 7 / 15)

@@ -1,4 +1,4 @@
-"""Leave-one-out in closed form, and conditions that pictures obey, half obey and ignore."""
+"""Leave-one-out in closed form, and conditions that images obey, half obey and ignore."""
 
 import numpy as np
 import pytest
@@ -34,13 +34,13 @@ def test_grain_size_is_obeyed_or_not() -> None:
     known, asked = rng.uniform(5, 12, 60), rng.uniform(5, 12, 40)
     real, made = drawn(0, known), drawn(1000, asked)
     both = np.concatenate([real, made])
-    table = conditioning.summaries(statistics.measure(both, statistics.recognise(real)))
+    table = conditioning.summaries(statistics.measure(both, statistics.classify_images(real)))
     assert table.shape[0] == 100
-    good = conditioning.obey(table[:60], known, table[60:], asked)
-    assert good.floor > 0.6
+    good = conditioning.conditioning_accuracy(table[:60], known, table[60:], asked)
+    assert good.baseline > 0.6
     assert good.value > 0.6
     assert good.interval[0] <= 1 <= good.interval[1]
-    ignored = conditioning.obey(table[:60], known, table[60:], rng.permutation(asked))
+    ignored = conditioning.conditioning_accuracy(table[:60], known, table[60:], rng.permutation(asked))
     assert ignored.value < 0.2
     assert ignored.interval[1] < 1
 
@@ -48,6 +48,6 @@ def test_grain_size_is_obeyed_or_not() -> None:
 def test_too_few_or_equal_conditions_say_nothing() -> None:
     x = np.random.default_rng(0).normal(size=(30, 4))
     y = x[:, 0]
-    assert conditioning.obey(x, y, x, np.full(30, 2.0)) is None
-    assert conditioning.obey(x, np.where(np.arange(30) < 19, y, np.nan), x, y) is None
-    assert conditioning.obey(x, y, x, y).value > 0.99
+    assert conditioning.conditioning_accuracy(x, y, x, np.full(30, 2.0)) is None
+    assert conditioning.conditioning_accuracy(x, np.where(np.arange(30) < 19, y, np.nan), x, y) is None
+    assert conditioning.conditioning_accuracy(x, y, x, y).value > 0.99

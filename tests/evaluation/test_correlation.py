@@ -96,12 +96,12 @@ def test_chords_know_their_label_and_window() -> None:
 
 def test_porespy_agrees() -> None:
     with np.load(REFERENCE, allow_pickle=False) as stored:
-        pictures = stored["pictures"]
-        s2 = correlation.radial(correlation.two_point(pictures), 20)
+        originals = stored["images"]
+        s2 = correlation.radial(correlation.two_point(originals), 20)
         np.testing.assert_allclose(s2, stored["s2"], atol=1e-6)
-        for number, picture in enumerate(pictures):
+        for number, original in enumerate(originals):
             # PoreSpy draws every other line, and leaves out what touches the first and the last of them.
-            for name, lines in (("x", picture[::2]), ("y", picture.T[::2])):
+            for name, lines in (("x", original[::2]), ("y", original.T[::2])):
                 found = correlation.chords(correlation.phase_labels(lines[None, 1:-1]))
                 np.testing.assert_array_equal(np.sort(found.length), stored[f"chords_{name}_{number}"])
 

@@ -45,7 +45,7 @@ def test_only_the_inception_has_fid_kid_and_is() -> None:
 
 
 def fake_extractor() -> Extractor:
-    """Means of quarters of a picture, and of its channels."""
+    """Means of quarters of an image, and of its channels."""
 
     def apply(params: dict, levels):
         quarters = levels.reshape(len(levels), 4, -1).mean(axis=-1)
@@ -83,7 +83,7 @@ def test_entries_are_pooled_and_by_class() -> None:
     for entry in found.values():
         if entry["interval"]:
             assert entry["interval"][0] <= entry["ratio"] <= entry["interval"][1]
-            assert entry["ratio"] == pytest.approx(entry["value"] / entry["floor"])
+            assert entry["ratio"] == pytest.approx(entry["value"] / entry["baseline"])
 
 
 def test_few_tiles_or_strange_channels_are_skipped_and_said() -> None:
@@ -95,12 +95,12 @@ def test_few_tiles_or_strange_channels_are_skipped_and_said() -> None:
         assert f"{distances.LEAST} are the least" in found["fd_efflite0"]["note"]
         nine = tiles(np.zeros((4, 8, 8, 9), np.uint8))
         found, _ = comparison.compare(networks, nine, nine, [], None, 0, progress)
-        assert "the pictures have 9" in found["fd_efflite0"]["note"]
+        assert "the images have 9" in found["fd_efflite0"]["note"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(weights.find(weights.ALEXNET) is None, reason="the extra 'eval' is not installed")
-def test_copies_of_one_picture_are_less_diverse() -> None:
+def test_copies_of_one_image_are_less_diverse() -> None:
     rng = np.random.default_rng(0)
     real = tiles(rng.integers(0, 256, (60, 32, 32, 3)).astype(np.uint8))
     alike = tiles(np.clip(real.images[:1] + rng.integers(0, 9, (60, 1, 1, 1)), 0, 255).astype(np.uint8))
@@ -133,10 +133,17 @@ def test_conditions_that_were_asked_for_are_measured() -> None:
     )
     with Progress(disable=True) as progress:
         outcome = compare.compare(
-            real, made, statistics.recognise(real.images), None, ["obedience"], ("diameter",), 0, progress
+            real,
+            made,
+            statistics.classify_images(real.images),
+            None,
+            ["conditioning_accuracy"],
+            ("diameter",),
+            0,
+            progress,
         )
-    entry = outcome.metrics["obedience_diameter"]
-    assert list(outcome.metrics) == ["obedience_diameter"]
+    entry = outcome.metrics["conditioning_accuracy_diameter"]
+    assert list(outcome.metrics) == ["conditioning_accuracy_diameter"]
     assert entry["value"] > 0.4
     assert entry["interval"][0] < 1 < entry["interval"][1]
-    assert outcome.obeyed["obedience_diameter"][0].shape == (30,)
+    assert outcome.requested_and_measured["conditioning_accuracy_diameter"][0].shape == (30,)

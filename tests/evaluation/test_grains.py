@@ -1,4 +1,4 @@
-"""Grain statistics against scikit-image, Euler's formula and hand-drawn pictures."""
+"""Grain statistics against scikit-image, Euler's formula and hand-drawn images."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ def labels() -> np.ndarray:
 def test_scikit_image_agrees(labels: np.ndarray) -> None:
     measure = pytest.importorskip("skimage.measure")
     found = grains.measure(labels, least_area=1)
-    for window, picture in enumerate(labels):
+    for window, image in enumerate(labels):
         ours = found.window == window
-        properties = measure.regionprops(picture + 1)
+        properties = measure.regionprops(image + 1)
         assert [p.area for p in properties] == found.area[ours].tolist()
         np.testing.assert_allclose([p.equivalent_diameter_area for p in properties], found.diameter[ours])
         for i, p in zip(np.flatnonzero(ours), properties):
@@ -34,18 +34,18 @@ def test_scikit_image_agrees(labels: np.ndarray) -> None:
 
 
 def test_shape_of_rectangles_is_that_of_continuous_ones() -> None:
-    picture = np.full((1, 20, 30), -1)
-    picture[0, 3:7, 5:17] = 0
-    picture[0, 9:19, 20:22] = 1
-    found = grains.measure(picture)
+    image = np.full((1, 20, 30), -1)
+    image[0, 3:7, 5:17] = 0
+    image[0, 9:19, 20:22] = 1
+    found = grains.measure(image)
     np.testing.assert_allclose(found.aspect_ratio, [12 / 4, 10 / 2])
     np.testing.assert_allclose(found.direction, [0, 90])
     np.testing.assert_allclose(found.elongation[:, 0], [(144 - 16) / (144 + 16), -(100 - 4) / (100 + 4)])
 
 
 def test_a_diagonal_grain_points_down_and_right() -> None:
-    picture = np.where(np.abs(np.subtract.outer(np.arange(16), np.arange(16))) < 3, 0, -1)[None]
-    found = grains.measure(picture)
+    image = np.where(np.abs(np.subtract.outer(np.arange(16), np.arange(16))) < 3, 0, -1)[None]
+    found = grains.measure(image)
     assert found.direction[0] == pytest.approx(45)
     assert found.elongation[0, 1] > 0.5
 
@@ -82,13 +82,13 @@ def test_pixels_count_six_neighbours_within_two_percent() -> None:
 
 def test_a_grid_of_squares() -> None:
     y, x = np.indices((24, 24)) // 8
-    picture = (3 * y + x)[None]
-    found = grains.measure(picture)
+    image = (3 * y + x)[None]
+    found = grains.measure(image)
     assert found.neighbours.tolist() == [2, 3, 2, 3, 4, 3, 2, 3, 2]
     assert found.whole.tolist() == [False] * 4 + [True] + [False] * 4
-    edges, boundaries = grains.crossings(picture)
+    edges, boundaries = grains.crossings(image)
     assert (edges[0], boundaries[0]) == (2 * 24 * 23, 2 * 2 * 24)
-    assert grains.triple_junctions(picture).tolist() == [4]
+    assert grains.triple_junctions(image).tolist() == [4]
     assert grains.area_weighted_mean(found) == pytest.approx(np.sqrt(4 * 64 / np.pi))
 
 
@@ -97,31 +97,31 @@ def test_dihedral_angles_are_those_that_were_drawn() -> None:
     wanted = np.array([90.0, 120.0, 150.0])
     ends = np.cumsum(wanted)
     direction = np.degrees(np.arctan2(y, x)) % 360
-    picture = np.searchsorted(ends, direction)[None]
-    found = grains.dihedral_angles(picture)
+    image = np.searchsorted(ends, direction)[None]
+    found = grains.dihedral_angles(image)
     np.testing.assert_allclose(np.sort(found.angle), wanted, atol=6)
     assert found.window.tolist() == [0, 0, 0]
     squares = (3 * (np.indices((24, 24))[0] // 12) + np.indices((24, 24))[1] // 12)[None]
     assert len(grains.dihedral_angles(squares).angle) == 0  # four grains meet
-    assert len(grains.dihedral_angles(picture[:, :8]).angle) == 0
+    assert len(grains.dihedral_angles(image[:, :8]).angle) == 0
     brick = np.where(np.arange(24)[:, None] < 12, 0, 1 + (np.arange(24) >= 12)[None])[None]
     np.testing.assert_allclose(np.sort(grains.dihedral_angles(brick).angle), [90, 90, 180], atol=1e-9)
 
 
 def test_small_regions_are_specks_and_no_neighbours() -> None:
-    picture = np.zeros((2, 12, 12), int)
-    picture[0, 5, 5:7] = 1
-    picture[0, 0, 0] = 2  # touches the edge
-    assert grains.specks(picture).tolist() == [1, 0]
-    found = grains.measure(picture)
+    image = np.zeros((2, 12, 12), int)
+    image[0, 5, 5:7] = 1
+    image[0, 0, 0] = 2  # touches the edge
+    assert grains.specks(image).tolist() == [1, 0]
+    found = grains.measure(image)
     assert found.window.tolist() == [0, 1]
     assert found.neighbours.tolist() == [0, 0]
 
 
 def test_not_indexed_pixels_part_nothing() -> None:
-    picture = np.array([[[0, -1, 1], [0, -1, 1], [0, 0, 1]]])
-    assert grains.crossings(picture) == (np.array([6]), np.array([1]))
-    assert grains.triple_junctions(picture).tolist() == [0]
+    image = np.array([[[0, -1, 1], [0, -1, 1], [0, 0, 1]]])
+    assert grains.crossings(image) == (np.array([6]), np.array([1]))
+    assert grains.triple_junctions(image).tolist() == [0]
 
 
 def test_lognormal_fit_finds_what_was_drawn() -> None:
@@ -157,39 +157,39 @@ def test_closed_boundaries_do_not_end_and_broken_ones_do() -> None:
 
 
 def drawn_grid() -> np.ndarray:
-    picture = np.zeros((64, 64), bool)
-    picture[:, 20:22] = picture[:, 44:46] = picture[30:32] = True
-    return picture
+    image = np.zeros((64, 64), bool)
+    image[:, 20:22] = image[:, 44:46] = image[30:32] = True
+    return image
 
 
 def test_drawn_boundaries_that_end_are_counted() -> None:
-    picture = drawn_grid()
-    assert grains.drawn_dead_ends(picture) == 0
-    assert grains.grains_between_boundaries(picture).max() + 1 == 6
-    picture[10:12, 21:34] = True
-    picture[50:52, 30:45] = True
-    assert grains.drawn_dead_ends(picture) == 2
-    assert grains.drawn_floating_pieces(picture) == 0
-    picture[40, 6:14] = True
-    assert grains.drawn_dead_ends(picture) == 3
-    assert grains.drawn_floating_pieces(picture) == 1
+    image = drawn_grid()
+    assert grains.drawn_dead_ends(image) == 0
+    assert grains.grains_between_boundaries(image).max() + 1 == 6
+    image[10:12, 21:34] = True
+    image[50:52, 30:45] = True
+    assert grains.drawn_dead_ends(image) == 2
+    assert grains.drawn_floating_pieces(image) == 0
+    image[40, 6:14] = True
+    assert grains.drawn_dead_ends(image) == 3
+    assert grains.drawn_floating_pieces(image) == 1
 
 
-def test_a_picture_without_boundaries_is_one_grain() -> None:
+def test_a_image_without_boundaries_is_one_grain() -> None:
     for empty in (np.zeros((16, 16), bool), np.ones((16, 16), bool)):
         assert set(grains.grains_between_boundaries(empty).ravel()) == {0}
     assert grains.drawn_dead_ends(np.zeros((16, 16), bool)) == 0
 
 
 def test_specks_go_to_the_nearest_grain() -> None:
-    picture = np.zeros((2, 12, 12), int)
-    picture[0, :, 6:] = 1
-    picture[0, 4:6, 8] = 2
-    picture[0, 0, 0] = -1
-    absorbed = grains.absorb_specks(picture)
+    image = np.zeros((2, 12, 12), int)
+    image[0, :, 6:] = 1
+    image[0, 4:6, 8] = 2
+    image[0, 0, 0] = -1
+    absorbed = grains.absorb_specks(image)
     assert set(absorbed[0, :, 6:].ravel()) == {1}
     assert absorbed[0, 0, 0] == -1
-    np.testing.assert_array_equal(absorbed[1], picture[1])
+    np.testing.assert_array_equal(absorbed[1], image[1])
     lonely = np.array([[[0, 1], [2, -1]]])
     np.testing.assert_array_equal(grains.absorb_specks(lonely), lonely)
 
@@ -215,10 +215,10 @@ def test_real_scans_follow_the_table(
 ) -> None:
     """The table in the data's README: grains of 5 px or more at 5 degrees, within 3 %."""
     with np.load(shared / "scans" / "npz" / f"{scan}.npz", allow_pickle=False) as stored:
-        picture = grains.absorb_specks(stored["grain"].astype(int)[None])
-    found = grains.measure(picture)
+        image = grains.absorb_specks(stored["grain"].astype(int)[None])
+    found = grains.measure(image)
     whole = found.diameter[found.whole]
-    edges, boundaries = grains.crossings(picture)
+    edges, boundaries = grains.crossings(image)
     assert len(found.area) == count
     assert whole.mean() == pytest.approx(mean, rel=0.03)
     assert grains.lognormal(whole)[1] == pytest.approx(sigma, rel=0.03)

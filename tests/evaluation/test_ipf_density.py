@@ -29,7 +29,7 @@ def test_a_fibre_has_a_peak_where_it_points() -> None:
     corner[:] = direction_colour(np.array([[0.05, 0.02, 0.9986]]), "m-3m")
     place = ipf_density.counts(corner)[0][0].argmax()
     assert density[place] > 5
-    assert np.nanmax(ipf_density.as_picture(density)) == density.max()
+    assert np.nanmax(ipf_density.as_image(density)) == density.max()
 
 
 def test_black_pixels_are_not_counted() -> None:

@@ -29,7 +29,7 @@ def test_turned_copies_are_found_with_their_transform(training: list[np.ndarray]
     copies = np.stack([training[3], training[7][::-1, ::-1], training[9][:, ::-1], training[11][::-1]])
     noisy = np.clip(copies.astype(int) + np.random.default_rng(0).integers(-6, 7, copies.shape), 0, 255)
     found = one(memorisation.nearest([turns(noisy.astype(np.uint8))], training, (32, 32)))
-    assert found.picture.tolist() == [3, 7, 9, 11]
+    assert found.original.tolist() == [3, 7, 9, 11]
     assert found.variant.tolist() == [0, 1, 2, 3]
     assert (found.distance < 0.1).all()
 
@@ -64,25 +64,25 @@ def test_prescreen_finds_what_comparing_everything_finds(training: list[np.ndarr
     np.testing.assert_allclose(found.distance, least, rtol=0.05)
 
 
-def test_crops_of_larger_pictures_are_found_at_any_place() -> None:
-    pictures = list(tiles(0, 3, 96))
+def test_crops_of_larger_images_are_found_at_any_place() -> None:
+    originals = list(tiles(0, 3, 96))
     places = [(0, 13, 41), (1, 64, 0), (2, 5, 27)]
-    crops = np.stack([pictures[p][y : y + 32, x : x + 32] for p, y, x in places])
-    found = one(memorisation.nearest([turns(crops)], pictures, (32, 32)))
-    assert [(int(p), *map(int, c)) for p, c in zip(found.picture, found.corner)] == places
+    crops = np.stack([originals[p][y : y + 32, x : x + 32] for p, y, x in places])
+    found = one(memorisation.nearest([turns(crops)], originals, (32, 32)))
+    assert [(int(p), *map(int, c)) for p, c in zip(found.original, found.corner)] == places
     np.testing.assert_allclose(found.distance, 0, atol=1e-6)
 
 
 def test_best_shift_is_the_least_of_all_windows() -> None:
     rng = np.random.default_rng(0)
     tile = rng.integers(0, 256, (5, 7, 2), dtype=np.uint8)
-    picture = rng.integers(0, 256, (9, 12, 2), dtype=np.uint8)
+    original = rng.integers(0, 256, (9, 12, 2), dtype=np.uint8)
     errors = {
-        (y, x): np.mean((tile.astype(float) - picture[y : y + 5, x : x + 7]) ** 2)
+        (y, x): np.mean((tile.astype(float) - original[y : y + 5, x : x + 7]) ** 2)
         for y in range(5)
         for x in range(6)
     }
-    error, corner = memorisation.best_shift(tile, picture)
+    error, corner = memorisation.best_shift(tile, original)
     assert corner == min(errors, key=errors.get)
     assert error == pytest.approx(errors[corner])
 
@@ -93,6 +93,6 @@ def test_unrelated_noise_is_at_distance_one() -> None:
     assert found.distance[0] == pytest.approx(1, abs=0.03)
 
 
-def test_pictures_smaller_than_a_tile_are_refused() -> None:
+def test_images_smaller_than_a_tile_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 8 x 8"):
         next(memorisation.nearest([], [np.zeros((8, 7, 1), np.uint8)], (8, 8)))

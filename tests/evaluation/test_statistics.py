@@ -1,4 +1,4 @@
-"""Every kind of picture is recognised and measured, tile by tile, whatever the blocks."""
+"""Every kind of image is recognised and measured, tile by tile, whatever the blocks."""
 
 import numpy as np
 import pytest
@@ -33,15 +33,15 @@ KINDS = {"colour": lambda images: images, "lines": outlines, "phases": phases, "
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_each_kind_has_all_its_statistics(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     images = KINDS[kind](tiles(0, 12))
-    pictures = statistics.recognise(images)
-    assert (pictures.kind, pictures.ipf) == (kind, kind == "colour")
+    image_kind = statistics.classify_images(images)
+    assert (image_kind.kind, image_kind.ipf) == (kind, kind == "colour")
     if kind == "lines":
-        assert pictures.dark
-    whole = statistics.measure(images, pictures)
-    assert tuple(whole) == pictures.names
+        assert image_kind.dark
+    whole = statistics.measure(images, image_kind)
+    assert tuple(whole) == image_kind.names
     monkeypatch.setattr(statistics, "BLOCK", 5)
     told = []
-    parts = statistics.measure(images, pictures, told.append)
+    parts = statistics.measure(images, image_kind, told.append)
     assert told == [5, 5, 2]
     one = np.ones((1, 12))
     for name, statistic in whole.items():
@@ -52,14 +52,14 @@ def test_each_kind_has_all_its_statistics(kind: str, monkeypatch: pytest.MonkeyP
 
 
 def test_copied_channels_are_grey() -> None:
-    assert statistics.recognise(np.repeat(grey(tiles(0, 4)), 3, axis=-1)).kind == "grey"
+    assert statistics.classify_images(np.repeat(grey(tiles(0, 4)), 3, axis=-1)).kind == "grey"
 
 
 def test_pooled_numbers_are_those_of_the_grains() -> None:
     images = tiles(0, 10)
-    pictures = statistics.recognise(images, step=0.5)
-    found = statistics.measure(images, pictures)
-    labels = grains.absorb_specks(statistics.labels_of(images, pictures))
+    image_kind = statistics.classify_images(images, step=0.5)
+    found = statistics.measure(images, image_kind)
+    labels = grains.absorb_specks(statistics.labels_of(images, image_kind))
     measured = grains.measure(labels)
     whole = measured.diameter[measured.whole]
 
@@ -105,7 +105,7 @@ def test_a_fault_is_seen_by_its_statistic(fault: str, seen_by: str) -> None:
     if fault == "blur":
         made = ((made.astype(int) * 3 + np.roll(made, 1, axis=2)) // 4).astype(np.uint8)
     both = np.concatenate([real, made])
-    found = statistics.measure(both, statistics.recognise(real))
+    found = statistics.measure(both, statistics.classify_images(real))
     plan = baseline.plan(np.arange(60), 60)
     assert baseline.compare(found[seen_by], plan).interval[0] > 1
     if fault == "texture":

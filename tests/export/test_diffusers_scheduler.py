@@ -2,9 +2,9 @@
 
 import pytest
 
-from microgen_jax.export.diffusers_scheduler import from_scheduler, sampling_from_scheduler, to_ddpm_scheduler
 from microgen_jax.diffusion.process import PREDICTIONS
 from microgen_jax.diffusion.schedules import SCHEDULES
+from microgen_jax.export.diffusers_scheduler import from_scheduler, sampling_from_scheduler, to_ddpm_scheduler
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -48,7 +48,7 @@ def test_there_and_back(schedule, prediction):
         ({"_class_name": "UniPCMultistepScheduler"}, {"sampler": "unipc", "clip": False}),
     ],
 )
-def test_a_scheduler_says_how_pictures_are_drawn(config, expected):
+def test_a_scheduler_says_how_images_are_drawn(config, expected):
     assert sampling_from_scheduler(config) == expected
 
 

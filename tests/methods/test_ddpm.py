@@ -47,7 +47,7 @@ def ddpm(**changes) -> DDPM:
     return DDPM(**(values | changes))
 
 
-def pictures(rows: int) -> Batch:
+def images(rows: int) -> Batch:
     """Class 0 is black and class 1 is white."""
     label = np.arange(rows, dtype=np.int32) % 2
     image = np.broadcast_to((2.0 * label - 1)[:, None, None, None], (rows, 8, 8, 1)).astype(np.float32)
@@ -62,7 +62,7 @@ def learnt():
     losses = []
     with jax.numpy_dtype_promotion("standard"):  # optax's own arithmetic
         for n in range(150):
-            state, metrics = step(state, pictures(16), jax.random.fold_in(jax.random.key(1), n))
+            state, metrics = step(state, images(16), jax.random.fold_in(jax.random.key(1), n))
             losses.append(float(metrics["loss"]))
     return method, state, losses
 
@@ -81,7 +81,7 @@ def test_it_learns_black_and_white(learnt):
 
 def test_heldout_sum_does_not_depend_on_the_cut(learnt):
     method, state, _ = learnt
-    batch, rows = pictures(6), np.arange(6, dtype=np.int32)
+    batch, rows = images(6), np.arange(6, dtype=np.int32)
     evaluate = jax.jit(method.eval_step)
     whole = evaluate(state, batch, jnp.ones(6), jnp.asarray(rows))
     cut = [
@@ -121,7 +121,7 @@ def test_importance_sampling_learns_the_losses_of_the_times():
     step = jax.jit(method.train_step)
     with jax.numpy_dtype_promotion("standard"):  # optax's own arithmetic
         for k in range(30):
-            state, metrics = step(state, pictures(16), jax.random.key(k))
+            state, metrics = step(state, images(16), jax.random.key(k))
     assert set(metrics) == {"loss", "grad_norm", "learning_rate", "finite_layers"}
     square_losses = np.asarray(state.opt_state.square_losses)
     assert (square_losses > 0).all()
@@ -133,7 +133,7 @@ def test_importance_sampling_learns_the_losses_of_the_times():
 
 
 @pytest.mark.slow
-def test_frames_end_in_the_picture_and_start_in_noise(learnt):
+def test_frames_end_in_the_image_and_start_in_noise(learnt):
     method, state, _ = learnt
     keys, cond = jax.random.split(jax.random.key(1), 2), Condition(jnp.zeros(2, jnp.int32), jnp.zeros((2, 1)))
     frames = jax.jit(partial(method.frames, which=3))(state.params, keys, cond)

@@ -1,4 +1,4 @@
-"""Pictures in numbers: shares add up, a set is at no distance from itself, and faults move it away."""
+"""Images in numbers: shares add up, a set is at no distance from itself, and faults move it away."""
 
 import jax
 import numpy as np
@@ -35,7 +35,7 @@ def test_three_channels_have_a_histogram_each(real):
     assert shapes[1][1] == shapes[0][1] + 16
 
 
-def test_faults_are_farther_away_than_other_pictures_of_the_kind(real):
+def test_faults_are_farther_away_than_other_images_of_the_kind(real):
     fresh = distance(moments(drawn(100)), moments(real))
     assert distance(moments(real), moments(real)) == 0
     rng = np.random.default_rng(0)

@@ -106,7 +106,7 @@ class TestPenalty:
 class TestDistance:
     @pytest.mark.parametrize("delta", [0.5, 2.0])
     def test_the_trained_critic_finds_the_distance_of_two_point_masses(self, delta):
-        """W = Δ (1 + Δ / 2λ): the generator is held at a constant picture, the data lie Δ from it."""
+        """W = Δ (1 + Δ / 2λ): the generator is held at a constant image, the data lie Δ from it."""
         method = wgan(critic_rate=2e-3, n_critic=1)
         start = jax.jit(method.init)(jax.random.key(0))
         frozen = jax.tree.map(jnp.zeros_like, start.params["generator"])  # G(z) = tanh(0) = 0
@@ -131,11 +131,11 @@ class TestDistance:
 
 @pytest.fixture(scope="module")
 def toy():
-    """Dark and bright constant pictures by class, learnt in a hundred steps."""
+    """Dark and bright constant images by class, learnt in a hundred steps."""
     method = wgan(classes=2, n_critic=3, rate=5e-3, critic_rate=2e-2)
     step, evaluate = jax.jit(method.train_step), jax.jit(method.eval_step)
 
-    def pictures(rows, key):
+    def originals(rows, key):
         label = np.arange(rows, dtype=np.int32) % 2
         level = (2.0 * label - 1)[:, None, None, None] * (
             0.5 + 0.2 * np.random.default_rng(key).normal(size=(rows, 1, 1, 1))
@@ -146,9 +146,9 @@ def toy():
     now, gaps = jax.jit(method.init)(jax.random.key(0)), []
     for n in range(120):
         with jax.numpy_dtype_promotion("standard"):  # optax's own arithmetic
-            now, metrics = step(now, pictures(96, n), jax.random.fold_in(jax.random.key(1), n))
+            now, metrics = step(now, originals(96, n), jax.random.fold_in(jax.random.key(1), n))
         if n % 5 == 4:
-            sums = evaluate(now, pictures(32, 10_000), jnp.ones(32), jnp.arange(32))
+            sums = evaluate(now, originals(32, 10_000), jnp.ones(32), jnp.arange(32))
             gaps.append(method.heldout({k: np.asarray(v / 32) for k, v in sums.items()}))
     return method, now, gaps, metrics
 
@@ -169,7 +169,7 @@ class TestToy:
         assert means[::2].mean() < -0.35
         assert 0.6 < values[-1]["diversity"] < 1.4
 
-    def test_a_picture_depends_on_its_key_alone(self, toy):
+    def test_a_image_depends_on_its_key_alone(self, toy):
         method, now, _, _ = toy
         draw, keys = jax.jit(method.generate), jax.random.split(jax.random.key(3), 4)
         cond = Condition(jnp.zeros(4, jnp.int32), jnp.zeros((4, 0)))
@@ -231,7 +231,7 @@ def test_micro_batches_give_the_gradient_of_the_whole():
     assert relative(cut, one) < 1e-5
 
 
-def test_a_step_is_n_critic_updates_with_pictures_and_noise_of_their_own_then_the_generator():
+def test_a_step_is_n_critic_updates_with_images_and_noise_of_their_own_then_the_generator():
     method, data, key = wgan(n_critic=2), batch(8), jax.random.key(7)
     start, rows = jax.jit(method.init)(jax.random.key(0)), jnp.arange(4)
     generator, critic = start.params["generator"], start.params["critic"]

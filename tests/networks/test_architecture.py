@@ -29,7 +29,7 @@ def test_there_and_back(num_classes, size):
     network = unet(num_classes=num_classes)
     back = from_unet2d(to_unet2d(network, size))
     assert back.pop("size") == size
-    assert back.pop("picture_channels") == 3
+    assert back.pop("image_channels") == 3
     assert back.pop("class_rows") == (5 if num_classes else 0)
     assert all(getattr(network, name) == value for name, value in back.items())
 

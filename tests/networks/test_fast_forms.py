@@ -43,7 +43,7 @@ def test_convolution_has_the_plain_derivative(products, monkeypatch):
 
 
 @pytest.mark.parametrize(("b", "h", "w", "c", "k"), SHAPES)
-def test_convolution_of_a_doubled_picture(b, h, w, c, k):
+def test_convolution_of_a_doubled_image(b, h, w, c, k):
     x, dy, kernel = arrays((b, h, w, c), (b, 2 * h, 2 * w, k), (3, 3, c, k), seed=6)
     ours, backward = jax.vjp(layers.conv_of_upsampled, x, kernel)
     theirs, plain = jax.vjp(lambda x, kernel: layers._conv(layers.upsample(x), kernel), x, kernel)

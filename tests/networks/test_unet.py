@@ -155,7 +155,7 @@ def test_dropout_acts_in_training_only():
     assert float(jnp.abs(unet.apply(params, *args, True, rngs=key) - still).max()) > 1e-2
 
 
-def test_pictures_of_a_batch_do_not_see_each_other():
+def test_images_of_a_batch_do_not_see_each_other():
     unet = tiny(num_classes=1)
     args = batch_for(unet, batch=3)
     params = {"params": random_params(unet, args)}

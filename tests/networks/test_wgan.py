@@ -35,7 +35,7 @@ def test_the_64_px_ladders_are_the_published_ones():
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 64), (128, 128), (256, 256), (32, 64)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_every_size_has_float32_pictures_and_scores(size, dtype):
+def test_every_size_has_float32_images_and_scores(size, dtype):
     made, judged, drawn, score = shapes(size, channels=3, num_classes=4, dtype=dtype)
     assert (drawn.shape, drawn.dtype) == ((1, *size, 3), jnp.float32)
     assert (score.shape, score.dtype) == ((1,), jnp.float32)
@@ -51,7 +51,7 @@ def test_every_size_has_float32_pictures_and_scores(size, dtype):
         ((64, 64), 2, r"data\.channels=2"),
     ],
 )
-def test_other_pictures_are_refused(size, channels, words):
+def test_other_images_are_refused(size, channels, words):
     with pytest.raises(UserError, match=words):
         wgan.check_shape(size, channels)
 

@@ -54,10 +54,10 @@ def test_the_tpu_script_starts_processes_that_join_and_keeps_quoted_values(tmp_p
 def test_auto_lets_jax_find_the_others(monkeypatch):
     asked = []
     monkeypatch.setattr(jax.distributed, "initialize", lambda *given: asked.append(given))
-    distributed.join("auto")
+    distributed.initialize("auto")
     assert asked == [()]
     with pytest.raises(UserError, match="--coordinator=auto alone"):
-        distributed.join("auto", 2, 0)
+        distributed.initialize("auto", 2, 0)
 
 
 def test_an_unreachable_metadata_server_is_one_line(monkeypatch):
@@ -66,4 +66,4 @@ def test_an_unreachable_metadata_server_is_one_line(monkeypatch):
 
     monkeypatch.setattr(jax.distributed, "initialize", refused)
     with pytest.raises(UserError, match=r"cannot join the other processes .*metadata\.google"):
-        distributed.join("auto")
+        distributed.initialize("auto")

@@ -1,4 +1,4 @@
-"""A run in an object store, from its start to its pictures; the stores run here."""
+"""A run in an object store, from its start to its images; the stores run here."""
 
 import json
 
@@ -37,7 +37,7 @@ def files(store):
     return fsspec.filesystem(store.url[:2], skip_instance_cache=True, use_listings_cache=False)
 
 
-def test_from_the_start_over_another_machine_to_pictures(store, run, tmp_path, monkeypatch):
+def test_from_the_start_over_another_machine_to_images(store, run, tmp_path, monkeypatch):
     there, url = files(store), f"{store.url}/runs/mine"
     here, elsewhere = {**store.environment, "XDG_CACHE_HOME": str(tmp_path / "a")}, str(tmp_path / "b")
     first = run(workdir=url, environment=here, **STEPS)

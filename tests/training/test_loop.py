@@ -100,7 +100,7 @@ def test_who_is_killed_while_drawing_has_the_checkpoint_of_that_step(tmp_path):
 
 def test_a_bad_value_names_its_step_and_leaves_the_last_good_checkpoint(tmp_path):
     words = (
-        r"step 4: loss and grad_norm not finite \(gradient: up\); its pictures: 3a.png, 3b.png.*skip='\(3,\)'"
+        r"step 4: loss and grad_norm not finite \(gradient: up\); its images: 3a.png, 3b.png.*skip='\(3,\)'"
     )
     with pytest.raises(loop.Diverged, match=words):
         run(tmp_path, [1.0, 1.0, 1.0, 1000.0, 1.0, 1.0])
@@ -132,7 +132,7 @@ def test_a_loss_that_explodes_is_said(tmp_path, capsys):
     run(tmp_path, [1.0] * 13 + [99.0] * 3, steps=steps)
     said = capsys.readouterr().out
     assert "warning: step 15: loss 211 is" in said
-    assert "its pictures: 14a.png, 14b.png" in said
+    assert "its images: 14a.png, 14b.png" in said
     assert "step 13: loss" not in said
 
 
@@ -169,14 +169,14 @@ def test_a_signal_saves_the_step(tmp_path):
 
 
 def looks(workdir) -> tuple[list, list]:
-    """What was measured on held-out pictures, and what was drawn."""
+    """What was measured on held-out images, and what was drawn."""
     heldout = [line for line in lines(workdir) if "heldout_loss" in line]
     return heldout, sorted(path.name for path in (workdir / "progress").glob("step_*"))
 
 
 @pytest.mark.parametrize("step", [3, 4, 6])
 def test_a_stop_saves_first_and_what_was_due_is_made_at_the_next_start(tmp_path, step):
-    """Due are pictures, the held-out loss, and at the end both."""
+    """Due are images, the held-out loss, and at the end both."""
     measured = []
 
     def heldout(state):

@@ -21,7 +21,16 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 STORED = Path(__file__).with_name("stored.npz")
-OLD_FIELDS: dict[str, str] = {}
+OLD_FIELDS = {
+    "data.fill_unindexed": "data.fill",
+    "data.read_timeout": "data.patience",
+    "data.window": "data.crop",
+    "evaluate.copy_search_num": "evaluate.audit_num",
+    "evaluate.pixel_size_um": "evaluate.step",
+    "sample.trajectory_times": "sample.stills",
+    "train.eval_samples": "train.eval_draws",
+    "train.skip_batches": "train.skip",
+}
 OLD_CONFIGS: dict[str, str] = {}
 TINY = {
     "data.size": "(16,16)",

@@ -1,4 +1,4 @@
-"""Which axis of an array counts pictures, told over all arrays of a source, as one alone may not tell."""
+"""Which axis of an array counts images, told over all arrays of a source, as one alone may not tell."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from microgen_jax.data.augment import choice
 from microgen_jax.errors import UserError
 
 LAYOUTS = {
-    "HW": "one picture",
-    "NHW": "N grey pictures",
-    "HWK": "K grey pictures along the last axis",
-    "HWC": "one picture of C channels",
-    "NHWC": "N pictures of C channels",
+    "HW": "one image",
+    "NHW": "N grey images",
+    "HWK": "K grey images along the last axis",
+    "HWC": "one image of C channels",
+    "NHWC": "N images of C channels",
 }
 CHANNELS = (1, 3, 4)
 
@@ -52,7 +52,7 @@ def find_layout(shapes: Sequence[tuple[int, ...]], what: str) -> tuple[str, str]
     if not varying and height == width != depth:
         return "HWK", "the first two axes are of one length"
     raise UserError(
-        f"{what}: shape {shapes[0]} may be NHW (pictures along the first axis)"
+        f"{what}: shape {shapes[0]} may be NHW (images along the first axis)"
         " or HWK (along the last): set data.layout"
     )
 
@@ -67,19 +67,19 @@ def check_layout(layout: str, shapes: Sequence[tuple[int, ...]], what: str) -> N
             )
 
 
-def picture_count(shape: tuple[int, ...], layout: str) -> int:
-    """How many pictures an array holds."""
+def image_count(shape: tuple[int, ...], layout: str) -> int:
+    """How many images an array holds."""
     return {"N": shape[0], "K": shape[-1]}.get("K" if layout == "HWK" else layout[0], 1)
 
 
-def picture_shape(shape: tuple[int, ...], layout: str) -> tuple[int, int, int]:
+def image_shape(shape: tuple[int, ...], layout: str) -> tuple[int, int, int]:
     """Height, width, channels of each of them, alpha counted."""
     axes = dict(zip(layout, shape))
     return axes["H"], axes["W"], axes.get("C", 1)
 
 
-def picture(array, layout: str, index: int) -> np.ndarray:
-    """Picture `index` of an array or an HDF5 dataset, [H, W, C]; a fourth channel (alpha) is dropped."""
+def image(array, layout: str, index: int) -> np.ndarray:
+    """Image `index` of an array or an HDF5 dataset, [H, W, C]; a fourth channel (alpha) is dropped."""
     if layout == "HWK":
         pixels = array[:, :, index]
     else:

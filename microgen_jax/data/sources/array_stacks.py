@@ -1,4 +1,4 @@
-"""Pictures kept as arrays, in HDF5 or npz files, as one listing."""
+"""Images kept as arrays, in HDF5 or npz files, as one listing."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from microgen_jax.data.sources.value_range import Range, find_range, parse_range
 from microgen_jax.errors import UserError
 
 READ_WHOLE = 2**28  # bytes of a dataset up to which all its values are looked at, to tell their range
-LOOKED_AT = 64  # pictures looked at in a larger one; the others are held against the range when read
+LOOKED_AT = 64  # images looked at in a larger one; the others are held against the range when read
 
 
 class Array(NamedTuple):
@@ -25,7 +25,7 @@ class Array(NamedTuple):
       file: name of the file, relative to the root.
       key: name of the dataset in the file.
       load: gives the array, or the HDF5 dataset, of this process.
-      labels: class name of each picture, or None for the folder's.
+      labels: class name of each image, or None for the folder's.
       others: names of datasets in the file that might have been taken as well.
     """
 
@@ -49,7 +49,7 @@ def list_arrays(
     refused: Sequence[tuple[str, str]],
     on_bad_file: str,
 ) -> Listing:
-    """Tells layout and value ranges, and lists every picture.
+    """Tells layout and value ranges, and lists every image.
 
     Raises:
       UserError: ambiguous layouts or ranges, empty arrays, or (with `on_bad_file='raise'`) anything refused.
@@ -68,10 +68,10 @@ def list_arrays(
     if refused and (on_bad_file == "raise" or not kept):
         raise UserError(fault_text(root, *refused[-1]))
     where = [
-        (a, i) for a, array in enumerate(kept) for i in range(array_layout.picture_count(array.shape, layout))
+        (a, i) for a, array in enumerate(kept) for i in range(array_layout.image_count(array.shape, layout))
     ]
     if not where:
-        raise UserError(f"data.root: no pictures in {root}")
+        raise UserError(f"data.root: no images in {root}")
     folders = class_names([array.file for array in kept], root_name)
     labels = [kept[a].labels[i] if kept[a].labels is not None else folders[kept[a].file] for a, i in where]
     headers = [_header(array, layout, values) for array, values in zip(kept, ranges)]
@@ -79,7 +79,7 @@ def list_arrays(
     def read(index: int) -> np.ndarray:
         a, i = where[index]
         try:
-            pixels = array_layout.picture(kept[a].load(), layout, i)
+            pixels = array_layout.image(kept[a].load(), layout, i)
         except BROKEN as error:
             raise BadFile(f"cannot be read ({reason_of(error)})") from error
         return scaled(pixels, ranges[a])
@@ -91,7 +91,7 @@ def list_arrays(
         labels=labels,
         headers=[headers[a] for a, _ in where],
         sizes=[
-            int(np.prod(array_layout.picture_shape(kept[a].shape, layout))) * kept[a].dtype.itemsize
+            int(np.prod(array_layout.image_shape(kept[a].shape, layout))) * kept[a].dtype.itemsize
             for a, _ in where
         ],
         read=read,
@@ -116,7 +116,7 @@ def _range(array: Array, layout: str, asked: Range | None) -> Range:
         raise BadFile(f"holds {array.dtype}, no numbers")
     if 0 in array.shape:
         raise BadFile(f"is empty, of shape {array.shape}")
-    check_pixels(*array_layout.picture_shape(array.shape, layout)[:2])
+    check_pixels(*array_layout.image_shape(array.shape, layout)[:2])
     if asked is not None:
         return asked
     try:
@@ -124,8 +124,8 @@ def _range(array: Array, layout: str, asked: Range | None) -> Range:
         if np.prod(array.shape) * array.dtype.itemsize <= READ_WHOLE:
             looked = [data[()]]
         else:
-            count = array_layout.picture_count(array.shape, layout)
-            looked = [array_layout.picture(data, layout, i) for i in range(0, count, -(-count // LOOKED_AT))]
+            count = array_layout.image_count(array.shape, layout)
+            looked = [array_layout.image(data, layout, i) for i in range(0, count, -(-count // LOOKED_AT))]
     except BROKEN as error:
         raise BadFile(f"cannot be read ({reason_of(error)})") from error
     low, high = min(float(part.min()) for part in looked), max(float(part.max()) for part in looked)
@@ -133,7 +133,7 @@ def _range(array: Array, layout: str, asked: Range | None) -> Range:
 
 
 def _header(array: Array, layout: str, values: Range) -> Header:
-    height, width, channels = array_layout.picture_shape(array.shape, layout)
+    height, width, channels = array_layout.image_shape(array.shape, layout)
     dtype = scaled(np.full((1, 1, 1), values.low, array.dtype), values).dtype.name
     return Header(height, width, 3 if channels == 4 else channels, dtype)
 

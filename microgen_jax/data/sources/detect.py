@@ -18,7 +18,7 @@ LOOKED_INTO = 16  # HDF5 files of a folder, to find out whether they are scans
 SCANS = {"crystal_map", "DataContainers", "DataStructure"}
 
 
-def recognise(source: str, root: str, name: str) -> str:
+def detect_source(source: str, root: str, name: str) -> str:
     """The source that a root asks for.
 
     Args:
@@ -57,12 +57,12 @@ def _find(root: str, name: str) -> str:
     if suffix in EBSD:
         return "ebsd"
     if is_image(path.name):
-        raise UserError(f"data.root is a single picture, {root}: give the folder that it is in")
+        raise UserError(f"data.root is a single image, {root}: give the folder that it is in")
     raise UserError(f"data.root: {root} is none of: a folder, .zip, .npz, {', '.join(LISTS + HDF5 + EBSD)}")
 
 
 def _find_in(tree: Tree, root: str) -> str:
-    """Pictures first, then whichever other kind of file there is."""
+    """Images first, then whichever other kind of file there is."""
     if any(is_image(name) for name in tree.files):
         return "folder"
     suffixes = {Path(name).suffix.lower() for name in tree.files}
@@ -76,7 +76,7 @@ def _find_in(tree: Tree, root: str) -> str:
         raise UserError(f"data.root: {root} holds a prepared tfds data set: name it with data.name")
     if not tree.files:
         raise UserError(f"data.root: {root} is empty")
-    raise UserError(f"data.root: {root} holds no pictures and nothing else that can be read")
+    raise UserError(f"data.root: {root} holds no images and nothing else that can be read")
 
 
 def _holds_scan(tree: Tree, name: str) -> bool:

@@ -1,6 +1,6 @@
-"""EBSD scans as pictures cut into tiles: IPF maps along one sample direction, along X, Y and Z, or orientations.
+"""EBSD scans as images cut into tiles: IPF maps along one sample direction, along X, Y and Z, or orientations.
 
-An orientation picture has four channels, float32, (q + 1) / 2 of the unit quaternion q = (w, x, y, z): the one
+An orientation image has four channels, float32, (q + 1) / 2 of the unit quaternion q = (w, x, y, z): the one
 of all equivalents that turns least, with w >= 0 (`symmetry.reduce`), so that neighbours of a grain have
 neighbouring numbers; they jump only where an orientation crosses the edge of the fundamental zone. A point that
 is not indexed is its nearest indexed one, or q = 0 (`fill='black'`), which no orientation is: the mask travels in
@@ -45,7 +45,7 @@ KEPT_AS = ("ipf", "quaternions")
 
 
 class Rendering(NamedTuple):
-    """How a scan becomes a picture.
+    """How a scan becomes an image.
 
     Attributes:
       direction: of the sample: X | Y | Z | three numbers | XYZ for nine channels, X first.
@@ -63,7 +63,7 @@ class Rendering(NamedTuple):
 
 
 class Tiling(NamedTuple):
-    """How a picture is cut: tiles of `size` px that share `overlap` of their sides, with at least
+    """How an image is cut: tiles of `size` px that share `overlap` of their sides, with at least
     `min_indexed` of their points indexed."""
 
     size: tuple[int, int]
@@ -112,7 +112,7 @@ def open_ebsd(
     for name in names:
         try:
             scan = _read(tree, name)
-            picture, known = _rendered(scan, rendering, name)
+            image, known = _rendered(scan, rendering, name)
             if not _corners(known, tiling, slice(None), slice(None)):
                 raise BadFile(
                     f"no tile of {tiling.size[0]}x{tiling.size[1]} px has {tiling.min_indexed:.0%} indexed points"
@@ -121,7 +121,7 @@ def open_ebsd(
         except BadFile as error:
             refused.append((name, str(error)))
             continue
-        maps.append(picture)
+        maps.append(image)
         masks.append(known)
         kept.append(name)
         frames[scan.frame] += 1
@@ -183,7 +183,7 @@ def _described(rendering: Rendering) -> str:
 def _rendered(
     scan: Scan, rendering: Rendering, name: str
 ) -> tuple[Shaped[np.ndarray, "H W C"], Bool[np.ndarray, "H W"]]:
-    """The picture, and the points of it that were measured."""
+    """The image, and the points of it that were measured."""
     if rendering.kept_as == "ipf":
         return ipf_map(scan, rendering, name), scan.indexed
     return orientation_map(scan, rendering)
@@ -206,9 +206,9 @@ def orientation_map(
         raise BadFile(
             f"no indexed point is of the Laue group {group} (data.laue_group); its phases are of {found}"
         )
-    picture = np.full((*known.shape, 4), 0.5, np.float32)
-    picture[known] = (reduce(scan.quaternions[known], group) + 1) / 2
-    return (picture if rendering.fill == "black" else fill_nearest(picture, known)), known
+    image = np.full((*known.shape, 4), 0.5, np.float32)
+    image[known] = (reduce(scan.quaternions[known], group) + 1) / 2
+    return (image if rendering.fill == "black" else fill_nearest(image, known)), known
 
 
 def ipf_map(scan: Scan, rendering: Rendering, name: str = "") -> UInt8[np.ndarray, "H W C"]:
@@ -221,7 +221,7 @@ def ipf_map(scan: Scan, rendering: Rendering, name: str = "") -> UInt8[np.ndarra
     if not scan.indexed.any():
         raise BadFile("no point is indexed")
     axes = ("X", "Y", "Z") if rendering.direction == "XYZ" else (parse_direction(rendering.direction),)
-    picture = np.zeros((*scan.indexed.shape, 3 * len(axes)), np.uint8)
+    image = np.zeros((*scan.indexed.shape, 3 * len(axes)), np.uint8)
     for phase in scan.phases:
         points = scan.indexed & (scan.phase == phase.id)
         if not points.any():
@@ -233,16 +233,16 @@ def ipf_map(scan: Scan, rendering: Rendering, name: str = "") -> UInt8[np.ndarra
                 " as in --config.data.laue_group=m-3m"
             )
         colours = [ipf_colour(scan.quaternions[points], axis, group, rendering.key) for axis in axes]
-        picture[points] = np.concatenate(colours, axis=-1)
-    return picture if rendering.fill == "black" else fill_nearest(picture, scan.indexed)
+        image[points] = np.concatenate(colours, axis=-1)
+    return image if rendering.fill == "black" else fill_nearest(image, scan.indexed)
 
 
 def fill_nearest(
-    picture: Shaped[np.ndarray, "H W C"], known: Bool[np.ndarray, "H W"]
+    image: Shaped[np.ndarray, "H W C"], known: Bool[np.ndarray, "H W"]
 ) -> Shaped[np.ndarray, "H W C"]:
     """Every unknown pixel becomes the nearest known one; at least one must be known."""
     rows, columns = distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return picture[rows, columns]
+    return image[rows, columns]
 
 
 def _read(tree: Tree, name: str) -> Scan:

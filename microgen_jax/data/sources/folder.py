@@ -1,8 +1,8 @@
-"""A folder of class folders, or a flat folder of pictures that is one class.
+"""A folder of class folders, or a flat folder of images that is one class.
 
     root/<class>/Images/*    root/<class>/*    root/*
 
-A folder that holds pictures, or whose `Images` does, is a class; what all classes have in common at the
+A folder that holds images, or whose `Images` does, is a class; what all classes have in common at the
 front of their paths is no part of their names, so `copper_strain/` and `copper_strain/Class/` give the
 same five classes.
 """
@@ -19,23 +19,23 @@ from microgen_jax.data.sources.file_tree import Tree, reason_of
 from microgen_jax.errors import UserError
 
 VERIFY_ALL = (
-    2000  # up to so many pictures are decoded once when opened; of more, only header and end are looked at
+    2000  # up to so many images are decoded once when opened; of more, only header and end are looked at
 )
 
 
 def open_folder(tree: Tree, *, root: str, on_bad_file: str = "raise") -> Listing:
-    """Lists the pictures of a tree by class, and checks every one.
+    """Lists the images of a tree by class, and checks every one.
 
     Raises:
-      UserError: no pictures, a class folder without any, pictures beside class folders, or (with
-        `on_bad_file='raise'`) a picture that cannot be read.
+      UserError: no images, a class folder without any, images beside class folders, or (with
+        `on_bad_file='raise'`) an image that cannot be read.
     """
     names = [name for name in tree.files if decoding.is_image(name)]
     if not names:
-        raise UserError(f"data.root: no PNG, JPEG, TIFF or BMP picture under {root}")
+        raise UserError(f"data.root: no PNG, JPEG, TIFF or BMP image under {root}")
     label_of = class_names(names, tree.name)
     refused = list(tree.refused)
-    refused += [(name, "a class folder without pictures") for name in empty_classes(names, tree.folders)]
+    refused += [(name, "a class folder without images") for name in empty_classes(names, tree.folders)]
     labels = [label_of[name] for name in names]
     listing = open_names(tree, names, labels, root, "folder", refused, on_bad_file)
     if SIDECAR not in tree.files:
@@ -55,7 +55,7 @@ def open_names(
     refused: Sequence[tuple[str, str]],
     on_bad_file: str,
 ) -> Listing:
-    """A listing of the given picture files, each checked; bad ones stop it, or are left out and listed."""
+    """A listing of the given image files, each checked; bad ones stop it, or are left out and listed."""
 
     def check(name: str) -> Header:
         with _opened(tree, name) as stream:
@@ -73,7 +73,7 @@ def open_names(
         raise UserError(fault_text(root, name, reason) + more)
     kept = [n for n, header in enumerate(headers) if header is not None]
     if not kept:
-        raise UserError(f"data.root: none of the {len(names)} pictures under {root} can be read: {bad[0][1]}")
+        raise UserError(f"data.root: none of the {len(names)} images under {root} can be read: {bad[0][1]}")
     good = [names[n] for n in kept]
 
     def read(index: int):
@@ -120,10 +120,10 @@ def _folder_of(name: str) -> tuple[str, ...]:
 
 
 def class_names(names: Sequence[str], root_name: str) -> dict[str, str]:
-    """The class of every picture.
+    """The class of every image.
 
     Raises:
-      UserError: pictures beside class folders.
+      UserError: images beside class folders.
     """
     folders = {name: _folder_of(name) for name in names}
     distinct = sorted(set(folders.values()))
@@ -132,7 +132,7 @@ def class_names(names: Sequence[str], root_name: str) -> dict[str, str]:
     if () in distinct:
         loose = next(name for name in names if folders[name] == ())
         raise UserError(
-            f"data.root holds both class folders and pictures of no class ({loose}): move these into a folder"
+            f"data.root holds both class folders and images of no class ({loose}): move these into a folder"
         )
     shared = common_prefix(distinct)
     return {name: "/".join(folder[shared:]) for name, folder in folders.items()}
@@ -148,7 +148,7 @@ def common_prefix(folders: Sequence[tuple[str, ...]]) -> int:
 
 
 def empty_classes(names: Sequence[str], folders: Sequence[str]) -> list[str]:
-    """Folders at the classes' own depth in which there is no picture at any depth."""
+    """Folders at the classes' own depth in which there is no image at any depth."""
     used = {_folder_of(name) for name in names}
     if used == {()}:
         return []

@@ -1,4 +1,4 @@
-"""HDF5 files of picture stacks. Only what is stored in a file itself is read: external links, external
+"""HDF5 files of image stacks. Only what is stored in a file itself is read: external links, external
 storage and virtual datasets lead to other files and are refused, as are object types."""
 
 import io
@@ -28,7 +28,7 @@ def open_hdf5(
     value_range: str = "auto",
     on_bad_file: str = "raise",
 ) -> Listing:
-    """Lists the pictures in the HDF5 files of a tree.
+    """Lists the images in the HDF5 files of a tree.
 
     Args:
       key: of the dataset in every file; '' = the first in the order of names that has two to four axes.
@@ -81,7 +81,7 @@ def _find(tree: Tree, root: str, name: str, key: str) -> Array:
     if dataset.external or dataset.is_virtual:
         raise BadFile(f"dataset {key!r} is kept in other files")
     if dataset.shape is None or not 2 <= dataset.ndim <= 4:
-        raise BadFile(f"dataset {key!r} has the shape {dataset.shape}, no pictures")
+        raise BadFile(f"dataset {key!r} has the shape {dataset.shape}, no images")
     _check_stored(dataset, key)
     return Array(
         name, key, dataset.shape, dataset.dtype, partial(_load, root, name, key, tree.open), None, usable[1:]

@@ -1,4 +1,4 @@
-"""A CSV or TSV file that names pictures beside it, and may say more of them in further columns."""
+"""A CSV or TSV file that names images beside it, and may say more of them in further columns."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ LABEL_TITLES = ("label", "class")
 
 
 def open_list(tree: Tree, table: str, *, root: str, folder: str, on_bad_file: str = "raise") -> Listing:
-    """Lists the pictures that a table names, in its order.
+    """Lists the images that a table names, in its order.
 
-    The first row is a header where its first cell names no picture. Columns without a title are called
+    The first row is a header where its first cell names no image. Columns without a title are called
     column_2, ... The class is what stands in a column called label or class; in a table without a
-    header, in the second column unless it holds numbers; otherwise the picture's folder.
+    header, in the second column unless it holds numbers; otherwise the image's folder.
 
     Args:
       tree: of the folder in which the table lies; nothing outside it is read.
@@ -28,7 +28,7 @@ def open_list(tree: Tree, table: str, *, root: str, folder: str, on_bad_file: st
       root, folder: of the table and of the tree, as a person would name them.
 
     Raises:
-      UserError: an empty table, rows of different lengths, a picture named twice; with `on_bad_file='raise'`
+      UserError: an empty table, rows of different lengths, an image named twice; with `on_bad_file='raise'`
         also one that is not there or cannot be read.
     """
     rows = read_table(tree, table)
@@ -38,7 +38,7 @@ def open_list(tree: Tree, table: str, *, root: str, folder: str, on_bad_file: st
     titles = rows[0] if has_header else [f"column_{n + 1}" for n in range(len(rows[0]))]
     rows = rows[has_header:]
     if not rows:
-        raise UserError(f"data.root: {root} names no picture")
+        raise UserError(f"data.root: {root} names no image")
     names = [_relative(row[0], folder) for row in rows]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
@@ -63,7 +63,7 @@ def find_table(tree: Tree, root: str) -> str:
     """The only table of a folder or zip file, beside `metadata.csv`."""
     tables = [n for n in tree.files if n.lower().endswith(SUFFIXES) and n.rpartition("/")[2] != SIDECAR]
     if len(tables) != 1:
-        raise UserError(f"data.root: {len(tables)} tables in {root}; give the one that lists the pictures")
+        raise UserError(f"data.root: {len(tables)} tables in {root}; give the one that lists the images")
     return tables[0]
 
 
@@ -76,7 +76,7 @@ def _relative(cell: str, folder: str) -> str:
 def _reason(name: str) -> str:
     if name.startswith("/") or ".." in name.split("/"):
         return "outside the folder of the list: not followed"
-    return "named in the list, and no picture file beside it"
+    return "named in the list, and no image file beside it"
 
 
 def _labels(columns: dict[str, list[str]], has_header: bool) -> list[str]:

@@ -1,6 +1,6 @@
 """npz files: `images`, and `labels` where there are classes.
 
-An array that lies in the file as it is (`np.savez`) is mapped into memory, and read picture by picture; a packed
+An array that lies in the file as it is (`np.savez`) is mapped into memory, and read image by image; a packed
 one (`np.savez_compressed`), or one in an npz inside a zip file, is unpacked into memory once a process.
 """
 
@@ -44,12 +44,12 @@ def open_npz(
     value_range: str = "auto",
     on_bad_file: str = "raise",
 ) -> Listing:
-    """Lists the pictures in the npz files of a tree.
+    """Lists the images in the npz files of a tree.
 
     Args:
-      key: of the pictures; '' = `images`, or the only array with three or four axes. Class numbers or
+      key: of the images; '' = `images`, or the only array with three or four axes. Class numbers or
         names stand in `labels`, the classes' names in `names` where `labels` are numbers.
-      layout: NHW | NHWC | HW | HWK | HWC; 'auto' takes the first axis to count pictures.
+      layout: NHW | NHWC | HW | HWK | HWC; 'auto' takes the first axis to count images.
       value_range: auto | ids | 'low,high' (see `ranges`).
 
     Raises:
@@ -127,9 +127,9 @@ def _wanted(entries: dict[str, _Entry], key: str) -> str:
 
 
 def _check(entry: _Entry, key: str, in_place: bool) -> None:
-    """Refuses what holds no pictures, fewer bytes than it promises, or more than memory may."""
+    """Refuses what holds no images, fewer bytes than it promises, or more than memory may."""
     if not 2 <= len(entry.shape) <= 4:
-        raise BadFile(f"array {key!r} has the shape {entry.shape}, no pictures")
+        raise BadFile(f"array {key!r} has the shape {entry.shape}, no images")
     there, promised = entry.member.file_size - entry.start, math.prod(entry.shape) * entry.dtype.itemsize
     if there != promised and not entry.dtype.hasobject:
         raise BadFile(f"array {key!r} promises {promised:,} bytes, and {there:,} are there")

@@ -1,6 +1,6 @@
-"""The built-in polycrystals as a source: no files, every picture a pure function of (seed, index).
+"""The built-in polycrystals as a source: no files, every image a pure function of (seed, index).
 
-Picture i is of class i mod 4. The training part is the indices below `count`, the holdout the ones that
+Image i is of class i mod 4. The training part is the indices below `count`, the holdout the ones that
 follow.
 """
 
@@ -15,14 +15,14 @@ from microgen_jax.data.sources.value_range import boundaries as drawn_boundaries
 from microgen_jax.errors import UserError
 from microgen_jax.types import Record
 
-PROBED = 256  # pictures whose descriptors give the conditions' mean and standard deviation
-KEPT_BYTES = 2**28  # pictures that take no more than this together are drawn once and kept
+PROBED = 256  # images whose descriptors give the conditions' mean and standard deviation
+KEPT_BYTES = 2**28  # images that take no more than this together are drawn once and kept
 CHANNELS = (1, 3)  # grain boundaries, IPF colours
 LONGEST_AXIS_IS_X = "elongated"  # so that this class is orthotropic, whatever data.symmetry says
 
 
 class Polycrystals:
-    """Pictures `start` to `start + count` of the series `seed`, drawn when asked for: as IPF-Z colours, or as black
+    """Images `start` to `start + count` of the series `seed`, drawn when asked for: as IPF-Z colours, or as black
     grain boundaries on white, one channel.
 
     Raises:
@@ -41,7 +41,7 @@ class Polycrystals:
     ) -> None:
         if count < len(CLASSES):
             raise UserError(
-                f"data.count={count}: the built-in polycrystals need one picture a class, {len(CLASSES)}"
+                f"data.count={count}: the built-in polycrystals need one image a class, {len(CLASSES)}"
             )
         self._seed, self._start, self._count, self._size = seed, start, count, size
         self._boundaries = boundaries
@@ -72,7 +72,7 @@ class Polycrystals:
         return record
 
     def name(self, index: int) -> str:
-        """Seed and number of the picture."""
+        """Seed and number of the image."""
         return f"{self._seed}/{self._start + index}"
 
     group = name
@@ -82,5 +82,5 @@ class Polycrystals:
         return Header(*self._size, 1 if self._boundaries else 3, "uint8")
 
     def conditions_probed(self) -> np.ndarray:
-        """float32 [n, K]: the conditions of the first pictures, enough for their mean and deviation."""
+        """float32 [n, K]: the conditions of the first images, enough for their mean and deviation."""
         return np.stack([self[index].condition for index in range(min(PROBED, self._count))])

@@ -21,25 +21,25 @@ SPLITS = ("train", "test")  # where there is a test part, it is held out
 
 
 def open_tfds(name: str, *, data_dir: str = "") -> Listing:
-    """Lists the pictures of a prepared data set; class names and the test part are the data set's own.
+    """Lists the images of a prepared data set; class names and the test part are the data set's own.
 
-    Every example is read once to learn its class, its picture not decoded.
+    Every example is read once to learn its class, its image not decoded.
 
     Args:
       name: as in 'mnist', 'cifar10' or 'builder/config'.
       data_dir: where it was prepared; '' = ~/tensorflow_datasets.
 
     Raises:
-      UserError: no such data set, one without pictures, or one that is not prepared for random access.
+      UserError: no such data set, one without images, or one that is not prepared for random access.
     """
     if not name:
         raise UserError("data.source=tfds needs data.name, as in --config.data.name=mnist")
     tfds = _library()
     builder = _builder(tfds, name, data_dir)
     features = builder.info.features
-    pictures = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
-    if not pictures:
-        raise UserError(f"data.name={name} has no pictures: its features are {', '.join(features)}")
+    images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+    if not images:
+        raise UserError(f"data.name={name} has no images: its features are {', '.join(features)}")
     label_key = next((k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)), "")
     parts = [split for split in SPLITS if split in builder.info.splits] or ["train"]
     sources = {part: _source(builder, part, name) for part in parts}
@@ -47,13 +47,13 @@ def open_tfds(name: str, *, data_dir: str = "") -> Listing:
     labels = [name] * len(where)
     if label_key:
         names = features[label_key].names
-        skipped = {key: tfds.decode.SkipDecoding() for key in pictures}
+        skipped = {key: tfds.decode.SkipDecoding() for key in images}
         labels = [names[int(_undecoded(sources[part], i, skipped, name)[label_key])] for part, i in where]
 
     def read(index: int) -> np.ndarray:
         part, i = where[index]
         try:
-            image = np.asarray(sources[part][i][pictures[0]])
+            image = np.asarray(sources[part][i][images[0]])
         except (*BROKEN, DecodeError) as error:
             raise BadFile(f"cannot be read ({reason_of(error)})") from error
         return image[..., :3] if image.ndim == 3 else image[..., None]
@@ -63,11 +63,11 @@ def open_tfds(name: str, *, data_dir: str = "") -> Listing:
         root=f"tfds:{name}",
         names=[f"{part}[{i}]" for part, i in where],
         labels=labels,
-        headers=_headers(features[pictures[0]].shape, len(where), read),
+        headers=_headers(features[images[0]].shape, len(where), read),
         sizes=[0] * len(where),
         read=read,
         columns={"part": [part for part, _ in where]},
-        notes=(f"pictures are {pictures[0]!r}, classes are {label_key or 'the data set'!r}",),
+        notes=(f"images are {images[0]!r}, classes are {label_key or 'the data set'!r}",),
         held_out=np.array([part == "test" for part, _ in where]) if len(parts) == 2 else None,
         held_out_notes=("the data set's own test part is held out",),
     )
@@ -129,7 +129,7 @@ def _source(builder: Any, part: str, name: str) -> Sequence:
 
 
 def _undecoded(source: Any, index: int, skipped: dict[str, Any], name: str) -> dict[str, Any]:
-    """An example whose pictures are not decoded."""
+    """An example whose images are not decoded."""
     try:
         record = source.data_source[index]
         return source.dataset_info.features.deserialize_example_np(record, decoders=skipped)
@@ -140,7 +140,7 @@ def _undecoded(source: Any, index: int, skipped: dict[str, Any], name: str) -> d
 
 
 def _headers(shape: tuple, count: int, read: Callable[[int], np.ndarray]) -> list[Header]:
-    """From the data set's own description, or from every picture where that leaves the sizes open."""
+    """From the data set's own description, or from every image where that leaves the sizes open."""
     if None in shape:
         return [header_of(read(index)) for index in range(count)]
     height, width, channels = shape if len(shape) == 3 else (*shape, 1)

@@ -43,7 +43,7 @@ def parse_range(text: str) -> Range | None:
 def find_range(dtype: np.dtype, low: float, high: float) -> Range:
     """The range of a dataset whose smallest and largest values are known.
 
-    16-bit integers that stay below 4096 are 12-bit pictures or grain ids, and nearly black between 0 and 65535.
+    16-bit integers that stay below 4096 are 12-bit images or grain ids, and nearly black between 0 and 65535.
 
     Raises:
       BadFile: nothing tells; the choices are named.
@@ -63,7 +63,7 @@ def find_range(dtype: np.dtype, low: float, high: float) -> Range:
 
 
 def scaled(pixels: Shaped[np.ndarray, "H W C"], values: Range) -> Shaped[np.ndarray, "H W C"]:
-    """Numbers of a dataset as a picture: uint8 and uint16 where they fill their type, float32 [0, 1]
+    """Numbers of a dataset as an image: uint8 and uint16 where they fill their type, float32 [0, 1]
     otherwise.
 
     Raises:

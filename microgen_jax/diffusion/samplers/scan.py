@@ -5,9 +5,9 @@
 A network that was trained briefly predicts less noise than there is, and deterministic steps keep what it leaves in.
 Its noise made k times as much (Ning et al. 2024, who scale it down) gives
 
-  x0' = x0 - (k - 1) min(sigma / alpha, 10) eps         the bound holds x0' where there is hardly a picture left
+  x0' = x0 - (k - 1) min(sigma / alpha, 10) eps         the bound holds x0' where there is hardly an image left
 
-The noise of picture i at step k is a function of its own key and of k alone, so a picture is the same
+The noise of image i at step k is a function of its own key and of k alone, so an image is the same
 whichever batch it is drawn in, as long as the batches have one shape.
 
     x0 = sample(denoise, schedule, keys, cond, shape=(64, 64, 3), prediction="v", null_label=5, steps=20)
@@ -62,14 +62,14 @@ def sample(
     eps_scale: float = 1.0,
     trajectory: int | tuple[int, ...] = 0,
 ) -> Float[Array, "B H W C"] | tuple[Float[Array, "B H W C"], Float[Array, "K B H W C"]]:
-    """Draws pictures.
+    """Draws images.
 
     Args:
       denoise: the network.
       schedule: that it was trained with.
-      keys: one for each picture.
-      cond: what the network is told of each picture.
-      shape: (H, W, C) of a picture.
+      keys: one for each image.
+      cond: what the network is told of each image.
+      shape: (H, W, C) of an image.
       prediction: what the network gives: 'eps', 'x0' or 'v'.
       null_label: the label that stands for "no class", for guidance.
       sampler: a name of `steps.SAMPLERS`.
@@ -83,11 +83,11 @@ def sample(
       guidance_interval: noise levels sigma/alpha between which it holds.
       guidance_rescale: share of the standard deviation given back.
       eps_scale: times the predicted noise; 1 leaves it.
-      trajectory: frames of the way to keep, from pure noise to the picture: how many, or at which times; see
+      trajectory: frames of the way to keep, from pure noise to the image: how many, or at which times; see
         `kept_levels`.
 
     Returns:
-      float32 pictures, in [-1, 1] where x0 is clipped; with a trajectory, also its frames.
+      float32 images, in [-1, 1] where x0 is clipped; with a trajectory, also its frames.
 
     Raises:
       UserError: a request that `require_sampling` refuses.
@@ -172,8 +172,8 @@ def kept_levels(levels: Levels, trajectory: int | tuple[int, ...]) -> np.ndarray
 
     Args:
       levels: that the sampler visits, the clean end the last of them.
-      trajectory: how many, evenly spaced from the pure noise to the picture; or times from T-1 to 0, for each of
-        which the nearest level is kept, 0 being the picture.
+      trajectory: how many, evenly spaced from the pure noise to the image; or times from T-1 to 0, for each of
+        which the nearest level is kept, 0 being the image.
 
     Raises:
       UserError: more frames than there are levels, or a time outside of the chain.
@@ -185,7 +185,7 @@ def kept_levels(levels: Levels, trajectory: int | tuple[int, ...]) -> np.ndarray
         return np.round(np.linspace(count - 1, 0, trajectory)).astype(int)[::-1]
     for time in trajectory:
         if not 0 <= time <= levels.t[0]:
-            raise UserError(f"a still's time (={time}) must lie in 0..{levels.t[0]:g}, 0 being the picture")
+            raise UserError(f"a still's time (={time}) must lie in 0..{levels.t[0]:g}, 0 being the image")
     nearest = [np.abs(levels.t[::-1] - time).argmin() for time in trajectory]
     return count - 1 - np.array(nearest, int)
 
@@ -203,11 +203,11 @@ def run_scan(
       step: of the sampler.
       predict: the network.
       levels: noise levels; the last one need not be clean.
-      noise: of number k, [B, H, W, C]: 0 is what the pictures start from, k + 1 belongs to step k.
+      noise: of number k, [B, H, W, C]: 0 is what the images start from, k + 1 belongs to step k.
       trajectory: frames to keep, see `kept_levels`.
 
     Returns:
-      The pictures at the last level, and the frames.
+      The images at the last level, and the frames.
     """
     xt = noise(jnp.int32(0))
     moves = on_device(make_moves(levels), xt.dtype)
@@ -228,5 +228,5 @@ def run_scan(
 
 
 def on_device(moves: Move, dtype: jnp.dtype) -> Move:
-    """The tables of the moves in the dtype of the pictures; whole numbers stay int32."""
+    """The tables of the moves in the dtype of the images; whole numbers stay int32."""
     return Move(*(jnp.asarray(table, None if table.dtype == np.int32 else dtype) for table in moves))

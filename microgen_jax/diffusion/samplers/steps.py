@@ -1,4 +1,4 @@
-"""Samplers, each a step function: from the picture at time t to the one at the next kept time s.
+"""Samplers, each a step function: from the image at time t to the one at the next kept time s.
 
 All steps share one signature, `step(predict, xt, memory, move, noise) -> (xs, x0)`:
 
@@ -53,7 +53,7 @@ class Move(NamedTuple):
       k: int32, number of the step, from 0.
       t: time that the network is told at the start (int32, or float between trained times).
       s: time that it is told at the end.
-      alpha: factor of the picture at t.
+      alpha: factor of the image at t.
       sigma: standard deviation of the noise at t.
       alpha_s: as alpha, at s.
       sigma_s: as sigma, at s.

@@ -53,7 +53,7 @@ DESCRIPTIONS = {
     "is": "Inception Score (IS)",
     LPIPS: "mean LPIPS between tiles of one set",
     **{
-        name: f"distance to the nearest training picture in {_TITLE[SUFFIX[extractor]]} features"
+        name: f"distance to the nearest training image in {_TITLE[SUFFIX[extractor]]} features"
         for name, extractor in NEAREST.items()
     },
 }
@@ -135,7 +135,7 @@ def compare(
     if not networks.names:
         return found, {}
     if real.images.shape[-1] not in (1, 3):
-        reason = f"networks see 1 or 3 channels, the pictures have {real.images.shape[-1]}"
+        reason = f"networks see 1 or 3 channels, the images have {real.images.shape[-1]}"
         return found | {name: entries.null(*sizes, reason) for name in networks.names}, {}
     sets = [("", np.arange(sizes[0]), np.arange(sizes[1]))]
     for label, other, title in classes:
@@ -206,7 +206,7 @@ def _nearest(
 
 
 def _diversity(network: Lpips, real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any]:
-    """Mean LPIPS over random pairs of generated tiles, its floor that over pairs of real ones."""
+    """Mean LPIPS over random pairs of generated tiles, its baseline that over pairs of real ones."""
     sizes = len(real), len(generated)
     if min(sizes) < distances.LEAST:
         return entries.null(*sizes, f"{min(sizes)} tiles are too few; {distances.LEAST} are the least")
@@ -219,7 +219,7 @@ def _diversity(network: Lpips, real: np.ndarray, generated: np.ndarray, seed: in
     low, high = np.quantile(ratios, [(1 - baseline.LEVEL) / 2, (1 + baseline.LEVEL) / 2])
     return entries.null(*sizes, f"LPIPS(alex) of {PAIRS} pairs within each set") | {
         "value": float(value.mean()),
-        "floor": float(usual.mean()),
+        "baseline": float(usual.mean()),
         "ratio": float(value.mean() / usual.mean()),
         "interval": [float(low), float(high)],
     }

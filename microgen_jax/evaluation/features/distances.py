@@ -1,12 +1,12 @@
-"""Distances of feature vectors beside their real-against-real floor, over the splits of `floor`.
+"""Distances of feature vectors beside their real-against-real baseline, over the splits of `baseline`.
 
 What compares neighbours, or estimates a rank, cannot bear a vector twice. The spread of these distances is therefore
 that over random halves of the groups, which is as wide as that over fresh sets of the full size (the delete-half
-jackknife: Shao and Wu 1989); it enters `floor`'s equation 3 like the bootstrap does.
+jackknife: Shao and Wu 1989); it enters `baseline`'s equation 3 like the bootstrap does.
 
 The kernel distance is unbiased, so that real against real scatters round 0: it has no ratio but a standard error and,
 if the real tiles are groups of their own, the p-value of a permutation test. Precision, recall, density and coverage
-are scores: their floor is what one half of the real tiles scores against the other, and less than it is worse.
+are scores: their baseline is what one half of the real tiles scores against the other, and less than it is worse.
 """
 
 from typing import NamedTuple
@@ -32,7 +32,7 @@ class Distance(NamedTuple):
     """What came out.
 
     Attributes:
-      value, floor, ratio, interval: as in `floor.Comparison`; None where there is none.
+      value, baseline, ratio, interval: as in `baseline.Comparison`; None where there is none.
       standard_error, p_value: of the kernel distance.
       size: vectors a side.
     """
@@ -132,7 +132,7 @@ def _measure(
     small: _Split,
     tables: _Tables,
 ) -> dict[str, tuple[float, float]]:
-    """Value and floor of every measure on one split."""
+    """Value and baseline of every measure on one split."""
     a, b, g = tables.places(small)
     found = {
         name: tuple(frechet.frechet_between(vectors[split.a], vectors[rows]) for rows in (split.g, split.b))
@@ -155,6 +155,6 @@ def _distance(name: str, whole: list[dict], halved: list[dict], test: frechet.Ke
     size = min(size, MOST) if name in SCORES else size
     if usual <= 0 or not halved:
         return Distance(float(value), float(usual), None, None, None, None, size)
-    values, floors = np.array([found[name] for found in halved]).T
-    between = baseline.interval(float(value), float(usual), values, floors)
+    values, baselines = np.array([found[name] for found in halved]).T
+    between = baseline.interval(float(value), float(usual), values, baselines)
     return Distance(float(value), float(usual), float(value / usual), between, None, None, size)

@@ -1,10 +1,10 @@
-"""Features of pictures by known networks, all behind one interface: levels in, vectors out.
+"""Features of images by known networks, all behind one interface: levels in, vectors out.
 
   efficientnet-lite0  in the extra `eval`; its Frechet distance is printed as FD-EffLite0
   vgg16               in the extra `eval`
   inception-fid       from a file that the user gives; only its distances may be called FID and KID, its score IS
 
-Grey pictures are repeated into three channels. Networks run under `jit` on the default device, in batches of one shape.
+Grey images are repeated into three channels. Networks run under `jit` on the default device, in batches of one shape.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ EXTRACTORS = ("efficientnet-lite0", "inception-fid", "vgg16")
 
 
 class Extractor(NamedTuple):
-    """A network that makes vectors of pictures.
+    """A network that makes vectors of images.
 
     Attributes:
       name: one of EXTRACTORS.
@@ -113,7 +113,7 @@ def embed(
     images: UInt8[np.ndarray, "N H W C"],
     advance: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Float[np.ndarray, "N _"]]:
-    """The taps of all pictures, float32."""
+    """The taps of all images, float32."""
     parts = list(batches(extractor, images, advance))
     return {tap: np.concatenate([part[tap] for part in parts]) for tap in extractor.taps}
 
@@ -123,13 +123,13 @@ def batches(
     images: UInt8[np.ndarray, "N H W C"],
     advance: Callable[[int], None] = lambda count: None,
 ) -> Iterator[dict[str, Float[np.ndarray, "_ _"]]]:
-    """The taps batch by batch, for moments over any number of pictures.
+    """The taps batch by batch, for moments over any number of images.
 
     Raises:
       ValueError: two channels, or more than three.
     """
     if images.shape[-1] not in (1, 3):
-        raise ValueError(f"pictures of {images.shape[-1]} channels have no features: 1 or 3 are needed")
+        raise ValueError(f"images of {images.shape[-1]} channels have no features: 1 or 3 are needed")
     run = jax.jit(partial(_run, extractor.apply, extractor.taps))
     params = jax.device_put(extractor.params)
     for start in range(0, len(images), BATCH):

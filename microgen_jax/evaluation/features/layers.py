@@ -64,7 +64,7 @@ def max_pool(x: Float[Array, "B H W C"], side: int, stride: int, padding: int = 
 
 
 def mean_of_neighbours(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
-    """The mean over 3×3 pixels, of those inside the picture."""
+    """The mean over 3×3 pixels, of those inside the image."""
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
     total = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]

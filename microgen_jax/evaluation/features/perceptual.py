@@ -1,9 +1,9 @@
-"""How alike two pictures of the same thing look; never between pictures that have nothing to do with each other.
+"""How alike two images of the same thing look; never between images that have nothing to do with each other.
 
 (1) PSNR = 10 log10(255^2 / mean squared difference), in decibels.
 (2) SSIM, mean over the pixels of (2 m1 m2 + c1)(2 c12 + c2) / ((m1^2 + m2^2 + c1)(v1 + v2 + c2)) with moments under a
     Gaussian of 1.5 px, 11 px wide, c1 = (0.01 255)^2, c2 = (0.03 255)^2 (Wang et al. 2004, eq. 13); the rim of 5 px,
-    where the window leaves the picture, is left out; channels are averaged.
+    where the window leaves the image, is left out; channels are averaged.
 (3) LPIPS, sum over five layers of the mean over the pixels of sum_c w_c (a_c - b_c)^2, a and b the features of unit
     length of a trunk trained on ImageNet (Zhang et al. 2018, eq. 1; version 0.1 of the published weights).
 """
@@ -49,10 +49,10 @@ def ssim(a: UInt8[np.ndarray, "N H W C"], b: UInt8[np.ndarray, "N H W C"]) -> Fl
     """Eq. 2 of each pair.
 
     Raises:
-      ValueError: pictures of less than 11 px a side.
+      ValueError: images of less than 11 px a side.
     """
     if min(a.shape[1:3]) <= 2 * RIM:
-        raise ValueError(f"pictures of {a.shape[1]}x{a.shape[2]} px have no SSIM: 11 px are the least")
+        raise ValueError(f"images of {a.shape[1]}x{a.shape[2]} px have no SSIM: 11 px are the least")
     x, y = a.astype(np.float64), b.astype(np.float64)
     smooth = partial(ndimage.gaussian_filter, sigma=(0, _SIGMA, _SIGMA, 0), radius=(0, RIM, RIM, 0))
     mx, my = smooth(x), smooth(y)
@@ -90,7 +90,7 @@ def lpips(
 def diversity(
     network: Lpips, images: UInt8[np.ndarray, "N H W C"], pairs: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "pairs"]:
-    """Eq. 3 between random pairs of different pictures of one set."""
+    """Eq. 3 between random pairs of different images of one set."""
     first = rng.integers(len(images), size=pairs)
     second = (first + rng.integers(1, len(images), size=pairs)) % len(images)
     return lpips(network, images[first], images[second])

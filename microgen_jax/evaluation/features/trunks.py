@@ -32,7 +32,7 @@ def parameters(state: dict) -> list[layers.Conv]:
 
 
 def prepare(images: Float[Array, "B H W 3"]) -> Float[Array, "B h w 3"]:
-    """Levels 0 to 255 as the trunks want them; pictures too small are enlarged a whole number of times."""
+    """Levels 0 to 255 as the trunks want them; images too small are enlarged a whole number of times."""
     size = layers.fits(images.shape[1:3], LEAST)
     x = images if size == images.shape[1:3] else layers.bilinear(images, size)
     return (x / 127.5 - 1 - SHIFT.reshape(1, 1, 1, 3)) / SCALE.reshape(1, 1, 1, 3)

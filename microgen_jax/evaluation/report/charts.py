@@ -23,7 +23,7 @@ _STYLE = {
 
 
 def ratios(names: Sequence[str], ratio: Float[np.ndarray, "N"], interval: Float[np.ndarray, "N 2"]) -> str:
-    """Ratios to the floor with their intervals, a line each, on a logarithmic axis."""
+    """Ratios to the baseline with their intervals, a line each, on a logarithmic axis."""
     with mpl.rc_context(_STYLE):
         figure, axes = _blank(7.2, 0.6 + 0.24 * len(names))
         low = max(0.1, min(0.5, float(ratio.min()) / 1.5))
@@ -35,7 +35,10 @@ def ratios(names: Sequence[str], ratio: Float[np.ndarray, "N"], interval: Float[
             axes.plot(middle, place[chosen], "o", color=colour, markersize=5)
         axes.axvline(1, color=INK, linewidth=0.8, linestyle="--")
         axes.set(
-            xscale="log", yticks=place, yticklabels=names, xlabel="distance over the real-against-real floor"
+            xscale="log",
+            yticks=place,
+            yticklabels=names,
+            xlabel="distance over the real-against-real baseline",
         )
         axes.set_xlim(low, None)
         axes.margins(y=0.5 / max(len(names), 1))

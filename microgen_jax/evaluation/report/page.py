@@ -1,4 +1,4 @@
-"""The evaluation as one HTML page that needs nothing else: words first, then pictures, curves and the settings."""
+"""The evaluation as one HTML page that needs nothing else: words first, then images, curves and the settings."""
 
 import base64
 import math
@@ -14,7 +14,7 @@ from microgen_jax.evaluation.baseline import Comparison, Statistic
 from microgen_jax.evaluation.report import charts
 from microgen_jax.images import grid, png
 
-SHOWN = 36  # pictures in a grid
+SHOWN = 36  # images in a grid
 ZOOM_TO = 96  # px that a small tile is enlarged to
 
 PAGE = """<!doctype html>
@@ -57,17 +57,17 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem; }
 {% for sentence in summary %}<p>{{ sentence }}</p>
 {% endfor %}
 </section>
-{% if overview %}<figure>{{ overview }}<figcaption>Ratio 1: as far from the real pictures as real pictures are from
+{% if overview %}<figure>{{ overview }}<figcaption>Ratio 1: as far from the real images as real images are from
 each other. Orange: the interval lies above 1.</figcaption></figure>{% endif %}
-<h2>Pictures</h2>
+<h2>Images</h2>
 <div class="row pair">
 {% for name, image in grids %}<figure><img alt="{{ name }}" src="data:image/png;base64,{{ image }}">
 <figcaption>{{ name }}</figcaption></figure>
 {% endfor %}
 </div>
-{% if pairs %}<h2>Nearest training pictures</h2>
-<figure><img alt="generated above, nearest training picture below" src="data:image/png;base64,{{ pairs }}">
-<figcaption>The generated pictures that are nearest to a training picture, nearest first; above each the generated one,
+{% if pairs %}<h2>Nearest training images</h2>
+<figure><img alt="generated above, nearest training image below" src="data:image/png;base64,{{ pairs }}">
+<figcaption>The generated images that are nearest to a training image, nearest first; above each the generated one,
 below it the training window.</figcaption></figure>{% endif %}
 {% if curves %}<h2>Curves and distributions</h2>
 <div class="row">
@@ -75,11 +75,11 @@ below it the training window.</figcaption></figure>{% endif %}
 {% endfor %}
 </div>{% endif %}
 {% macro table(rows) %}<table>
-<thead><tr><th>metric</th><th class="number">value</th><th class="number">floor</th><th class="number">ratio</th>
+<thead><tr><th>metric</th><th class="number">value</th><th class="number">baseline</th><th class="number">ratio</th>
 <th class="number">interval</th><th class="number">real</th><th class="number">generated</th><th>note</th></tr></thead>
 <tbody>
 {% for row in rows %}<tr><td>{{ row.name }}</td><td class="number">{{ row.value }}</td>
-<td class="number">{{ row.floor }}</td><td class="number">{{ row.ratio }}</td>
+<td class="number">{{ row.baseline }}</td><td class="number">{{ row.ratio }}</td>
 <td class="number">{{ row.interval }}</td><td class="number">{{ row.n_real }}</td>
 <td class="number">{{ row.n_generated }}</td><td class="dim">{{ row.note }}</td></tr>
 {% endfor %}
@@ -105,7 +105,7 @@ class Story(NamedTuple):
       metrics: the entries of metrics.json.
       statistics, compared: of the pooled metrics, by name.
       distances: names of the pooled metrics whose ratio is drawn.
-      obeyed: requested and measured values of each continuous condition.
+      requested_and_measured: requested and measured values of each continuous condition.
       descriptions: of the metrics, by name.
       real, generated: uint8 tiles [n, H, W, C], in the same order of classes.
       pairs: generated tiles and their nearest training windows, nearest first; or None.
@@ -120,7 +120,7 @@ class Story(NamedTuple):
     statistics: dict[str, Statistic]
     compared: dict[str, Comparison]
     distances: list[str]
-    obeyed: dict[str, tuple[np.ndarray, np.ndarray]]
+    requested_and_measured: dict[str, tuple[np.ndarray, np.ndarray]]
     descriptions: dict[str, str]
     real: np.ndarray
     generated: np.ndarray
@@ -138,8 +138,8 @@ def render(story: Story) -> str:
         summary=story.summary,
         overview=_overview(story),
         grids=[
-            ("real, held out", _picture(story.real[:SHOWN])),
-            ("generated", _picture(story.generated[:SHOWN])),
+            ("real, held out", _image(story.real[:SHOWN])),
+            ("generated", _image(story.generated[:SHOWN])),
         ],
         pairs=_pairs(*story.pairs) if story.pairs else "",
         curves=[(story.descriptions[name], Markup(chart)) for name, chart in _curves(story)],
@@ -166,8 +166,7 @@ def _curves(story: Story) -> list[tuple[str, str]]:
         statistic = story.statistics[name]
         if name == "colour_density":
             both = (
-                ipf_density.as_picture(one[1], story.laue_group)
-                for one in (compared.real, compared.generated)
+                ipf_density.as_image(one[1], story.laue_group) for one in (compared.real, compared.generated)
             )
             drawn.append((name, charts.sectors(*both)))
         elif len(statistic.grid) > 2:
@@ -183,7 +182,7 @@ def _curves(story: Story) -> list[tuple[str, str]]:
                     ),
                 )
             )
-    for name, (requested, measured) in story.obeyed.items():
+    for name, (requested, measured) in story.requested_and_measured.items():
         drawn.append((name, charts.scatter(requested, measured)))
     return drawn
 
@@ -203,7 +202,7 @@ def _shown(entry: dict) -> dict[str, str]:
             "" if p_value is None else f", p = {p_value:.3f}"
         )
     return {
-        **{name: _number(entry[name]) for name in ("value", "floor", "ratio")},
+        **{name: _number(entry[name]) for name in ("value", "baseline", "ratio")},
         "interval": interval,
         "n_real": str(entry["n_real"]),
         "n_generated": str(entry["n_generated"]),
@@ -217,7 +216,7 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _picture(tiles: UInt8[np.ndarray, "n H W C"], columns: int = 0) -> str:
+def _image(tiles: UInt8[np.ndarray, "n H W C"], columns: int = 0) -> str:
     zoom = max(1, ZOOM_TO // tiles.shape[1])
     larger = tiles.repeat(zoom, axis=1).repeat(zoom, axis=2)
     columns = columns or math.ceil(math.sqrt(len(tiles)))
@@ -225,4 +224,4 @@ def _picture(tiles: UInt8[np.ndarray, "n H W C"], columns: int = 0) -> str:
 
 
 def _pairs(generated: np.ndarray, training: np.ndarray) -> str:
-    return _picture(np.concatenate([generated, training]), columns=len(generated))
+    return _image(np.concatenate([generated, training]), columns=len(generated))

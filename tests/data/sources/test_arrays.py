@@ -152,7 +152,7 @@ def listed(tmp_path, save):
     return tmp_path / "root/list.csv"
 
 
-def test_a_list_without_a_header_loses_no_picture(listed, data_config):
+def test_a_list_without_a_header_loses_no_image(listed, data_config):
     listed.write_text("0.png\n1.png\n2.png\n3.png\n")
     dataset = open_dataset(data_config(listed))
     assert (dataset.kind, dataset.classes, len(everything(dataset))) == ("list", ("root",), 4)
@@ -190,7 +190,7 @@ def test_a_list_skips_what_is_not_there_and_keeps_the_columns_in_step(listed, da
     assert [name for name, _ in dataset.refused] == ["../outside.png", "x.png"]
 
 
-def test_the_nickel_list_has_18_pictures(shared, data_config):
+def test_the_nickel_list_has_18_images(shared, data_config):
     dataset = open_dataset(data_config(shared / "nickel_list/mics_64.csv", channels=1))
     assert len(everything(dataset)) == 18
 
@@ -204,8 +204,8 @@ def test_the_voronoi_files_hold_720_boundary_networks(shared, data_config):
     for image in found.values():
         span = np.iinfo(image.dtype).max if image.dtype != np.float32 else 1
         assert set(np.unique(image)) == {0, span}
-    same_in_picture = [np.mean(i[:, 1:] == i[:, :-1]) for i in found.values()]
-    assert min(same_in_picture) > 0.75
+    same_in_image = [np.mean(i[:, 1:] == i[:, :-1]) for i in found.values()]
+    assert min(same_in_image) > 0.75
     assert min(np.mean(i[1:] == i[:-1]) for i in found.values()) > 0.75
     file = [found[f"micro_000.h5:images[{k}]"][..., 0].ravel() for k in range(64)]
     assert max(abs(np.corrcoef(a, b)[0, 1]) for a, b in itertools.pairwise(file)) < 0.2

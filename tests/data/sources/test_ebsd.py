@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from microgen_jax.crystal.ipf import ipf_colour, picture_colour
+from microgen_jax.crystal.ipf import image_colour, ipf_colour
 from microgen_jax.crystal.maps import read_scan
 from microgen_jax.crystal.symmetry import misorientation_angle
 from microgen_jax.data import batches, open_dataset
@@ -27,11 +27,11 @@ def random_truth(height: int, width: int, seed: int = 0, missing: float = 0.0) -
 def coloured(path, *directions: str) -> np.ndarray:
     """The map by another way: every phase coloured whole, then picked; black where not indexed."""
     scan = read_scan(path)
-    picture = np.zeros((*scan.phase.shape, 3 * len(directions)), np.uint8)
+    original = np.zeros((*scan.phase.shape, 3 * len(directions)), np.uint8)
     for phase in scan.phases:
         colours = [ipf_colour(scan.quaternions, axis, phase.laue_group) for axis in directions]
-        picture = np.where((scan.phase == phase.id)[..., None], np.concatenate(colours, -1), picture)
-    return picture
+        original = np.where((scan.phase == phase.id)[..., None], np.concatenate(colours, -1), original)
+    return original
 
 
 def tiles(part) -> dict[tuple[str, int, int], np.ndarray]:
@@ -46,7 +46,9 @@ def tiles(part) -> dict[tuple[str, int, int], np.ndarray]:
 @pytest.mark.parametrize("write", [write_ang, write_ctf, write_cpr, write_edax])
 def test_tiles_are_windows_of_the_ipf_map(tmp_path, data_config, write, direction, channels):
     path = write(tmp_path / "a", random_truth(20, 24, missing=0.05))
-    data = data_config(path, ipf_direction=direction, channels=channels, fill="black", min_indexed=0.5)
+    data = data_config(
+        path, ipf_direction=direction, channels=channels, fill_unindexed="black", min_indexed=0.5
+    )
     data.update(size=(8, 10), holdout=0.0)
     dataset = open_dataset(data)
     expected = coloured(path, *direction)
@@ -61,7 +63,7 @@ def test_tiles_are_windows_of_the_ipf_map(tmp_path, data_config, write, directio
 
 def test_points_that_are_not_indexed_take_the_nearest_colour(tmp_path, data_config):
     path = write_ang(tmp_path / "a", random_truth(16, 16, missing=0.2))
-    black = open_dataset(data_config(path, fill="black", min_indexed=0.0)).train[0].image
+    black = open_dataset(data_config(path, fill_unindexed="black", min_indexed=0.0)).train[0].image
     filled = open_dataset(data_config(path, min_indexed=0.0)).train[0].image
     known = read_scan(path).indexed
     assert (black[~known] == 0).all()
@@ -169,7 +171,7 @@ def test_an_hdf5_file_that_is_no_scan_stays_a_stack(tmp_path, data_config):
     ("fields", "words"),
     [
         ({"ipf_direction": ""}, "data.ipf_direction=''"), ({"ipf_direction": "Q"}, "no direction"),
-        ({"ipf_direction": "XYZ"}, "set data.channels=9"), ({"fill": "white"}, "data.fill='white'"),
+        ({"ipf_direction": "XYZ"}, "set data.channels=9"), ({"fill_unindexed": "white"}, "data.fill_unindexed='white'"),
         ({"colour_key": "tsi"}, "did you mean 'tsl'"), ({"tile_overlap": 1.0}, "data.tile_overlap=1.0"),
         ({"min_indexed": 90.0}, "data.min_indexed=90.0"), ({"size": (32, 32), "pad": "refuse"}, "smaller"),
     ],
@@ -182,8 +184,8 @@ def test_wrong_fields_are_named(tmp_path, data_config, fields, words):
 
 
 def test_fill_of_a_known_map_changes_nothing():
-    picture = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
-    np.testing.assert_array_equal(ebsd.fill_nearest(picture, np.ones((4, 2), bool)), picture)
+    original = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
+    np.testing.assert_array_equal(ebsd.fill_nearest(original, np.ones((4, 2), bool)), original)
 
 
 @pytest.mark.parametrize("direction", ["X", "Z"])
@@ -196,10 +198,12 @@ def test_fill_of_a_known_map_changes_nothing():
     ],
 )  # fmt: skip
 def test_real_scans_give_the_maps_that_orix_draws(shared, data_config, scan, drawn, direction):
-    data = data_config(shared / "scans" / scan, ipf_direction=direction, fill="black", min_indexed=0.0)
+    data = data_config(
+        shared / "scans" / scan, ipf_direction=direction, fill_unindexed="black", min_indexed=0.0
+    )
     data.size = (64, 64)
-    with Image.open(shared / "ipf_maps" / f"{drawn}_{direction}.png") as picture:
-        expected = np.asarray(picture.convert("RGB")).astype(int)
+    with Image.open(shared / "ipf_maps" / f"{drawn}_{direction}.png") as original:
+        expected = np.asarray(original.convert("RGB")).astype(int)
     dataset = open_dataset(data)
     for part in (dataset.train, dataset.holdout):
         for (_, y, x), image in tiles(part).items():
@@ -213,7 +217,9 @@ def test_orientations_can_be_kept_whole(tmp_path, data_config):
     truth = random_truth(20, 24, missing=0.1)
     path = write_ang(tmp_path / "a", truth)
     scan = read_scan(path)
-    data = data_config(path, ebsd="quaternions", laue_group="m-3m", channels=4, fill="black", min_indexed=0.0)
+    data = data_config(
+        path, ebsd="quaternions", laue_group="m-3m", channels=4, fill_unindexed="black", min_indexed=0.0
+    )
     dataset = open_dataset(data)
     nickel = scan.indexed & (scan.phase == 1)
     for part in (dataset.train, dataset.holdout):
@@ -225,7 +231,7 @@ def test_orientations_can_be_kept_whole(tmp_path, data_config):
             angles = misorientation_angle(quaternions[known], scan.quaternions[window][known], "m-3m")
             assert angles.max() < 1e-3
             assert (quaternions[known, 0] > np.cos(np.radians(62.8 / 2))).all()
-            drawn = picture_colour(image, "m-3m")
+            drawn = image_colour(image, "m-3m")
             exact = ipf_colour(scan.quaternions[window], "Z", "m-3m") * known[..., None]
             assert np.abs(drawn.astype(int) - exact).max() <= 1
     batch = next(batches(dataset.train, dataset.preparation, seed=0, batch_size=8))

@@ -1,4 +1,4 @@
-"""Class folders through `open_dataset`: layouts, picture formats, bad files, and the real copper maps."""
+"""Class folders through `open_dataset`: layouts, image formats, bad files, and the real copper maps."""
 
 import itertools
 import os
@@ -69,16 +69,16 @@ def palette(pixels: np.ndarray) -> Image.Image:
 @pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
 def test_every_mode_gives_height_width_channels(tmp_path, data_config, make, shape, dtype):
     pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 3), dtype=np.uint8)
-    picture = make(pixels)
+    original = make(pixels)
     (tmp_path / "a").mkdir()
-    picture.save(tmp_path / "a/0.png")
-    picture.save(tmp_path / "a/1.png")
+    original.save(tmp_path / "a/0.png")
+    original.save(tmp_path / "a/1.png")
     dataset = open_dataset(data_config(tmp_path))
     found = dataset.train[0].image
     assert (found.shape, found.dtype.name, dataset.dtype) == (shape, dtype, dtype)
-    if picture.mode in ("RGBA", "L", "LA"):
+    if original.mode in ("RGBA", "L", "LA"):
         np.testing.assert_array_equal(found, pixels[..., : shape[-1]])
-    if picture.mode == "I;16":
+    if original.mode == "I;16":
         np.testing.assert_array_equal(found[..., 0], pixels[..., 0].astype(np.uint16) * 200)
 
 
@@ -103,13 +103,13 @@ def test_further_pages_of_a_tiff_are_told(tmp_path, save, data_config):
 def test_a_row_of_metadata_may_name_a_file_that_was_left_out(tmp_path, save, data_config):
     for n in range(3):
         save(tmp_path / f"a/{n}.png")
-    (tmp_path / "a/1.png").write_text("no picture")
+    (tmp_path / "a/1.png").write_text("no image")
     rows = ["file,step", "0.png,5", "a/1.png,6", "a/2.png,7"]
     (tmp_path / "metadata.csv").write_text("\n".join(rows))
     data = data_config(tmp_path, on_bad_file="skip", conditions=("step",), holdout=0.0)
     assert open_dataset(data).train.conditions[:, 0].tolist() == [5, 7]
     (tmp_path / "metadata.csv").write_text("\n".join([*rows, "a/3.png,8"]))
-    with pytest.raises(UserError, match=r"'a/3\.png' names no picture"):
+    with pytest.raises(UserError, match=r"'a/3\.png' names no image"):
         open_dataset(data)
 
 
@@ -129,7 +129,7 @@ def test_padding_is_said(tmp_path, save, data_config):
     save(tmp_path / "a/0.png")
     save(tmp_path / "a/1.png", (8, 40, 3))
     assert (
-        "1 of 2 pictures are smaller than data.size: padded (reflect)"
+        "1 of 2 images are smaller than data.size: padded (reflect)"
         in open_dataset(data_config(tmp_path)).notes
     )
 
@@ -276,7 +276,7 @@ def test_the_sidecar_gives_columns(tmp_path, save, data_config):
     }
     np.testing.assert_allclose([strain[f"a/{n}.png"] for n in range(4)], [0.1, np.nan, 0.3, 0.4])
     (tmp_path / "metadata.csv").write_text("file,strain\n9.png,1\n")
-    with pytest.raises(UserError, match=r"'9\.png' names no picture"):
+    with pytest.raises(UserError, match=r"'9\.png' names no image"):
         open_dataset(data_config(tmp_path))
 
 
@@ -321,11 +321,11 @@ def test_polycrystals_are_the_default(data_config):
 
 
 @pytest.mark.parametrize("cache", ["", "cache"])
-def test_large_pictures_can_be_cut_on_a_grid(tmp_path, save, data_config, cache):
+def test_large_images_can_be_cut_on_a_grid(tmp_path, save, data_config, cache):
     pixels = {f"a/{n}_5.png": save(tmp_path / f"maps/a/{n}_5.png", (40, 24 + n, 3), seed=n) for n in range(4)}
     pixels["a/4_5.png"] = save(tmp_path / "maps/a/4_5.png", (10, 24, 3), seed=4)
     data = data_config(
-        tmp_path / "maps", crop="grid", filename_pattern=r"(?P<n>\d)_5\.png$", conditions=("n",)
+        tmp_path / "maps", window="grid", filename_pattern=r"(?P<n>\d)_5\.png$", conditions=("n",)
     )
     data.cache = cache and str(tmp_path / cache)
     dataset = open_dataset(data)
@@ -343,7 +343,7 @@ def test_large_pictures_can_be_cut_on_a_grid(tmp_path, save, data_config, cache)
     assert {record.condition[0] for part in (dataset.train, dataset.holdout) for record in part} == set(
         range(5)
     )
-    assert any("overlap by 50%, of 5 pictures" in note for note in dataset.notes)
+    assert any("overlap by 50%, of 5 images" in note for note in dataset.notes)
     data.resample = "nearest"
-    with pytest.raises(UserError, match=r"data\.crop=grid cuts at native step"):
+    with pytest.raises(UserError, match=r"data\.window=grid cuts at the original pixel size"):
         open_dataset(data)

@@ -1,4 +1,4 @@
-"""Mutated files through the sources and the pipeline end in pictures, in one line or in a skip; nothing else.
+"""Mutated files through the sources and the pipeline end in images, in one line or in a skip; nothing else.
 
 python -m pytest tests/data/sources/test_fuzz.py -m slow
 """
@@ -19,21 +19,21 @@ from microgen_jax.errors import UserError
 from tests.crystal.conftest import write_ang, write_cpr, write_ctf, write_edax
 from tests.crystal.test_readers_fuzz import mutate
 from tests.data.sources.test_malformed import read_all
-from tests.data.spoiling import COLOUR, STACK, TRUTH, npz_bytes, picture, pictures, put, whole_hdf5, zip_of
+from tests.data.spoiling import COLOUR, STACK, TRUTH, npz_bytes, original, originals, put, whole_hdf5, zip_of
 
 
 def images(kind: str, suffix: str, pixels: np.ndarray = COLOUR) -> Callable[[Path], Path]:
-    return lambda root: put(root / f"a/bad.{suffix}", picture(kind, pixels))
+    return lambda root: put(root / f"a/bad.{suffix}", original(kind, pixels))
 
 
 def table(root: Path) -> Path:
     rows = "file,class,heat\n" + "".join(f"a/{n}.png,{'xy'[n % 2]},{n}.5\n" for n in range(3))
-    return put(pictures(root) / "list.csv", rows.encode())
+    return put(originals(root) / "list.csv", rows.encode())
 
 
 def sidecar(root: Path) -> Path:
     return put(
-        pictures(root) / "metadata.csv",
+        originals(root) / "metadata.csv",
         b"file,heat\n" + b"".join(b"a/%d.png,%d\n" % (n, n) for n in range(3)),
     )
 
@@ -66,7 +66,7 @@ KINDS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "npz, packed": ("npz", lambda root: put(root / "bad.npz", npz_bytes(True, images=STACK))),
     "npy": ("npz", lambda root: put(root / "bad.npz", npy_bytes(STACK))),  # packed after it is spoilt
     "hdf5": ("hdf5", lambda root: put(root / "bad.h5", whole_hdf5())),
-    "zip": ("folder", lambda root: put(root / "bad.zip", zip_of("a/0.png", picture("PNG")))),
+    "zip": ("folder", lambda root: put(root / "bad.zip", zip_of("a/0.png", original("PNG")))),
     "ang": ("ebsd", scan(write_ang)),
     "ctf": ("ebsd", scan(write_ctf)),
     "crc": ("ebsd", scan(write_cpr)),
@@ -108,7 +108,7 @@ def fuzz(kind: str, seed: int, bytes_wanted: int, folder: Path, data_config: Cal
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_mutated_files_end_in_pictures_or_in_one_line(kind, tmp_path, data_config):
+def test_mutated_files_end_in_images_or_in_one_line(kind, tmp_path, data_config):
     assert fuzz(kind, 0, 1500, tmp_path, data_config)["files"] >= 3
 
 

@@ -15,7 +15,7 @@ MEMORY = 200_000  # kB that a case may add to the peak
 
 
 def read_all(data) -> tuple[int, list[tuple[str, str]]]:
-    """How many pictures are read, those that stand in for bad ones left out; and what was refused."""
+    """How many images are read, those that stand in for bad ones left out; and what was refused."""
     dataset = open_dataset(data)
     count, refused = 0, list(dataset.refused)
     for part in (dataset.train, dataset.holdout):

@@ -36,14 +36,14 @@ def test_prepared_data_sets_are_read_with_their_own_classes_and_test_part(
     assert "tensorflow" not in sys.modules
 
 
-def test_labels_are_read_without_decoding_the_picture():
+def test_labels_are_read_without_decoding_the_image():
     from tensorflow_datasets.proto import tf_example_pb2, tf_feature_pb2
 
     features = tfds.features.FeaturesDict(
         {"image": tfds.features.Image(shape=(9, 9, 1)), "label": tfds.features.ClassLabel(num_classes=4)}
     )
     values = {
-        "image": tf_feature_pb2.Feature(bytes_list=tf_feature_pb2.BytesList(value=[b"no picture"])),
+        "image": tf_feature_pb2.Feature(bytes_list=tf_feature_pb2.BytesList(value=[b"no image"])),
         "label": tf_feature_pb2.Feature(int64_list=tf_feature_pb2.Int64List(value=[3])),
     }
     record = tf_example_pb2.Example(features=tf_feature_pb2.Features(feature=values)).SerializeToString()

@@ -59,11 +59,11 @@ def test_one_seed_gives_the_same_bytes_however_many_are_asked_for(sampler):
     assert sixteen.dtype == np.float32
 
 
-def test_a_picture_is_its_key_s_whichever_row_it_falls_in():
+def test_a_image_is_its_key_s_whichever_row_it_falls_in():
     keys = keys_of(3, 4)
     order = jnp.array([2, 0, 3, 1])
-    pictures = np.asarray(draw(keys, sampler="ancestral"))
-    np.testing.assert_array_equal(draw(keys[order], sampler="ancestral"), pictures[np.asarray(order)])
+    originals = np.asarray(draw(keys, sampler="ancestral"))
+    np.testing.assert_array_equal(draw(keys[order], sampler="ancestral"), originals[np.asarray(order)])
 
 
 def test_eight_devices_draw_what_one_draws():
@@ -87,16 +87,16 @@ def test_guidance_is_the_wrapper_s():
 
 
 def test_noise_is_standard_normal_and_new_at_every_step():
-    pictures = draw(keys_of(0, 64), gaussian, sampler="ancestral", steps=100, clip=False, shape=(16, 16, 1))
-    count = pictures.size
+    originals = draw(keys_of(0, 64), gaussian, sampler="ancestral", steps=100, clip=False, shape=(16, 16, 1))
+    count = originals.size
     means, variances = ancestral_moments(SCHEDULE, np.arange(100)[::-1], 0.2, 0.3, small)
     std = variances[-1] ** 0.5
-    np.testing.assert_allclose(pictures.mean(), means[-1], atol=5 * std / count**0.5)
-    np.testing.assert_allclose(pictures.std(), std, rtol=5 / (2 * count) ** 0.5)
+    np.testing.assert_allclose(originals.mean(), means[-1], atol=5 * std / count**0.5)
+    np.testing.assert_allclose(originals.std(), std, rtol=5 / (2 * count) ** 0.5)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_clipped_x0_stays_in_range_and_the_picture_with_it(sampler):
+def test_clipped_x0_stays_in_range_and_the_image_with_it(sampler):
     settings = {"sampler": sampler, "denoise": lambda xt, t, cond: 3 * network(xt, t, cond)}
     assert jnp.abs(draw(keys_of(0, 2), **settings)).max() <= 1 + 1e-6
     assert jnp.abs(draw(keys_of(0, 2), clip=False, **settings)).max() > 1.5
@@ -111,14 +111,14 @@ def test_eps_is_recomputed_from_the_clipped_x0():
     np.testing.assert_allclose(x0, 1, atol=1e-6)
 
 
-def test_dynamic_thresholding_divides_by_the_percentile_of_each_picture():
+def test_dynamic_thresholding_divides_by_the_percentile_of_each_image():
     x0 = jnp.stack([jnp.linspace(-0.5, 0.5, 101), jnp.linspace(0, 4, 101)]).reshape(2, 101, 1, 1)
     calm, wild = dynamic(x0, 50.0)
     np.testing.assert_allclose(calm, x0[0])
     np.testing.assert_allclose(wild, jnp.minimum(x0[1] / 2, 1), atol=1e-6)
 
 
-def test_trajectory_runs_from_noise_to_the_picture():
+def test_trajectory_runs_from_noise_to_the_image():
     keys = keys_of(0, 2)
     x0, frames = draw(keys, steps=9, trajectory=10)
     np.testing.assert_array_equal(frames[-1], x0)
@@ -134,7 +134,7 @@ def test_trajectory_runs_from_noise_to_the_picture():
 
 def test_stills_are_those_nearest_to_the_times_asked_for():
     keys = keys_of(0, 2)
-    _, frames = draw(keys, steps=10, trajectory=11)  # at 99, 89, ..., 9 and the picture
+    _, frames = draw(keys, steps=10, trajectory=11)  # at 99, 89, ..., 9 and the image
     _, stills = draw(keys, steps=10, trajectory=(99, 60, 60, 3, 0))
     np.testing.assert_array_equal(stills, frames[np.array([0, 4, 4, 10, 10])])
     assert kept_levels(make_levels(SCHEDULE, 100, "linspace"), (99, 1, 0)).tolist() == [0, 98, 100]
@@ -172,7 +172,7 @@ def test_eps_scale_mends_a_network_that_calls_too_little_noise(sampler):
     assert np.abs(drawn(lambda *asked: true(*asked) / 1.1, 1.0) - exact).max() > 0.01
 
 
-def test_eps_scale_is_bounded_where_no_picture_is_left():
+def test_eps_scale_is_bounded_where_no_image_is_left():
     schedule = make_schedule("cosine", 100)
     images = sample(
         lambda xt, t, cond: jnp.zeros_like(xt), schedule, keys_of(0, 2), conditions(2), shape=SHAPE,

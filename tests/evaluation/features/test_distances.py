@@ -1,4 +1,4 @@
-"""Like sets stay at their floor, unlike ones do not, and tiles of one group are not shuffled."""
+"""Like sets stay at their baseline, unlike ones do not, and tiles of one group are not shuffled."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def compared(real: np.ndarray, made: np.ndarray, groups: np.ndarray | None = Non
     return distances.compare(both, both[:, :6], both[:, :9], plan)
 
 
-def test_real_against_real_stays_at_its_floor() -> None:
+def test_real_against_real_stays_at_its_baseline() -> None:
     within = []
     for trial in range(3):
         rows = np.random.default_rng(trial).normal(size=(300, 24))

@@ -1,4 +1,4 @@
-"""The networks against PyTorch's, on formula pictures; photographs against their names."""
+"""The networks against PyTorch's, on formula images; photographs against their names."""
 
 import json
 import pickle
@@ -13,7 +13,7 @@ from PIL import Image
 
 from microgen_jax.errors import UserError
 from microgen_jax.evaluation.features import extractors, inception, layers, perceptual, weights
-from tests.fixtures.formula_weights import formula_pictures, formula_weight
+from tests.fixtures.formula_weights import formula_images, formula_weight
 
 STORED = np.load(Path(__file__).parents[2] / "fixtures" / "network_reference.npz")
 NEEDS_EVAL = pytest.mark.skipif(
@@ -29,7 +29,7 @@ def test_inception_is_torch_fidelitys_and_pytorch_fids() -> None:
     params = inception.parameters(state)
     run = jax.jit(inception.apply)
     for way in inception.PREPROCESSINGS:
-        levels = jnp.asarray(formula_pictures(), jnp.float32)
+        levels = jnp.asarray(formula_images(), jnp.float32)
         found = run(params, inception.prepare(levels, way))
         for tap in ("64", "192", "768", "2048", "logits"):
             wanted = STORED[f"inception_{way}_{tap.replace('logits', 'logits_unbiased')}"]
@@ -41,7 +41,7 @@ def test_inception_is_torch_fidelitys_and_pytorch_fids() -> None:
 @NEEDS_EVAL
 def test_efficientnet_is_pytorchs() -> None:
     extractor = extractors.open_extractor("efficientnet-lite0")
-    found = extractors.embed(extractor, formula_pictures())
+    found = extractors.embed(extractor, formula_images())
     assert {tap: values.shape for tap, values in found.items()} == {
         "1280": (2, 1280),
         "112": (2, 112),
@@ -54,7 +54,7 @@ def test_efficientnet_is_pytorchs() -> None:
 @pytest.mark.parametrize("name", ["alex", pytest.param("vgg", marks=pytest.mark.slow)])
 def test_lpips_is_the_published_one(name: str) -> None:
     network = perceptual.open_lpips(name)
-    a, b = formula_pictures()[:1], formula_pictures()[1:]
+    a, b = formula_images()[:1], formula_images()[1:]
     assert perceptual.lpips(network, a, b)[0] == pytest.approx(float(STORED[f"lpips_{name}"]), abs=1e-4)
     assert perceptual.lpips(network, a, a)[0] == 0
 
@@ -63,12 +63,12 @@ def test_lpips_is_the_published_one(name: str) -> None:
 @pytest.mark.slow
 def test_photographs_are_named_right() -> None:
     """Classes of ImageNet: Egyptian cat, espresso, tripod, missile, moped."""
-    pictures = pytest.importorskip("skimage.data")
+    originals = pytest.importorskip("skimage.data")
     wanted = {"chelsea": 285, "coffee": 967, "camera": 872, "rocket": 657, "stereo_motorcycle": 665}
     tiles = []
     for name in wanted:
-        picture = getattr(pictures, name)()
-        image = Image.fromarray(picture[0] if isinstance(picture, tuple) else picture).convert("RGB")
+        original = getattr(originals, name)()
+        image = Image.fromarray(original[0] if isinstance(original, tuple) else original).convert("RGB")
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         box = (left, top, left + side, top + side)
@@ -79,8 +79,8 @@ def test_photographs_are_named_right() -> None:
 
 @NEEDS_EVAL
 @pytest.mark.slow
-def test_vgg16_takes_grey_pictures_of_any_size() -> None:
-    grey = formula_pictures()[..., :1]
+def test_vgg16_takes_grey_images_of_any_size() -> None:
+    grey = formula_images()[..., :1]
     found = extractors.embed(extractors.open_extractor("vgg16"), np.repeat(grey, 20, axis=0))
     assert {tap: values.shape for tap, values in found.items()} == {"relu5": (40, 512), "relu3": (40, 256)}
     np.testing.assert_allclose(found["relu5"][0], found["relu5"][19], rtol=1e-4)  # whatever the batch
@@ -161,7 +161,7 @@ def test_means_leave_the_padding_out() -> None:
 
 def test_psnr_and_ssim_are_scikit_images() -> None:
     metrics = pytest.importorskip("skimage.metrics")
-    a, b = formula_pictures()[:1], formula_pictures()[1:]
+    a, b = formula_images()[:1], formula_images()[1:]
     assert perceptual.psnr(a, b)[0] == pytest.approx(metrics.peak_signal_noise_ratio(a[0], b[0]))
     wanted = metrics.structural_similarity(
         a[0],

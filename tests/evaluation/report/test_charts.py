@@ -21,7 +21,7 @@ def test_every_chart_is_well_formed_and_transparent() -> None:
     curve = np.stack([np.linspace(1, 0, 9) + shift for shift in (-0.1, 0, 0.1)])
     check(charts.bands(np.arange(9.0), curve, curve + 0.2, "lag in px", cumulated=False))
     check(charts.bands(np.arange(9.0), 1 - curve, 1 - curve, "levels", cumulated=True))
-    density = ipf_density.as_picture(np.ones(len(ipf_density.sector("m-3m").share)))
+    density = ipf_density.as_image(np.ones(len(ipf_density.sector("m-3m").share)))
     check(charts.sectors(density, 2 * density))
 
 

@@ -35,26 +35,27 @@ QUIET = [
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
     images = np.stack([polycrystal(3, i, 32).image for i in range(60)])
-    pictures = statistics.recognise(images)
-    measured = statistics.measure(images, pictures)
+    originals = statistics.classify_images(images)
+    measured = statistics.measure(images, originals)
     plan = baseline.plan(np.arange(30), 30)
     compared = {name: baseline.compare(statistic, plan) for name, statistic in measured.items()}
     compared = {name: found for name, found in compared.items() if found is not None}
     base = {"n_real": 30, "n_generated": 30, "note": "</p><script>console.error('not escaped')</script>"}
     metrics = {
-        name: {"value": c.value, "floor": c.floor, "ratio": c.ratio, "interval": list(c.interval)} | base
+        name: {"value": c.value, "baseline": c.baseline, "ratio": c.ratio, "interval": list(c.interval)}
+        | base
         for name, c in compared.items()
     }
     text = report.render(
         report.Story(
             title="A report <b>of</b> a test",
-            warnings=["<img src=http://nowhere.example/x.png> is no picture"],
+            warnings=["<img src=http://nowhere.example/x.png> is no image"],
             summary=["All is said here."],
             metrics=metrics,
             statistics=measured,
             compared=compared,
             distances=list(compared),
-            obeyed={"strain": (np.arange(30.0), np.arange(30.0) + 1)},
+            requested_and_measured={"strain": (np.arange(30.0), np.arange(30.0) + 1)},
             descriptions=statistics.DESCRIPTIONS | {"strain": "strain"},
             real=images[:30],
             generated=images[30:],
@@ -85,10 +86,10 @@ def test_nothing_complains_and_everything_shows(page: Path, tmp_path: Path, them
     started = [event.get("params", {}).get("url", "") for event in json.loads(log.read_text())["events"]]
     hosts = {urlsplit(url).hostname or "" for url in started if url.startswith("http")}
     assert not [host for host in hosts if not host.endswith(BROWSERS_OWN)]
-    picture = np.asarray(Image.open(shot).convert("RGB")).astype(int)
-    assert tuple(picture[5, 5]) == paper
-    inked = np.abs(picture - np.array(paper)).max(axis=-1) > 60
+    original = np.asarray(Image.open(shot).convert("RGB")).astype(int)
+    assert tuple(original[5, 5]) == paper
+    inked = np.abs(original - np.array(paper)).max(axis=-1) > 60
     filled = inked.reshape(30, 100, -1).any(axis=(1, 2))
     assert filled[:25].mean() > 0.9  # figures down the whole page
-    colourful = np.ptp(picture, axis=-1) > 150
-    assert colourful.mean() > 0.05  # the pictures themselves
+    colourful = np.ptp(original, axis=-1) > 150
+    assert colourful.mean() > 0.05  # the images themselves

@@ -1,13 +1,13 @@
 """Does the model do as it is told: requested against measured grain diameter and aspect ratio, against guidance.
 
-    python tests/benchmarks/obedience.py runs/obedience OUT.json [pictures of each value] [seed]
+    python tests/benchmarks/conditioning_accuracy.py runs/conditions32 OUT.json [images of each value] [seed]
 
-The diameter of a picture is sqrt(4 area / (pi grains)), with grains segmented by colour and specks given to their
+The diameter of an image is sqrt(4 area / (pi grains)), with grains segmented by colour and specks given to their
 neighbours; grains cut by the edge make it too small, so it is put on the scale of what was asked for by a line fitted
-to the data's own pictures. The aspect ratio is that of the mean intercepts, on a scale of its own in the same way.
+to the data's own images. The aspect ratio is that of the mean intercepts, on a scale of its own in the same way.
 R^2 = 1 - sum (measured - asked)^2 / sum (asked - mean)^2, over the mean of each requested value and, beside it, over
-single pictures and for the best straight line (which forgives a wrong scale); the interval is 95 % of a bootstrap over
-pictures.
+single images and for the best straight line (which forgives a wrong scale); the interval is 95 % of a bootstrap over
+images.
 """
 
 import json
@@ -63,7 +63,7 @@ def r2(asked: np.ndarray, measured: np.ndarray) -> float:
 
 
 def summary(asked: np.ndarray, measured: np.ndarray) -> dict:
-    """Of measured [values, pictures]."""
+    """Of measured [values, images]."""
     rng, (values, num) = np.random.default_rng(0), measured.shape
     draws = [
         r2(asked, np.take_along_axis(measured, rng.integers(0, num, (values, num)), 1).mean(1))
@@ -83,7 +83,7 @@ def summary(asked: np.ndarray, measured: np.ndarray) -> dict:
 def main(workdir: str, out: str, num: int = 32, seed: int = 0) -> None:
     size = tuple(microgen_jax.load(workdir).config.data.size)
     results: dict = {
-        "pictures": num,
+        "images": num,
         "seed": seed,
         "requested": {n: c[1].tolist() for n, c in CHECKS.items()},
         "rows": [],

@@ -1,6 +1,6 @@
-"""Pictures that a model with conditions draws of one noise: a row for each request, a column for each noise.
+"""Images that a model with conditions draws of one noise: a row for each request, a column for each noise.
 
-python tests/benchmarks/obedience_figure.py runs/obedience docs/obedience.png
+python tests/benchmarks/conditions_figure.py runs/conditions32 docs/conditions32.png
 """
 
 import sys
@@ -22,8 +22,8 @@ def main(workdir: str, out: str) -> None:
         images = generator.sample(COLUMNS, label=label, condition=condition, seed=3)
         framed = np.pad(images, ((0, 0), (GAP, 0), (GAP, 0), (0, 0)), constant_values=255)
         rows.append(np.concatenate(list(framed), axis=1))
-    picture = np.concatenate(rows)[GAP:, GAP:]
-    Image.fromarray(picture.repeat(ZOOM, 0).repeat(ZOOM, 1)).save(out)
+    image = np.concatenate(rows)[GAP:, GAP:]
+    Image.fromarray(image.repeat(ZOOM, 0).repeat(ZOOM, 1)).save(out)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Does the model do as it is told? The quickstart's polycrystals with grain diameter and aspect ratio as conditions.
 
-    python main.py --config=configs/obedience.py --workdir=runs/obedience
-    python tests/benchmarks/obedience.py runs/obedience obedience.json
+    python main.py --config=configs/conditions32.py --workdir=runs/conditions32
+    python tests/benchmarks/conditioning_accuracy.py runs/conditions32 conditioning_accuracy.json
 
 32 px, the quickstart's network; 27 minutes on two quiet CPU cores (88 images a second). Requested against measured
-grain diameter, nine values, 32 pictures of each, guidance 1.5: R^2 0.95 (0.82 to 0.97); docs/samplers.md.
+grain diameter, nine values, 32 images of each, guidance 1.5: R^2 0.95 (0.82 to 0.97); docs/samplers.md.
 """
 
 from configs import quickstart
