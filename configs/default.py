@@ -1,8 +1,9 @@
-"""Every field there is, with what it does. The other configs start from this one and say only what they change.
+"""Every field, its default and what it does. The other configs start from this one and say only what they change.
 
     python main.py --config=configs/default.py --workdir=runs/default
 
-Any field can be set on the command line: `--config.train.steps=100 --config.data.size='(64,96)'`.
+Any field can be set on the command line: `--config.train.steps=100 --config.data.size='(64,96)'`. This file is written
+by `python -m microgen_jax.config.default_file` from microgen_jax/config/schema.py.
 """
 
 from ml_collections import ConfigDict
@@ -10,7 +11,7 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    config.seed = 0  # of the weights, the noise and the order of the data
+    config.seed = 0  # seed of the weights, the noise and the order of the data
     config.method = "ddpm"  # ddpm | wgan_gp
 
     config.data = data = ConfigDict()
@@ -26,19 +27,16 @@ def get_config() -> ConfigDict:
     data.resample = "none"  # none = original pixel size | nearest, area: fit the short side | stretch
     data.pad = "reflect"  # images smaller than size: reflect | background = median of the border | refuse
     data.augment = True  # flips and quarter turns that keep the images true (see symmetry)
-    data.symmetry = (
-        "all"  # of the process: all | orthotropic | monoclinic | none, or 'Shear=none,Tension=all'
-    )
+    # of the process: all | orthotropic | monoclinic | none, or 'Shear=none,Tension=all'
+    data.symmetry = "all"
     data.ipf_direction = "Z"  # of the colours: X | Y | Z | 'x,y,z' | XYZ = nine channels | '' = no IPF map
     data.ebsd = "ipf"  # ebsd: ipf = colours | quaternions = orientations in four channels (docs/data.md)
     data.colour_key = "tsl"  # ebsd: tsl | edax
     data.laue_group = ""  # ebsd: of phases for which the file names none, as in 'm-3m'
-    data.window = (
-        "random"  # window of larger images: random | grid = every one on a grid, an image for itself
-    )
-    data.tile_overlap = (
-        0.5  # ebsd, and window=grid: share of its side that a tile has in common with the next one
-    )
+    # window of larger images: random | grid = every one on a grid, an image for itself
+    data.window = "random"
+    # ebsd, and window=grid: share of its side that a tile has in common with the next one
+    data.tile_overlap = 0.5
     data.min_indexed = 0.9  # ebsd: least share of indexed points in a tile
     data.fill_unindexed = "nearest"  # ebsd: points that are not indexed: nearest indexed one | black
     data.filename_pattern = ""  # regex; its named groups become conditions or the split group
@@ -47,7 +45,7 @@ def get_config() -> ConfigDict:
     data.split_by = ""  # column, as for label_by, that a split keeps together; '' = every image for itself
     data.holdout = 0.1  # share of the groups kept out of training; at least one, never all of a class
     data.on_bad_file = "raise"  # raise | skip (counted and listed by --mode=inspect)
-    data.count = 10000  # polycrystal: how many different images there are
+    data.count = 10_000  # polycrystal: how many different images there are
     data.cache = ""  # folder for decoded images, written once and then mapped into memory; '' = off
     data.workers = 4  # threads that decode and augment
     data.read_timeout = 300.0  # seconds without a batch after which it is read again, three times at most
@@ -66,7 +64,7 @@ def get_config() -> ConfigDict:
     config.diffusion = diffusion = ConfigDict()
     diffusion.timesteps = 1000
     diffusion.schedule = "linear"  # linear | cosine | sigmoid
-    diffusion.beta_start = 1e-4  # linear and sigmoid
+    diffusion.beta_start = 0.0001  # linear and sigmoid
     diffusion.beta_end = 0.02  # linear and sigmoid
     diffusion.zero_terminal_snr = False  # leave nothing of the image at the last time; not with eps
     diffusion.prediction = "eps"  # eps | x0 | v
@@ -80,14 +78,14 @@ def get_config() -> ConfigDict:
     wgan.gp_weight = 10.0  # of the gradient penalty
     wgan.latent_dim = 100  # length of a latent vector
     wgan.width = 64  # channels beside the image; twice as many a level further in, eight times at most
-    wgan.critic_learning_rate = 4e-4  # train.learning_rate is the generator's
+    wgan.critic_learning_rate = 0.0004  # train.learning_rate is the generator's
     wgan.conditional = True  # tell both networks the class, where there are more than one
 
     config.train = train = ConfigDict()
     train.steps = 100_000  # updates
     train.schedule_steps = 0  # end of the learning-rate schedule; 0 = train.steps of the first start
     train.batch_size = 16  # global; of wgan_gp each critic update's
-    train.learning_rate = 2e-4
+    train.learning_rate = 0.0002
     train.lr_schedule = "cosine"  # cosine | constant, after the warm-up
     train.warmup_steps = 500
     train.weight_decay = 0.01  # AdamW; kernels and tables only
@@ -115,9 +113,8 @@ def get_config() -> ConfigDict:
     sample.guidance = 1.0  # classifier-free guidance; 1 = off
     sample.guidance_interval = ()  # noise levels sigma/alpha between which it holds; () = all
     sample.guidance_rescale = 0.0  # share of the standard deviation that guidance gives back
-    sample.eps_scale = (
-        1.0  # times the predicted noise; 1.03 to 1.06 for few steps of a network trained briefly
-    )
+    # times the predicted noise; 1.03 to 1.06 for few steps of a network trained briefly
+    sample.eps_scale = 1.0
     sample.autoguidance = ""  # a step: guide by this earlier checkpoint, not by hiding conditions; '' = off
     sample.num = 16
     sample.frames = 0  # of denoising.gif and denoising.png, from noise to image; 0 = neither
@@ -132,9 +129,8 @@ def get_config() -> ConfigDict:
 
     config.evaluate = evaluate = ConfigDict()
     evaluate.real = ""  # folder, npz, ...: images to compare with; '' = the run's held-out ones
-    evaluate.generated = (
-        ""  # folder, npz, ..., or a name under the run's samples/; '' = drawn from the run for this
-    )
+    # folder, npz, ..., or a name under the run's samples/; '' = drawn from the run for this
+    evaluate.generated = ""
     evaluate.num = 1000  # images of either side, at most
     evaluate.metrics = ()  # names of those wanted; () = all that the images allow
     evaluate.inception_weights = ""  # pt_inception-2015-12-05-6726825d.pth, for FID, KID and IS
@@ -154,7 +150,9 @@ def get_config() -> ConfigDict:
 
     config.export = export = ConfigDict()
     export.format = "diffusers"  # diffusers (PyTorch) | stablehlo (jax.export), into export/<format>/
-    export.folder = ""  # --mode=import: the diffusers folder that is brought in
+
+    config.import_run = import_run = ConfigDict()
+    import_run.folder = ""  # the diffusers folder that is imported
 
     config.mesh = mesh = ConfigDict()
     mesh.data = -1  # devices along the batch; -1 = all that fsdp leaves

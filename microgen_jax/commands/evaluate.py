@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from microgen_jax import files
-from microgen_jax.config.command_line import Request, nearest
+from microgen_jax.config.command_line import Request
 from microgen_jax.crystal.symmetry import laue_group
-from microgen_jax.errors import UserError
+from microgen_jax.errors import UserError, did_you_mean
 from microgen_jax.evaluation import (
     baseline,
     compare,
@@ -99,11 +99,11 @@ def _check(asked: Any) -> None:
         if name not in DESCRIPTIONS:
             known = list(DESCRIPTIONS)
             raise UserError(
-                f"evaluate.metrics: {name!r} is not known{nearest(name, known)}; there are: {', '.join(known)}"
+                f"evaluate.metrics: {name!r} is not known; {did_you_mean(name, known)}there are: {', '.join(known)}"
             )
     for name, least in (("num", baseline.LEAST_TILES), ("copy_search_num", 0), ("seed", 0)):
-        if asked[name] < least:
-            raise UserError(f"evaluate.{name}={asked[name]} must be at least {least}")
+        if getattr(asked, name) < least:
+            raise UserError(f"evaluate.{name}={getattr(asked, name)} must be at least {least}")
     if not 0 < asked.pixel_size_um < math.inf:
         raise UserError(
             f"evaluate.pixel_size_um={asked.pixel_size_um} must be above 0: micrometres of a pixel"
@@ -155,7 +155,9 @@ def _classify_images(real: Tiles, run: Run | None, asked: Any) -> statistics.Ima
     maps = (
         None if run is None else bool(run.config.data.ipf_direction) and run.dataset.preparation.channels == 3
     )
-    return statistics.classify_images(real.images, maps=maps, step=asked.pixel_size_um, laue_group=asked.laue_group)
+    return statistics.classify_images(
+        real.images, maps=maps, step=asked.pixel_size_um, laue_group=asked.laue_group
+    )
 
 
 def _wanted(metrics: tuple[str, ...], image_kind: statistics.ImageKind, *, audited: bool) -> list[str]:

@@ -10,8 +10,8 @@ from safetensors.numpy import save
 
 from microgen_jax import files, networks
 from microgen_jax.config import run_config
-from microgen_jax.config.command_line import Request, for_run, nearest
-from microgen_jax.errors import UserError
+from microgen_jax.config.command_line import Request, for_run
+from microgen_jax.errors import UserError, did_you_mean
 from microgen_jax.export import diffusers_scheduler, stablehlo
 from microgen_jax.export.model_card import STABLEHLO, diffusers_loader, model_card
 from microgen_jax.sampling.generator import Generator, open_run
@@ -32,7 +32,9 @@ def export(request: Request) -> None:
         raise UserError("--workdir is missing: name the folder of a trained run, as in --workdir=runs/mine")
     if wanted not in FORMATS:
         known = " or ".join(FORMATS)
-        raise UserError(f"export.format={wanted!r} is not known{nearest(wanted, list(FORMATS))}: use {known}")
+        raise UserError(
+            f"export.format={wanted!r} is not known; {did_you_mean(wanted, list(FORMATS))}use {known}"
+        )
     run = run_config.read(workdir)
     config = for_run(request, run.config)
     if config.method != "ddpm":
@@ -61,7 +63,7 @@ def to_diffusers(generator: Generator, workdir: Path) -> Callable[[Path], None]:
     config, unet = generator.config, generator.method.unet
     architecture = networks.to_unet2d(unet, tuple(config.data.size))
     scheduler = diffusers_scheduler.to_ddpm_scheduler(
-        **{name: config.diffusion[name] for name in _SCHEDULE},
+        **{name: getattr(config.diffusion, name) for name in _SCHEDULE},
         clip=config.sample.clip,
         clip_percentile=config.sample.clip_percentile,
         large_variance=config.sample.sampler == "ancestral_large",

@@ -13,15 +13,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from microgen_jax import files, methods, networks
 from microgen_jax.commands.export import FACTS, WEIGHTS
-from microgen_jax.config import run_config, settings
+from microgen_jax.config import fields, run_config
 from microgen_jax.config.command_line import Request
 from microgen_jax.config.run_config import Resolved
+from microgen_jax.config.schema import Config
 from microgen_jax.errors import UserError
 from microgen_jax.export import diffusers_scheduler
 from microgen_jax.methods import DDPM, SAMPLING
@@ -35,23 +35,22 @@ def import_run(request: Request) -> None:
     Raises:
       UserError: no folder, another architecture, damaged weights, or a workdir that is in use.
     """
-    workdir, named = request.workdir, request.config.export.folder
+    workdir, named = request.workdir, request.config.import_run.folder
     if workdir is None:
         raise UserError(
             "--workdir is missing: name the folder for the imported run, as in --workdir=runs/mine"
         )
     if not named:
         raise UserError(
-            "export.folder is missing: name the diffusers folder, as in --config.export.folder=model"
+            "import_run.folder is missing: name the diffusers folder, as in --config.import_run.folder=model"
         )
     if run_config.exists(workdir) or (workdir / "checkpoints").exists():
         raise UserError(f"--workdir={workdir} holds a run already; choose another")
     folder = Path(named).expanduser()
-    fields = networks.from_unet2d(_read_json(folder, "unet/config.json"))
+    architecture = networks.from_unet2d(_read_json(folder, "unet/config.json"))
     facts = _read_json(folder, FACTS) if (folder / FACTS).is_file() else {}
-    config = _config(request, fields, _read_json(folder, "scheduler/scheduler_config.json"), facts)
-    resolved = _resolved(fields, facts)
-    settings.check(config)
+    config = _config(request, architecture, _read_json(folder, "scheduler/scheduler_config.json"), facts)
+    resolved = _resolved(architecture, facts)
     files.check_writable(workdir)
     method = methods.build(
         config, channels=resolved.channels, num_classes=len(resolved.classes), num_conditions=0
@@ -71,7 +70,7 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     path = folder / name
     if not path.is_file():
         raise UserError(
-            f"export.folder={folder} has no {name}; name a folder that diffusers' save_pretrained wrote"
+            f"import_run.folder={folder} has no {name}; name a folder that diffusers' save_pretrained wrote"
         )
     try:
         content = json.loads(path.read_text())
@@ -83,23 +82,27 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _config(
-    request: Request, fields: dict[str, Any], scheduler: dict[str, Any], facts: dict[str, Any]
-) -> ConfigDict:
-    config = request.config.copy_and_resolve_references()
-    fields = dict(fields)
+    request: Request, architecture: dict[str, Any], scheduler: dict[str, Any], facts: dict[str, Any]
+) -> Config:
+    model = {name: value for name, value in architecture.items() if f"model.{name}" in fields.fields()}
+    values = {f"model.{name}": value for name, value in model.items()}
+    values |= {"data.size": architecture["size"], "data.channels": architecture["image_channels"]}
+    named = f"import_run.folder={request.config.import_run.folder}"
     try:
-        config.data.size, config.data.channels = fields.pop("size"), fields.pop("image_channels")
-        config.model.update({name: value for name, value in fields.items() if name in config.model})
-        config.diffusion.update(diffusers_scheduler.from_scheduler(scheduler))
+        found = diffusers_scheduler.from_scheduler(scheduler)
+        values |= {f"diffusion.{name}": value for name, value in found.items()}
         if not request.has_config:
-            config.sample.update(_sampling(scheduler, facts, request.overrides))
+            sampling = _sampling(scheduler, facts, request.overrides)
+            values |= {f"sample.{name}": value for name, value in sampling.items()}
     except (TypeError, ValueError) as fault:
-        raise UserError(
-            f"export.folder={config.export.folder}: a setting has the wrong type ({fault})"
-        ) from fault
-    config.diffusion.loss = "mse"  # of the predictions that schedulers know
-    config.sample.steps = min(config.sample.steps, config.diffusion.timesteps)
-    return config
+        raise UserError(named, f"a setting has the wrong type ({fault})") from fault
+    values["diffusion.loss"] = "mse"  # of the predictions that schedulers know
+    try:
+        config = fields.replace(request.config, values)
+    except UserError as error:
+        raise UserError(named, str(error)) from error
+    steps = min(config.sample.steps, config.diffusion.timesteps)
+    return fields.replace(config, {"sample.steps": steps})
 
 
 def _sampling(
@@ -112,22 +115,22 @@ def _sampling(
     return {name: found[name] for name in names if found.get(name) is not None}
 
 
-def _resolved(fields: dict[str, Any], facts: dict[str, Any]) -> Resolved:
+def _resolved(architecture: dict[str, Any], facts: dict[str, Any]) -> Resolved:
     """Names of the classes from our own export; numbers where the folder is somebody else's."""
-    rows = fields["class_rows"]
+    rows = architecture["class_rows"]
     names = tuple(facts.get("classes") or [f"class{i}" for i in range(max(rows, 1))])
     if facts and len(names) != max(rows - 1, 1):
         raise UserError(
             f"{FACTS} names {len(names)} classes, and the class table has {rows} rows; fetch it again"
         )
-    return Resolved(names, (), (), (), fields["image_channels"], run_config.IMPORTED, "")
+    return Resolved(names, (), (), (), architecture["image_channels"], run_config.IMPORTED, "")
 
 
 def _weights(folder: Path, ours: bool) -> dict[str, np.ndarray]:
     path = folder / "unet" / WEIGHTS
     if not path.is_file():
         raise UserError(
-            f"export.folder={folder} has no unet/{WEIGHTS}; .bin files are pickles and are not read"
+            f"import_run.folder={folder} has no unet/{WEIGHTS}; .bin files are pickles and are not read"
         )
     try:
         weights = load_file(path)

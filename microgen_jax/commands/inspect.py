@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
 from microgen_jax import data, files
-from microgen_jax.config import settings
 from microgen_jax.config.command_line import Request
+from microgen_jax.config.schema import DataConfig
 from microgen_jax.crystal.ipf import off_key_share
 from microgen_jax.crystal.segmentation import flat_share
 from microgen_jax.data import Dataset, checks
@@ -34,7 +33,6 @@ def inspect(request: Request) -> None:
       UserError: what is wrong with the data or the config.
     """
     config, workdir = request.config, request.workdir
-    settings.check(config)
     if workdir is not None:
         files.check_writable(workdir)
     dataset = data.open_dataset(config.data, config.seed)
@@ -67,7 +65,7 @@ def _summary(
     train: list[checks.Look],
     holdout: list[checks.Look],
     tiles: np.ndarray,
-    asked: ConfigDict,
+    asked: DataConfig,
 ) -> dict[str, Any]:
     seen = train + holdout
     grey = all(look.channels == 1 or look.copies for look in seen)
@@ -153,7 +151,7 @@ def _refused(dataset: Dataset) -> list[tuple[str, str]]:
     return [*dataset.refused, *dataset.train.failed.items(), *dataset.holdout.failed.items()]
 
 
-def _why(dataset: Dataset, asked: ConfigDict, *, grey: bool) -> str:
+def _why(dataset: Dataset, asked: DataConfig, *, grey: bool) -> str:
     if not asked.augment:
         return "off: data.augment=False"
     process = f"what leaves a process of symmetry {asked.symmetry!r} as it is (data.symmetry)"
@@ -164,7 +162,7 @@ def _why(dataset: Dataset, asked: ConfigDict, *, grey: bool) -> str:
     return f"{process} and keeps IPF-{asked.ipf_direction} colours true (data.ipf_direction)"
 
 
-def _risk(dataset: Dataset, asked: ConfigDict) -> str:
+def _risk(dataset: Dataset, asked: DataConfig) -> str:
     """What turns would do to images of a process that has a direction in the plane."""
     done = {element for elements in dataset.preparation.transforms for element in elements}
     if "all" not in asked.symmetry or not done & _EXCHANGING:

@@ -15,14 +15,13 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import jax
-from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
 from microgen_jax import files, methods
-from microgen_jax.config import settings
-from microgen_jax.config.command_line import Request, nearest
-from microgen_jax.errors import UserError
+from microgen_jax.config.command_line import Request
+from microgen_jax.config.schema import Config
+from microgen_jax.errors import UserError, did_you_mean
 from microgen_jax.runtime import compile_cache, memory_plan
 from microgen_jax.runtime import mesh as meshes
 from microgen_jax.types import Method
@@ -77,7 +76,6 @@ def plan(request: Request) -> None:
       UserError: a chip or a mesh that cannot be.
     """
     config = request.config
-    settings.check(config)
     _check(config)
     _pretend(max(2, *config.plan.devices))
     compile_cache.use_compile_cache()
@@ -106,11 +104,11 @@ def _pretend(devices: int) -> None:
         jax.config.update("jax_num_cpu_devices", devices)
 
 
-def _check(config: ConfigDict) -> None:
+def _check(config: Config) -> None:
     chip, fsdp = config.plan.chip, config.mesh.fsdp
     if chip not in CHIPS:
         raise UserError(
-            f"plan.chip={chip!r} is not known{nearest(chip, list(CHIPS))}; there are: {', '.join(CHIPS)}"
+            f"plan.chip={chip!r} is not known; {did_you_mean(chip, list(CHIPS))}there are: {', '.join(CHIPS)}"
         )
     if not config.plan.devices:
         raise UserError(f"plan.devices={config.plan.devices} must name one number of devices or more")
@@ -121,7 +119,7 @@ def _check(config: ConfigDict) -> None:
             raise UserError(f"mesh.fsdp={fsdp} does not divide plan.devices={devices}; choose a divisor")
 
 
-def _plans(config: ConfigDict, method: Method) -> Iterator[Plan]:
+def _plans(config: Config, method: Method) -> Iterator[Plan]:
     key = jax.eval_shape(lambda: jax.random.key(0))
     shapes = jax.eval_shape(method.init, key)
     size, channels = config.data.size, config.plan.channels
@@ -145,7 +143,7 @@ def _seconds(cost: memory_plan.Cost, chip: Chip, devices: int, utilisation: floa
     return work + sum(cost.messages.values()) / link
 
 
-def _entry(config: ConfigDict, found: Plan, first: Plan) -> dict:
+def _entry(config: Config, found: Plan, first: Plan) -> dict:
     """Stable names; bytes, operations and seconds of each device."""
     chip, cost = CHIPS[config.plan.chip], found.cost
     return {
@@ -171,7 +169,7 @@ def _counted(devices: int) -> str:
     return f"{devices} device{'s' * (devices > 1)}"
 
 
-def _print(config: ConfigDict, plans: list[Plan]) -> None:
+def _print(config: Config, plans: list[Plan]) -> None:
     mesh = f"fsdp {config.mesh.fsdp}, {config.train.batch_size} images a device, {config.plan.chip}"
     table = Table(title=f"Of each device: {mesh}")
     entries = [_entry(config, found, plans[0]) for found in plans]

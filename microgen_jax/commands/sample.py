@@ -11,6 +11,7 @@ import numpy as np
 from microgen_jax import files
 from microgen_jax.config import run_config
 from microgen_jax.config.command_line import Request, for_run
+from microgen_jax.config.fields import to_dict
 from microgen_jax.crystal.segmentation import flat_share
 from microgen_jax.errors import UserError
 from microgen_jax.images import gif, grid, png
@@ -85,7 +86,7 @@ def _condition(text: str) -> Mapping[str, float]:
 
 
 def _manifest(generator: Generator, condition: Mapping[str, float]) -> dict:
-    sampling = generator.config.sample.to_dict()
+    sampling = asdict(generator.config.sample)
     return {
         "checkpoint": generator.step,
         "seed": sampling["seed"],
@@ -97,7 +98,7 @@ def _manifest(generator: Generator, condition: Mapping[str, float]) -> dict:
         "label": sampling["label"],
         "condition": dict(condition),
         "resolved": asdict(generator.resolved),
-        "config": generator.config.to_dict(),
+        "config": to_dict(generator.config),
         "versions": run_config.versions(),
         "device": jax.devices()[0].device_kind,
     }

@@ -1,5 +1,6 @@
 """--mode=train: from a config to a trained run; starting again goes on from the newest checkpoint."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -10,13 +11,13 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
 from microgen_jax import data, files, methods
-from microgen_jax.config import run_config, settings
+from microgen_jax.config import fields, run_config
 from microgen_jax.config.command_line import Request, may_write_cache
+from microgen_jax.config.schema import Config
 from microgen_jax.data import Dataset, checks
 from microgen_jax.errors import UserError
 from microgen_jax.evaluation import training_quality
@@ -56,10 +57,9 @@ def train(request: Request) -> None:
         _run(config, workdir, dataset, method, mesh)
 
 
-def _prepare(request: Request, workdir: Path) -> tuple[ConfigDict, Dataset, Method, Mesh]:
+def _prepare(request: Request, workdir: Path) -> tuple[Config, Dataset, Method, Mesh]:
     """Everything that can be refused, before the workdir is touched."""
     config = _own(request, workdir)
-    settings.check(config)
     files.check_writable(workdir)
     config = _with_schedule_end(config, workdir)
     mesh = meshes.make_mesh(config.mesh.data, config.mesh.fsdp)
@@ -80,7 +80,7 @@ def _prepare(request: Request, workdir: Path) -> tuple[ConfigDict, Dataset, Meth
     return config, dataset, method, mesh
 
 
-def _check_levels(config: ConfigDict, dataset: Dataset) -> None:
+def _check_levels(config: Config, dataset: Dataset) -> None:
     """Refuses images in grey where the loss takes every pixel for black or white."""
     if config.method != "ddpm" or config.diffusion.loss != "bce":
         return
@@ -93,21 +93,20 @@ def _check_levels(config: ConfigDict, dataset: Dataset) -> None:
         )
 
 
-def _agree(config: ConfigDict, resolved: run_config.Resolved) -> None:
+def _agree(config: Config, resolved: run_config.Resolved) -> None:
     """Refuses processes that were told something else than the first; code first, as the fields follow from it."""
-    fields = sorted(settings.names(config))
     distributed.assert_same_config(
         {
             "code": distributed.code_digest(),
             "versions": json.dumps(run_config.versions()),
-            "fields": json.dumps(fields),
+            "fields": json.dumps(sorted(fields.fields())),
         }
     )
-    told = {name: repr(settings.value(config, name)) for name in fields}
+    told = {name: repr(fields.value(config, name)) for name in fields.fields()}
     distributed.assert_same_config(told | {"data set": json.dumps(asdict(resolved))})
 
 
-def _check_run(workdir: Path, config: ConfigDict, dataset: Dataset) -> None:
+def _check_run(workdir: Path, config: Config, dataset: Dataset) -> None:
     """Refuses another run's folder: before it is touched, and once more when nobody else can start one there."""
     if run_config.exists(workdir):
         run_config.check_resumable(workdir, config, run_config.resolve(dataset))
@@ -117,29 +116,24 @@ def _check_run(workdir: Path, config: ConfigDict, dataset: Dataset) -> None:
         )
 
 
-def _own(request: Request, workdir: Path) -> ConfigDict:
+def _own(request: Request, workdir: Path) -> Config:
     """The request's configuration; where it names no config file, the one that the run was started with.
 
-    The mesh is never the run's: it may have been trained on other devices. Neither are parts that its version lacked.
+    The mesh is never the run's: it may have been trained on other devices.
     """
     if request.has_config or not run_config.exists(workdir):
         return request.config
-    config = run_config.read(workdir).config
-    for part in request.config:
-        if part == "mesh" or part not in config:
-            config[part] = request.config[part]
-    for name, value in request.overrides.items():
-        settings.put(config, name, value)
-    return config
+    config = dataclasses.replace(run_config.read(workdir).config, mesh=request.config.mesh)
+    return fields.replace(config, request.overrides)
 
 
-def _with_schedule_end(config: ConfigDict, workdir: Path) -> ConfigDict:
+def _with_schedule_end(config: Config, workdir: Path) -> Config:
     """The learning rate's schedule ends where the first start said, however far `train.steps` grows later."""
-    config = config.copy_and_resolve_references()
-    if not config.train.schedule_steps:
-        first = run_config.read(workdir).config if run_config.exists(workdir) else None
-        config.train.schedule_steps = (first and first.train.schedule_steps) or config.train.steps
-    return config
+    if config.train.schedule_steps:
+        return config
+    first = run_config.read(workdir).config if run_config.exists(workdir) else None
+    end = (first and first.train.schedule_steps) or config.train.steps
+    return fields.replace(config, {"train.schedule_steps": end})
 
 
 def _introduce(dataset: Dataset, method: Method, mesh: Mesh) -> None:
@@ -174,7 +168,7 @@ def _print_parts(rows: list[Row]) -> None:
     Console(highlight=False).print(table)
 
 
-def _run(config: ConfigDict, workdir: Path, dataset: Dataset, method: Method, mesh: Mesh) -> None:
+def _run(config: Config, workdir: Path, dataset: Dataset, method: Method, mesh: Mesh) -> None:
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
     with closing(Checkpoints(workdir, config.train.keep)) as checkpoints:
         state, shardings = _start(method, mesh, checkpoints, init_key)
@@ -239,7 +233,7 @@ def _out_of_memory(
     )
 
 
-def _announce(config: ConfigDict, step: int) -> None:
+def _announce(config: Config, step: int) -> None:
     if step:
         distributed.log(f"resuming from step {step}")
     end = config.train.schedule_steps
@@ -247,9 +241,7 @@ def _announce(config: ConfigDict, step: int) -> None:
         distributed.log(f"note: the learning rate is 0 from step {end} on (train.schedule_steps)")
 
 
-def _batches(
-    config: ConfigDict, dataset: Dataset, mesh: Mesh, batch_size: int, start: int
-) -> Iterator[Batch]:
+def _batches(config: Config, dataset: Dataset, mesh: Mesh, batch_size: int, start: int) -> Iterator[Batch]:
     batches = data.batches(
         dataset.train,
         dataset.preparation,
@@ -275,7 +267,7 @@ def _start(
     return state, shardings
 
 
-def _steps(config: ConfigDict, dataset: Dataset) -> loop.Steps:
+def _steps(config: Config, dataset: Dataset) -> loop.Steps:
     train = config.train
     return loop.Steps(
         train.steps,
@@ -288,7 +280,7 @@ def _steps(config: ConfigDict, dataset: Dataset) -> loop.Steps:
 
 
 def _functions(
-    config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh, shardings: TrainState
+    config: Config, dataset: Dataset, method: Method, mesh: Mesh, shardings: TrainState
 ) -> loop.Functions:
     train_step = meshes.compiled_step(method.train_step, shardings, mesh, config.data.size)
     heldout = None
@@ -312,7 +304,7 @@ def _functions(
 
 
 def _heldout(
-    config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh, shardings: TrainState
+    config: Config, dataset: Dataset, method: Method, mesh: Mesh, shardings: TrainState
 ) -> Callable[[TrainState], dict[str, float]]:
     whole, rows = meshes.replicated(mesh), meshes.by_rows(mesh)
     eval_step = jax.jit(
@@ -352,7 +344,7 @@ def _heldout(
 
 
 def _preview(
-    config: ConfigDict, dataset: Dataset, method: Method, mesh: Mesh
+    config: Config, dataset: Dataset, method: Method, mesh: Mesh
 ) -> Callable[[TrainState], np.ndarray]:
     generate = batching.compiled(method.generate, mesh, config.data.size)
     label = batching.in_turn(config.train.sample_num, len(dataset.classes))

@@ -1,6 +1,5 @@
 """From the command line to a request; whatever a person mistyped ends in one line and status 2."""
 
-import difflib
 import errno
 import os
 import re
@@ -18,8 +17,9 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from microgen_jax.config import settings
-from microgen_jax.errors import UserError
+from microgen_jax.config import fields
+from microgen_jax.config.schema import Config
+from microgen_jax.errors import UserError, did_you_mean
 from microgen_jax.runtime import distributed, storage
 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
@@ -48,7 +48,7 @@ class Request:
       workdir: the run's folder; an address in an object store as text; None where none was named.
     """
 
-    config: ConfigDict
+    config: Config
     overrides: dict[str, Any]
     has_config: bool
     workdir: Path | str | None
@@ -107,12 +107,6 @@ def _complain(message: str) -> None:
     print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """', did you mean "x"?' where some known word is near, else ''."""
-    close = difflib.get_close_matches(word, known, 1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
 def parse(argv: list[str], default: Path) -> list[str]:
     """absl's flags, parsed; a stand-in for `app.parse_flags_with_usage`.
 
@@ -131,9 +125,8 @@ def parse(argv: list[str], default: Path) -> list[str]:
     if not named:
         argv = [argv[0], f"--config={default}", *argv[1:]]
     if not {"--help", "-help", "--helpfull", "--helpshort", "-h"} & set(argv):
-        fields = _fields(_load(default))
-        _check_config(named[-1] if named else str(default), fields)
-        _check_overrides(argv, fields)
+        _check_config(named[-1] if named else str(default))
+        _check_overrides(argv)
     try:
         rest = flags.FLAGS(argv)
     except flags.Error as fault:
@@ -158,7 +151,7 @@ def request(argv: list[str], config: flags.FlagHolder, workdir: str, default: Pa
     flag = flags.FLAGS[config.name]
     overrides = dict(config_flags.get_override_values(flag))
     has_config = Path(config_flags.get_config_filename(flag)) != default
-    return Request(config.value, overrides, has_config, _place(workdir))
+    return Request(fields.freeze(config.value), overrides, has_config, _place(workdir))
 
 
 def _place(workdir: str) -> Path | str | None:
@@ -167,7 +160,7 @@ def _place(workdir: str) -> Path | str | None:
     return Path(workdir).expanduser() if workdir else None
 
 
-def for_run(request: Request, config: ConfigDict) -> ConfigDict:
+def for_run(request: Request, config: Config) -> Config:
     """A run's own configuration with `sample`, `evaluate`, `export` and `mesh` as the request has them.
 
     Where no config file was named, `sample` keeps the run's values but for the overrides. The mesh is never the
@@ -177,30 +170,31 @@ def for_run(request: Request, config: ConfigDict) -> ConfigDict:
       UserError: a prediction that the run was not trained with; what else is not of these parts is told and left.
         A value that cannot be.
     """
-    config = config.copy_and_resolve_references()
-    for part in ("mesh", "evaluate", "export"):
-        config[part] = request.config[part]
-    if request.has_config:
-        config.sample = request.config.sample
+    parts = ("mesh", "evaluate", "export", *(("sample",) if request.has_config else ()))
+    values = {
+        name: fields.value(request.config, name)
+        for name in fields.fields()
+        if name.startswith(_dotted(parts))
+    }
     prediction = config.diffusion.prediction
     if (asked := request.overrides.get("diffusion.prediction", prediction)) != prediction:
         raise UserError(
-            f"diffusion.prediction={asked!r}: the run was trained to predict {prediction!r}; leave it out"
+            "diffusion.prediction",
+            f"{asked!r}: the run was trained to predict {prediction!r}",
+            "leave it out",
         )
-    ignored = []
-    for name, value in request.overrides.items():
-        part, _, field = name.partition(".")
-        if part in ("sample", "evaluate", "export", "mesh") or name == "data.cache":
-            config[part][field] = value
-        else:
-            ignored.append(name)
-    if ignored:
+    used = _dotted(("sample", "evaluate", "export", "mesh", "data.cache"))
+    values |= {name: value for name, value in request.overrides.items() if f"{name}.".startswith(used)}
+    if ignored := [name for name in request.overrides if not f"{name}.".startswith(used)]:
         print(f"note: {', '.join(ignored)} stay as the run was trained", flush=True)
-    settings.check(config)
-    return config
+    return fields.replace(config, values)
 
 
-def may_write_cache(request: Request, config: ConfigDict) -> bool:
+def _dotted(parts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{part}." for part in parts)
+
+
+def may_write_cache(request: Request, config: Config) -> bool:
     """Whether the command line names the folder for decoded images, not a run's `config.json` alone."""
     return config.data.cache == request.config.data.cache
 
@@ -229,43 +223,35 @@ def _load(path: Path) -> ConfigDict:
         raise UserError(f"--config={path} fails with {type(fault).__name__}: {fault}") from fault
 
 
-def _fields(config: ConfigDict, prefix: str = "") -> list[str]:
-    names = []
-    for name, value in config.items():
-        inner = isinstance(value, ConfigDict)
-        names += _fields(value, f"{prefix}{name}.") if inner else [prefix + name]
-    return names
-
-
-def _check_config(name: str, fields: list[str]) -> None:
+def _check_config(name: str) -> None:
     path = Path(name)
     if not path.is_file():
         there = [str(p) for p in sorted(Path("configs").glob("*.py"))]
-        raise UserError(f"--config={name}: no such file{nearest(name, there)}; there are: {', '.join(there)}")
+        raise UserError(
+            f"--config={name}", "no such file", f"{did_you_mean(name, there)}there are: {', '.join(there)}"
+        )
     config = _load(path)
     if not isinstance(config, ConfigDict):
-        raise UserError(f"--config={name}: get_config() must return an ml_collections.ConfigDict")
-    own = _fields(config)
-    for field in own:
-        if field not in fields:
-            raise UserError(f"--config={name}: there is no field {field}{nearest(field, fields)}")
-    missing = [field for field in fields if field not in own]
-    if missing:
-        raise UserError(
-            f"--config={name} lacks {missing[0]}; start from default.get_config() and change fields"
-        )
+        raise UserError(f"--config={name}", "get_config() must return an ml_collections.ConfigDict")
+    try:
+        fields.freeze(config)
+    except UserError as error:
+        raise UserError(f"--config={name}", f"{error.where} {error.problem}", error.fix) from error
 
 
-def _check_overrides(argv: list[str], fields: list[str]) -> None:
+def _check_overrides(argv: list[str]) -> None:
     names = [match[1] for arg in argv[1:] if (match := _OVERRIDE.match(arg))]
-    groups = {field.split(".")[0] for field in fields if "." in field}
+    groups = {field.split(".")[0] for field in fields.fields() if "." in field}
     for name in names:
         if name in groups:
-            raise UserError(f"--config.{name} is a group of fields; set one, as in --config.train.steps=100")
-        if name not in fields:
-            raise UserError(f"--config.{name}: there is no such field{nearest(name, fields)}")
+            raise UserError(
+                f"--config.{name}", "is a group of fields", "set one, as in --config.train.steps=100"
+            )
+        if name not in fields.fields():
+            near = did_you_mean(name, fields.fields()).strip()
+            raise UserError(f"--config.{name}", "there is no such field", near)
         if names.count(name) > 1:
-            raise UserError(f"--config.{name} is given twice; keep one of them")
+            raise UserError(f"--config.{name}", "is given twice", "keep one of them")
 
 
 def _absl_message(fault: flags.Error) -> str:

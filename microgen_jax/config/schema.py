@@ -308,20 +308,35 @@ class SampleConfig:
 class EvaluateConfig:
     """The `evaluate` part."""
 
-    real: str = option("", "folder, npz, ...: images to compare with; '' = the run's held-out ones")
+    real: str = option(
+        "", "folder, npz, ...: images to compare with; '' = the run's held-out ones", resume="change"
+    )
     generated: str = option(
-        "", "folder, npz, ..., or a name under the run's samples/; '' = drawn from the run for this"
+        "",
+        "folder, npz, ..., or a name under the run's samples/; '' = drawn from the run for this",
+        resume="change",
     )
-    num: int = option(1000, "images of either side, at most", low=1, high=10**7)
-    metrics: tuple[str, ...] = option((), "names of those wanted; () = all that the images allow")
-    inception_weights: str = option("", "pt_inception-2015-12-05-6726825d.pth, for FID, KID and IS")
+    num: int = option(1000, "images of either side, at most", low=1, high=10**7, resume="change")
+    metrics: tuple[str, ...] = option(
+        (), "names of those wanted; () = all that the images allow", resume="change"
+    )
+    inception_weights: str = option(
+        "", "pt_inception-2015-12-05-6726825d.pth, for FID, KID and IS", resume="change"
+    )
     inception_preprocessing: str = option(
-        "pytorch", "pytorch | tensorflow: how images come to 299 px", choices=("pytorch", "tensorflow")
+        "pytorch",
+        "pytorch | tensorflow: how images come to 299 px",
+        choices=("pytorch", "tensorflow"),
+        resume="change",
     )
-    copy_search_num: int = option(10000, "training images searched for copies; 0 = all", low=0, high=MANY)
-    pixel_size_um: float = option(1.0, "micrometres of a pixel, for ASTM grain size numbers")
-    laue_group: str = option("m-3m", "of the sector in which IPF colours are compared")
-    seed: int = option(0, "of the images drawn, the splits and the resamples", low=0, high=2**32 - 1)
+    copy_search_num: int = option(
+        10000, "training images searched for copies; 0 = all", low=0, high=MANY, resume="change"
+    )
+    pixel_size_um: float = option(1.0, "micrometres of a pixel, for ASTM grain size numbers", resume="change")
+    laue_group: str = option("m-3m", "of the sector in which IPF colours are compared", resume="change")
+    seed: int = option(
+        0, "of the images drawn, the splits and the resamples", low=0, high=2**32 - 1, resume="change"
+    )
 
 
 @dataclass(frozen=True)
@@ -329,19 +344,24 @@ class PlanConfig:
     """The `plan` part."""
 
     devices: tuple[int, ...] = option(
-        (1, 8, 64, 256), "numbers to plan for; each device has train.batch_size images", low=1, high=2**20
+        (1, 8, 64, 256),
+        "numbers to plan for; each device has train.batch_size images",
+        low=1,
+        high=2**20,
+        resume="change",
     )
     chip: str = option(
         "h200",
         "a100 | h100 | h200 | tpu_v4 | tpu_v5e | tpu_v5p | tpu_v6e",
         choices=("a100", "h100", "h200", "tpu_v4", "tpu_v5e", "tpu_v5p", "tpu_v6e"),
+        resume="change",
     )
     utilisation: float = option(
-        0.4, "share of the chip's published peak that convolutions are taken to reach"
+        0.4, "share of the chip's published peak that convolutions are taken to reach", resume="change"
     )
-    channels: int = option(3, "of the images, as no data is opened", low=1, high=1024)
-    classes: int = option(5, "", low=0, high=10**6)
-    conditions: int = option(0, "", low=0, high=1000)
+    channels: int = option(3, "of the images, as no data is opened", low=1, high=1024, resume="change")
+    classes: int = option(5, "", low=0, high=10**6, resume="change")
+    conditions: int = option(0, "", low=0, high=1000, resume="change")
 
 
 @dataclass(frozen=True)
@@ -352,6 +372,7 @@ class ExportConfig:
         "diffusers",
         "diffusers (PyTorch) | stablehlo (jax.export), into export/<format>/",
         choices=("diffusers", "stablehlo"),
+        resume="change",
     )
 
 
@@ -359,15 +380,19 @@ class ExportConfig:
 class ImportRunConfig:
     """The `import_run` part, of `--mode=import`."""
 
-    folder: str = option("", "the diffusers folder that is imported")
+    folder: str = option("", "the diffusers folder that is imported", resume="change")
 
 
 @dataclass(frozen=True)
 class MeshConfig:
     """The `mesh` part."""
 
-    data: int = option(-1, "devices along the batch; -1 = all that fsdp leaves", low=-1, high=2**20)
-    fsdp: int = option(1, "devices that share parameters, EMA and optimizer state", low=1, high=2**20)
+    data: int = option(
+        -1, "devices along the batch; -1 = all that fsdp leaves", low=-1, high=2**20, resume="change"
+    )
+    fsdp: int = option(
+        1, "devices that share parameters, EMA and optimizer state", low=1, high=2**20, resume="change"
+    )
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
+from microgen_jax.config.schema import DataConfig
 from microgen_jax.crystal.ipf import KEYS
 from microgen_jax.crystal.polycrystal import CLASSES
 from microgen_jax.data import augment, cache, conditions, resize, splits, tiles
@@ -64,7 +64,7 @@ class Dataset:
     high: tuple[float, ...] = ()
 
 
-def open_dataset(data: ConfigDict, seed: int = 0, *, write_cache: bool = True) -> Dataset:
+def open_dataset(data: DataConfig, seed: int = 0, *, write_cache: bool = True) -> Dataset:
     """Finds out what `data.root` is, checks it, splits it, and gives its images as lazy sources.
 
     Args:
@@ -91,7 +91,7 @@ def open_dataset(data: ConfigDict, seed: int = 0, *, write_cache: bool = True) -
     return _split(data, listing)
 
 
-def _check(data: ConfigDict) -> None:
+def _check(data: DataConfig) -> None:
     choice(data.resample, resize.RESAMPLE, "data.resample")
     choice(data.window, tiles.WINDOW, "data.window")
     if data.window == "grid" and data.resample != "none":
@@ -115,7 +115,7 @@ def _check(data: ConfigDict) -> None:
         raise UserError(f"data.min_indexed={data.min_indexed} is no share: 0 to 1")
 
 
-def _open(data: ConfigDict, kind: str) -> Listing:
+def _open(data: DataConfig, kind: str) -> Listing:
     if kind == "tfds":
         return open_tfds(data.name, data_dir=data.root)
     path, on_bad_file = Path(data.root), data.on_bad_file
@@ -148,7 +148,7 @@ def _open(data: ConfigDict, kind: str) -> Listing:
     )
 
 
-def _polycrystals(data: ConfigDict, seed: int) -> Dataset:
+def _polycrystals(data: DataConfig, seed: int) -> Dataset:
     size, names = tuple(data.size), tuple(data.conditions)
     if data.channels not in polycrystal.CHANNELS:
         raise UserError(
@@ -186,7 +186,7 @@ def _polycrystals(data: ConfigDict, seed: int) -> Dataset:
     )
 
 
-def _filter(data: ConfigDict, listing: Listing) -> Listing:
+def _filter(data: DataConfig, listing: Listing) -> Listing:
     """Refuses images that do not fit what the configuration asks for."""
     size, to_grey = tuple(data.size), data.to_grey
     faults = [_misfit(header, size, data, to_grey) for header in listing.headers]
@@ -207,7 +207,7 @@ PIXELS_OBEY = {
 }
 
 
-def _cached(data: ConfigDict, listing: Listing, names: Sequence[str], write: bool) -> Listing:
+def _cached(data: DataConfig, listing: Listing, names: Sequence[str], write: bool) -> Listing:
     """`names` are those of all images found: a cache is stale where any of them has changed."""
     root = Path(data.root)
     if listing.kind == "list" and root.is_file() and root.suffix.lower() != ".zip":
@@ -216,12 +216,12 @@ def _cached(data: ConfigDict, listing: Listing, names: Sequence[str], write: boo
         files = cache.files_of(prepared_in(data.name, data.root))
     else:
         files = cache.files_of(root)
-    settings = {name: data[name] for name in PIXELS_OBEY.get(listing.kind, ())}
+    settings = {name: getattr(data, name) for name in PIXELS_OBEY.get(listing.kind, ())}
     skip = data.on_bad_file == "skip"
     return cache.cached(listing, Path(data.cache), files=files, settings=settings, skip=skip, write=write)
 
 
-def _misfit(header: Header, size: tuple[int, int], data: ConfigDict, to_grey: bool) -> str:
+def _misfit(header: Header, size: tuple[int, int], data: DataConfig, to_grey: bool) -> str:
     if data.pad == "refuse" and resize.too_small(header[:2], size, data.resample):
         return (
             f"{header.height}x{header.width} px is smaller than data.size: lower it, or set data.pad=reflect"
@@ -236,7 +236,7 @@ def _misfit(header: Header, size: tuple[int, int], data: ConfigDict, to_grey: bo
     return "colour, and data.channels=1: set data.channels=3, or data.to_grey=True"
 
 
-def _split(data: ConfigDict, listing: Listing) -> Dataset:
+def _split(data: DataConfig, listing: Listing) -> Dataset:
     columns, names = listing.columns, tuple(data.conditions)
     labels, groups = listing.labels, listing.groups or listing.names
     if label_by := data.label_by:
@@ -284,12 +284,12 @@ def _split(data: ConfigDict, listing: Listing) -> Dataset:
     )
 
 
-def _kept_as_orientations(data: ConfigDict, listing: Listing) -> str:
+def _kept_as_orientations(data: DataConfig, listing: Listing) -> str:
     """The Laue group where images are quaternions, '' otherwise."""
     return data.laue_group if listing.kind == "ebsd" and data.ebsd == "quaternions" else ""
 
 
-def _padded(data: ConfigDict, listing: Listing) -> tuple[str, ...]:
+def _padded(data: DataConfig, listing: Listing) -> tuple[str, ...]:
     size = tuple(data.size)
     small = sum(resize.too_small(header[:2], size, data.resample) for header in listing.headers)
     if not small:
@@ -298,7 +298,7 @@ def _padded(data: ConfigDict, listing: Listing) -> tuple[str, ...]:
 
 
 def _preparation(
-    data: ConfigDict, classes: Sequence[str], mean: tuple, std: tuple, *, grey: bool, orientations: str = ""
+    data: DataConfig, classes: Sequence[str], mean: tuple, std: tuple, *, grey: bool, orientations: str = ""
 ) -> Preparation:
     direction = "" if grey or orientations else data.ipf_direction
     transforms = augment.allowed_by_class(classes, direction, data.symmetry)

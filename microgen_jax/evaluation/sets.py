@@ -6,11 +6,11 @@ from itertools import islice
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from ml_collections import ConfigDict
 
 from microgen_jax import data
 from microgen_jax.config import run_config
 from microgen_jax.config.command_line import Request, for_run, may_write_cache
+from microgen_jax.config.schema import Config
 from microgen_jax.data import Dataset, augment, resize
 from microgen_jax.data.pipeline import prepare
 from microgen_jax.errors import UserError
@@ -52,7 +52,7 @@ class Run:
       notes: what must be said.
     """
 
-    config: ConfigDict
+    config: Config
     dataset: Dataset
     generator: Generator | None
     notes: tuple[str, ...]
@@ -104,18 +104,26 @@ def named(request: Request, field: str, num: int) -> Tiles:
     Raises:
       UserError: nothing there, nothing that can be read, or different sizes.
     """
-    asked = request.config.evaluate[field]
+    asked = getattr(request.config.evaluate, field)
     chosen = request.workdir / "samples" / asked if request.workdir else None
     root = str(chosen / "samples.npz") if chosen and (chosen / "samples.npz").is_file() else asked
-    config = request.config.data.copy_and_resolve_references()
-    config.update(root=root, name="", holdout=0.0, augment=False, conditions=(), split_by="", label_by="")
-    config.update(source="auto" if config.source == "polycrystal" else config.source, pad="reflect")
+    config = request.config.data
+    source = "auto" if config.source == "polycrystal" else config.source
+    plain = {
+        "holdout": 0.0,
+        "augment": False,
+        "conditions": (),
+        "split_by": "",
+        "label_by": "",
+        "pad": "reflect",
+    }
+    config = replace(config, root=root, name="", source=source, **plain)
     try:
         dataset = data.open_dataset(config, 0)
         free = not request.has_config and "data.size" not in request.overrides
         if free:
-            config.size = _common_size(dataset.train, num, field)
-            dataset = data.open_dataset(config, 0)
+            size = _common_size(dataset.train, num, field)
+            dataset = data.open_dataset(replace(config, size=size), 0)
         return _read(dataset.train, dataset, min(num, len(dataset.train)), root, keep_grey=True)
     except UserError as fault:
         text = str(fault).replace("data.root", f"evaluate.{field}")

@@ -1,13 +1,14 @@
 """How good the images are, now and then while training: a few drawn, a few statistics, beside the held-out loss."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from microgen_jax import data, methods
+from microgen_jax.config.schema import Config
 from microgen_jax.data import Dataset
 from microgen_jax.evaluation import baseline
 from microgen_jax.evaluation.quality import quality
@@ -18,9 +19,7 @@ from microgen_jax.training.state import TrainState
 STEPS = 25  # of the sampler
 
 
-def watch(
-    config: ConfigDict, dataset: Dataset, mesh: Mesh
-) -> Callable[[TrainState], dict[str, float]] | None:
+def watch(config: Config, dataset: Dataset, mesh: Mesh) -> Callable[[TrainState], dict[str, float]] | None:
     """`state -> quality` of `train.eval_samples` images, the same seeds at every call; None where it is off.
 
     They are compared with twice as many held-out images, of whose classes and conditions they are drawn.
@@ -28,8 +27,9 @@ def watch(
     count = config.train.eval_samples
     if count < 2 or len(dataset.holdout) < baseline.LEAST_TILES:
         return None
-    config = config.copy_and_resolve_references()
-    config.sample.update(sampler="ddim", steps=min(STEPS, config.diffusion.timesteps), guidance=1.0, eta=0.0)
+    steps = min(STEPS, config.diffusion.timesteps)
+    sample = replace(config.sample, sampler="ddim", steps=steps, guidance=1.0, eta=0.0)
+    config = replace(config, sample=sample)
     method = methods.build(
         config,
         channels=dataset.preparation.channels,

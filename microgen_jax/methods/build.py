@@ -3,9 +3,8 @@
 import math
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from microgen_jax import diffusion, networks
+from microgen_jax.config.schema import Config, SampleConfig
 from microgen_jax.errors import UserError, require_known
 from microgen_jax.methods.ddpm import DDPM
 from microgen_jax.methods.wgan_gp import WGANGP
@@ -32,7 +31,7 @@ GAN_BETAS = {"b1": 0.5, "b2": 0.9}  # of Adam, in both networks of wgan_gp
 SETTLING = 0.1  # share of the learning-rate schedule
 
 
-def check(config: ConfigDict) -> None:
+def check(config: Config) -> None:
     """Refuses images that the method that the config names is not made for, before any data are opened.
 
     Raises:
@@ -49,7 +48,7 @@ def check(config: ConfigDict) -> None:
         )
 
 
-def build(config: ConfigDict, *, channels: int, num_classes: int, num_conditions: int) -> Method:
+def build(config: Config, *, channels: int, num_classes: int, num_conditions: int) -> Method:
     """The method that the config names, ready to be compiled; every mistake is told here.
 
     Args:
@@ -68,7 +67,7 @@ def build(config: ConfigDict, *, channels: int, num_classes: int, num_conditions
     return _ddpm(config, channels, num_classes, num_conditions)
 
 
-def _ddpm(config: ConfigDict, channels: int, num_classes: int, num_conditions: int) -> DDPM:
+def _ddpm(config: Config, channels: int, num_classes: int, num_conditions: int) -> DDPM:
     unet = networks.build(
         config.model, channels=channels, num_classes=num_classes, num_conditions=num_conditions
     )
@@ -113,7 +112,7 @@ def _ddpm(config: ConfigDict, channels: int, num_classes: int, num_conditions: i
     )
 
 
-def _wgan_gp(config: ConfigDict, channels: int, num_classes: int) -> WGANGP:
+def _wgan_gp(config: Config, channels: int, num_classes: int) -> WGANGP:
     wgan, train = config.wgan, config.train
     if config.sample.label and not wgan.conditional and num_classes:
         raise UserError(
@@ -156,9 +155,9 @@ def _wgan_gp(config: ConfigDict, channels: int, num_classes: int) -> WGANGP:
     )
 
 
-def _sampling(sample: ConfigDict) -> dict[str, Any]:
+def _sampling(sample: SampleConfig) -> dict[str, Any]:
     """The keywords of `diffusion.sample`."""
-    sampling = {name: sample[name] for name in SAMPLING["ddpm"]}
+    sampling = {name: getattr(sample, name) for name in SAMPLING["ddpm"]}
     interval = tuple(sample.guidance_interval) or (0.0, math.inf)
     if len(interval) != 2 or not all(type(level) in (int, float) for level in interval):
         raise UserError(f"sample.guidance_interval={interval} must be two noise levels, as in '(0.3,5.0)'")
@@ -171,7 +170,7 @@ def _ema_widths(widths: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(widths)
 
 
-def _check_guidance(config: ConfigDict, conditional: bool) -> None:
+def _check_guidance(config: Config, conditional: bool) -> None:
     """Refuses guidance by what the model does not have."""
     sample = config.sample
     if sample.autoguidance and sample.guidance == 1:

@@ -1,8 +1,8 @@
 """From `config.model` to a network, with every mistake told in one line before anything is compiled."""
 
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
+from microgen_jax.config.schema import Config, ModelConfig
 from microgen_jax.errors import UserError, require_known
 from microgen_jax.networks.unet import UNet
 from microgen_jax.networks.wgan import Critic, Generator, check_shape
@@ -10,7 +10,7 @@ from microgen_jax.networks.wgan import Critic, Generator, check_shape
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-def build(model: ConfigDict, *, channels: int, num_classes: int, num_conditions: int) -> UNet:
+def build(model: ModelConfig, *, channels: int, num_classes: int, num_conditions: int) -> UNet:
     """The UNet that `config.model` describes.
 
     Args:
@@ -40,7 +40,7 @@ def build(model: ConfigDict, *, channels: int, num_classes: int, num_conditions:
 
 
 def build_wgan(
-    config: ConfigDict, *, size: tuple[int, int], channels: int, num_classes: int
+    config: Config, *, size: tuple[int, int], channels: int, num_classes: int
 ) -> tuple[Generator, Critic]:
     """The generator and the critic that `config.wgan` and `config.model.dtype` describe.
 
@@ -77,19 +77,19 @@ def check_size(size: tuple[int, int], levels: int) -> None:
     )
 
 
-def _check(model: ConfigDict) -> None:
+def _check(model: ModelConfig) -> None:
     levels = len(model.channels)
     if levels == 0:
         raise UserError("model.channels is empty: give the channels of each level, such as (64,128,256)")
     for name in ("attention_levels", "remat"):
-        if len(model[name]) != levels:
+        if len(getattr(model, name)) != levels:
             raise UserError(
-                f"model.{name} has {len(model[name])} entries and model.channels has {levels}: "
+                f"model.{name} has {len(getattr(model, name))} entries and model.channels has {levels}: "
                 f"give one for each level"
             )
     for name in ("blocks_per_level", "norm_groups", "head_dim"):
-        if model[name] < 1:
-            raise UserError(f"model.{name} (={model[name]}) must be at least 1")
+        if getattr(model, name) < 1:
+            raise UserError(f"model.{name} (={getattr(model, name)}) must be at least 1")
     if not 0.0 <= model.dropout < 1.0:
         raise UserError(f"model.dropout (={model.dropout}) must be at least 0 and below 1")
     require_known("model.dtype", model.dtype, DTYPES)

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key, UInt8, UInt32
-from ml_collections import ConfigDict
 
+from microgen_jax.config.schema import DataConfig
 from microgen_jax.crystal.ipf import image_colour
 from microgen_jax.images import to_uint8
 from microgen_jax.runtime import compile_cache
@@ -74,9 +74,9 @@ def draw(
         yield to_uint8(jax.device_get(images))[: len(label) - start]
 
 
-def shown(images: UInt8[np.ndarray, "N H W C"], data: ConfigDict) -> UInt8[np.ndarray, "N H W c"]:
+def shown(images: UInt8[np.ndarray, "N H W C"], data: DataConfig) -> UInt8[np.ndarray, "N H W c"]:
     """What a grid shows: orientations by their IPF-Z colours, all else as it is."""
-    kept = data.get("ebsd", "ipf") == "quaternions" and images.shape[-1] == 4
+    kept = data.ebsd == "quaternions" and images.shape[-1] == 4
     return image_colour(images, data.laue_group) if kept else images
 
 

@@ -1,5 +1,6 @@
 """A trained run as an object that draws images; reads `config.json` and a checkpoint, never a config file."""
 
+import dataclasses
 import math
 import numbers
 import sys
@@ -13,13 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array
-from ml_collections import ConfigDict
 
 from microgen_jax import methods
-from microgen_jax.config import run_config, settings
-from microgen_jax.config.command_line import nearest
+from microgen_jax.config import fields, run_config
 from microgen_jax.config.run_config import Resolved
-from microgen_jax.errors import UserError
+from microgen_jax.config.schema import Config, MeshConfig
+from microgen_jax.errors import UserError, did_you_mean
 from microgen_jax.images import to_uint8
 from microgen_jax.runtime import compile_cache, storage
 from microgen_jax.runtime import mesh as meshes
@@ -47,7 +47,7 @@ class Generator:
 
     def __init__(
         self,
-        config: ConfigDict,
+        config: Config,
         resolved: Resolved,
         params: Params,
         step: int,
@@ -91,7 +91,7 @@ class Generator:
         """
         if num < 1:
             raise UserError(f"sample.num={num} must be at least 1")
-        settings.check_seed("seed", seed)
+        fields.check_value(fields.fields()["sample.seed"], seed)
         labels = choose_labels(self.resolved, num, label)
         row = standardise(self.resolved, condition or {}, self.config.diffusion.condition_dropout)
         return np.concatenate(list(self.batches(labels, np.tile(row, (num, 1)), seed)))
@@ -157,7 +157,7 @@ def choose_labels(resolved: Resolved, num: int, label: str | int | None = None) 
         index = int(label)
     else:
         raise UserError(
-            f"label {str(label)!r} does not exist{nearest(str(label), classes)}; there are: {', '.join(classes)}"
+            f"label {str(label)!r} does not exist; {did_you_mean(str(label), classes)}there are: {', '.join(classes)}"
         )
     return np.full(num, index, np.int32)
 
@@ -178,8 +178,8 @@ def standardise(resolved: Resolved, condition: Mapping[str, Any], dropout: float
     for name, value in condition.items():
         if name not in resolved.conditions:
             known = ", ".join(resolved.conditions) or "none, this model was trained without any"
-            near = nearest(name, resolved.conditions)
-            raise UserError(f"condition {name!r} does not exist{near}; there are: {known}")
+            near = did_you_mean(name, resolved.conditions)
+            raise UserError(f"condition {name!r} does not exist; {near}there are: {known}")
         if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise UserError(f"condition {name}={value!r} must be a finite number")
     missing = [name for name in resolved.conditions if name not in condition]
@@ -199,7 +199,7 @@ def standardise(resolved: Resolved, condition: Mapping[str, Any], dropout: float
     return ((asked - np.array(resolved.mean)) / np.array(resolved.std)).astype(np.float32)
 
 
-def open_run(config: ConfigDict, resolved: Resolved, workdir: Path) -> Generator:
+def open_run(config: Config, resolved: Resolved, workdir: Path) -> Generator:
     """A generator from a run's configuration (with the `sample` and `mesh` parts to use) and its checkpoints.
 
     Raises:
@@ -231,7 +231,7 @@ def open_run(config: ConfigDict, resolved: Resolved, workdir: Path) -> Generator
 
 
 def _averaged(
-    config: ConfigDict, checkpoints: Checkpoints, step: int | None, target: TrainState
+    config: Config, checkpoints: Checkpoints, step: int | None, target: TrainState
 ) -> tuple[int, Params]:
     """The run's own average at a step, or one of the width `sample.ema`, from all that was kept up to that step.
 
@@ -281,7 +281,7 @@ def _choose(checkpoints: Checkpoints, which: str, workdir: Path, field: str) -> 
         return int(which)
     there = ", ".join(map(str, steps))
     raise UserError(
-        f"sample.{field}={which!r} does not exist{nearest(which, list(named))}: use newest, best or one of {there}"
+        f"sample.{field}={which!r} does not exist; {did_you_mean(which, list(named))}use newest, best or one of {there}"
     )
 
 
@@ -305,11 +305,6 @@ def load(workdir: str | Path, **sample: object) -> Generator:
         if name not in known:
             raise UserError(f"sample.{name} cannot be set here; there are: {', '.join(known)}")
         if name in ("checkpoint", "autoguidance") and isinstance(value, numbers.Integral):
-            value = str(value)
-        try:
-            run.config.sample[name] = value
-        except TypeError as fault:
-            raise UserError(f"sample.{name}={value!r} has the wrong type ({fault})") from fault
-    run.config.mesh = ConfigDict({"data": -1, "fsdp": 1})
-    settings.check(run.config)
-    return open_run(run.config, run.resolved, workdir)
+            sample[name] = str(value)
+    config = fields.replace(run.config, {f"sample.{name}": value for name, value in sample.items()})
+    return open_run(dataclasses.replace(config, mesh=MeshConfig()), run.resolved, workdir)

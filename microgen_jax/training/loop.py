@@ -94,7 +94,12 @@ def owed(step: int, steps: Steps, writer: Writer) -> _Due:
     due = _due(step, step, steps) if step else _Due(False, False, False, False)
     heldout = due.heldout and not writer.has_scalar(step, METRIC)
     draw = due.draw and not writer.has_images(step)
-    return _Due(False, distributed.broadcast_from_process_0(heldout), distributed.broadcast_from_process_0(draw), False)
+    return _Due(
+        False,
+        distributed.broadcast_from_process_0(heldout),
+        distributed.broadcast_from_process_0(draw),
+        False,
+    )
 
 
 def _measure(

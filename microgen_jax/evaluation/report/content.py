@@ -1,6 +1,7 @@
 """What `--mode=evaluate` writes down: the settings, and the page."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def settings(
 ) -> dict[str, Any]:
     """What was compared, how, and with what."""
     written = {
-        "evaluate": request.config.evaluate.to_dict(),
+        "evaluate": asdict(request.config.evaluate),
         "real": real.origin,
         "generated": generated.origin,
         "size": list(real.images.shape[1:]),
@@ -47,7 +48,7 @@ def settings(
     if run is not None:
         written |= {"fingerprint": run.dataset.fingerprint, "notes": list(run.notes)}
         if run.generator is not None:
-            written |= {"checkpoint": run.generator.step, "sample": run.config.sample.to_dict()}
+            written |= {"checkpoint": run.generator.step, "sample": asdict(run.config.sample)}
     return written
 
 
