@@ -20,11 +20,10 @@ from microgen_jax.config.command_line import Request, may_write_cache
 from microgen_jax.config.schema import Config
 from microgen_jax.data import Dataset, checks
 from microgen_jax.errors import UserError
-from microgen_jax.evaluation import training_quality
 from microgen_jax.networks import Row
 from microgen_jax.runtime import compile_cache, distributed, lock, memory_plan
 from microgen_jax.runtime import mesh as meshes
-from microgen_jax.sampling import batching
+from microgen_jax.sampling import batching, training_quality
 from microgen_jax.training import checkpoint, loop
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.logging import Writer

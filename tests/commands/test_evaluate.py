@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from configs import default
-from microgen_jax.config import run_config
+from microgen_jax.commands.evaluate import open_trained
+from microgen_jax.config import fields, run_config
 from microgen_jax.config.command_line import Request
 from microgen_jax.crystal.polycrystal import CLASSES, polycrystal
 from microgen_jax.data import open_dataset
-from microgen_jax.evaluation import sets as evaluation_sets
 from microgen_jax.images import png
 
-KEYS = {"value", "baseline", "ratio", "interval", "n_real", "n_generated", "note"}
+KEYS = {
+    *("value", "baseline", "ratio", "interval", "real", "generated", "unit", "n_real", "n_generated", "note"),
+}
 
 
 def tiles(start: int, count: int, size: int = 16, **descriptors) -> np.ndarray:
@@ -143,13 +145,13 @@ def test_a_cache_that_config_json_alone_names_is_not_written(sets, tmp_path, cap
     cache = str(tmp_path / "cache")
     config = default.get_config()
     config.data.update(root=str(sets / "real.npz"), size=(16, 16))
-    resolved = run_config.resolve(open_dataset(config.data))
+    resolved = run_config.resolve(open_dataset(fields.freeze(config).data))
     config.data.cache = cache
-    run_config.write(tmp_path, config, resolved)
+    run_config.write(tmp_path, fields.freeze(config), resolved)
     mine = default.get_config()
     mine.data.cache = cache if asked else ""
-    request = Request(mine, {"data.cache": cache} if asked else {}, False, tmp_path)
-    run = evaluation_sets.open_trained(request, draws=False, needs_real=True)
+    request = Request(fields.freeze(mine), {"data.cache": cache} if asked else {}, False, tmp_path)
+    run = open_trained(request, generates=False, needs_holdout=True)
     assert run.dataset.train[0].image.shape[:2] == (16, 16)
     assert Path(cache).exists() == asked
     said = capsys.readouterr().out

@@ -13,7 +13,7 @@ from microgen_jax.config import settings
 from microgen_jax.config.command_line import Request
 from microgen_jax.crystal.symmetry import laue_group
 from microgen_jax.errors import UserError
-from microgen_jax.evaluation.features import comparison
+from microgen_jax.evaluation.features import metrics as features
 from microgen_jax.sampling import generator
 from microgen_jax.training.checkpoint import Checkpoints
 from tests.command_line import ROOT
@@ -90,7 +90,9 @@ MISSPELT = {
     "evaluate.inception_preprocessing": (
         "pytorchh",
         "pytorch",
-        lambda config, tmp_path: comparison.open_networks(config.evaluate),
+        lambda config, tmp_path: features.open_networks(
+            inception_preprocessing=config.evaluate.inception_preprocessing
+        ),
     ),
     "plan.chip": ("h2000", "h200", ask(plan)),
     "export.format": ("difusers", "diffusers", ask(export)),
