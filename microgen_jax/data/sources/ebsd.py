@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float32, Shaped, UInt8
 from scipy.ndimage import distance_transform_edt
 
 from microgen_jax.crystal.ipf import ipf_colour
-from microgen_jax.crystal.maps import Scan, read_scan
+from microgen_jax.crystal.maps import EbsdMap, read_map
 from microgen_jax.crystal.symmetry import laue_group, reduce
 from microgen_jax.data.augment import parse_direction
 from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns
@@ -181,7 +181,7 @@ def _described(rendering: Rendering) -> str:
 
 
 def _rendered(
-    scan: Scan, rendering: Rendering, name: str
+    scan: EbsdMap, rendering: Rendering, name: str
 ) -> tuple[Shaped[np.ndarray, "H W C"], Bool[np.ndarray, "H W"]]:
     """The image, and the points of it that were measured."""
     if rendering.kept_as == "ipf":
@@ -190,7 +190,7 @@ def _rendered(
 
 
 def orientation_map(
-    scan: Scan, rendering: Rendering
+    scan: EbsdMap, rendering: Rendering
 ) -> tuple[Float32[np.ndarray, "H W 4"], Bool[np.ndarray, "H W"]]:
     """(q + 1) / 2 of every point, and which points are indexed and of a phase of the Laue group asked for.
 
@@ -207,11 +207,11 @@ def orientation_map(
             f"no indexed point is of the Laue group {group} (data.laue_group); its phases are of {found}"
         )
     image = np.full((*known.shape, 4), 0.5, np.float32)
-    image[known] = (reduce(scan.quaternions[known], group) + 1) / 2
+    image[known] = (reduce(scan.orientations[known], group) + 1) / 2
     return (image if rendering.fill == "black" else fill_nearest(image, known)), known
 
 
-def ipf_map(scan: Scan, rendering: Rendering, name: str = "") -> UInt8[np.ndarray, "H W C"]:
+def ipf_map(scan: EbsdMap, rendering: Rendering, name: str = "") -> UInt8[np.ndarray, "H W C"]:
     """IPF colours of a scan, three channels a direction.
 
     Raises:
@@ -232,7 +232,7 @@ def ipf_map(scan: Scan, rendering: Rendering, name: str = "") -> UInt8[np.ndarra
                 f"{name}: phase {phase.id} ({phase.name or 'no name'}) has no Laue group: set data.laue_group,"
                 " as in --config.data.laue_group=m-3m"
             )
-        colours = [ipf_colour(scan.quaternions[points], axis, group, rendering.key) for axis in axes]
+        colours = [ipf_colour(scan.orientations[points], axis, group, rendering.key) for axis in axes]
         image[points] = np.concatenate(colours, axis=-1)
     return image if rendering.fill == "black" else fill_nearest(image, scan.indexed)
 
@@ -245,12 +245,12 @@ def fill_nearest(
     return image[rows, columns]
 
 
-def _read(tree: Tree, name: str) -> Scan:
+def _read(tree: Tree, name: str) -> EbsdMap:
     with _on_disk(tree, name) as path:
         try:
-            return read_scan(path)
+            return read_map(path)
         except UserError as error:
-            raise BadFile(str(error).removeprefix(f"{path}: ")) from error
+            raise BadFile(f"{error.problem}; {error.fix}" if error.fix else error.problem) from error
 
 
 @contextlib.contextmanager

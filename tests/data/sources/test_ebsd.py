@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from microgen_jax.crystal.ipf import image_colour, ipf_colour
-from microgen_jax.crystal.maps import read_scan
+from microgen_jax.crystal.maps import read_map
 from microgen_jax.crystal.symmetry import misorientation_angle
 from microgen_jax.data import batches, open_dataset
 from microgen_jax.data.sources import ebsd
@@ -26,10 +26,10 @@ def random_truth(height: int, width: int, seed: int = 0, missing: float = 0.0) -
 
 def coloured(path, *directions: str) -> np.ndarray:
     """The map by another way: every phase coloured whole, then picked; black where not indexed."""
-    scan = read_scan(path)
+    scan = read_map(path)
     original = np.zeros((*scan.phase.shape, 3 * len(directions)), np.uint8)
     for phase in scan.phases:
-        colours = [ipf_colour(scan.quaternions, axis, phase.laue_group) for axis in directions]
+        colours = [ipf_colour(scan.orientations, axis, phase.laue_group) for axis in directions]
         original = np.where((scan.phase == phase.id)[..., None], np.concatenate(colours, -1), original)
     return original
 
@@ -65,7 +65,7 @@ def test_points_that_are_not_indexed_take_the_nearest_colour(tmp_path, data_conf
     path = write_ang(tmp_path / "a", random_truth(16, 16, missing=0.2))
     black = open_dataset(data_config(path, fill_unindexed="black", min_indexed=0.0)).train[0].image
     filled = open_dataset(data_config(path, min_indexed=0.0)).train[0].image
-    known = read_scan(path).indexed
+    known = read_map(path).indexed
     assert (black[~known] == 0).all()
     np.testing.assert_array_equal(filled[known], black[known])
     where = np.argwhere(known)
@@ -216,7 +216,7 @@ def test_real_scans_give_the_maps_that_orix_draws(shared, data_config, scan, dra
 def test_orientations_can_be_kept_whole(tmp_path, data_config):
     truth = random_truth(20, 24, missing=0.1)
     path = write_ang(tmp_path / "a", truth)
-    scan = read_scan(path)
+    scan = read_map(path)
     data = data_config(
         path, ebsd="quaternions", laue_group="m-3m", channels=4, fill_unindexed="black", min_indexed=0.0
     )
@@ -228,11 +228,11 @@ def test_orientations_can_be_kept_whole(tmp_path, data_config):
             known, quaternions = nickel[window], 2.0 * image - 1
             assert image.dtype == np.float32
             assert (quaternions[~known] == 0).all()
-            angles = misorientation_angle(quaternions[known], scan.quaternions[window][known], "m-3m")
+            angles = misorientation_angle(quaternions[known], scan.orientations[window][known], "m-3m")
             assert angles.max() < 1e-3
             assert (quaternions[known, 0] > np.cos(np.radians(62.8 / 2))).all()
             drawn = image_colour(image, "m-3m")
-            exact = ipf_colour(scan.quaternions[window], "Z", "m-3m") * known[..., None]
+            exact = ipf_colour(scan.orientations[window], "Z", "m-3m") * known[..., None]
             assert np.abs(drawn.astype(int) - exact).max() <= 1
     batch = next(batches(dataset.train, dataset.preparation, seed=0, batch_size=8))
     assert batch.image.shape == (8, 16, 16, 4)
