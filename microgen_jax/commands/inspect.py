@@ -44,7 +44,7 @@ def inspect(request: Request) -> None:
         print("nothing written: name a --workdir to keep summary.json and grid.png")
         return
     spread = np.linspace(0, len(tiles) - 1, min(_SHOWN, len(tiles))).astype(int)
-    sheet = grid(batching.shown(to_uint8(tiles[spread]), config.data))
+    sheet = grid(batching.to_display(to_uint8(tiles[spread]), config.data))
 
     def write(folder: Path) -> None:
         files.write_json(folder / "summary.json", summary)
@@ -112,7 +112,7 @@ def _summary(
             ),
             "bilinear": checks.off_key_by_averaging(dataset.train, tuple(asked.size), len(tiles)),
         }
-    images = batching.shown(to_uint8(tiles), asked)
+    images = batching.to_display(to_uint8(tiles), asked)
     kind = statistics.classify_images(images)
     if kind.kind in ("colour", "lines"):
         summary["grains"] = _grains(statistics.labels_of(images, kind))

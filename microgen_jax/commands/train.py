@@ -346,15 +346,15 @@ def _heldout(
 def _preview(
     config: Config, dataset: Dataset, method: Method, mesh: Mesh
 ) -> Callable[[TrainState], np.ndarray]:
-    generate = batching.compiled(method.generate, mesh, config.data.size)
+    generate = batching.compile_batch(method.generate, mesh, config.data.size)
     label = batching.in_turn(config.train.sample_num, len(dataset.classes))
     value = batching.not_given(config.train.sample_num, len(dataset.conditions))
 
     def preview(state: TrainState) -> np.ndarray:
         batch_size = config.sample.batch_size * mesh.size
-        parts = batching.draw(
+        parts = batching.generate_batches(
             generate, state.ema_params, label, value, seed=config.sample.seed, batch_size=batch_size
         )
-        return batching.shown(np.concatenate(list(parts)), config.data)
+        return batching.to_display(np.concatenate(list(parts)), config.data)
 
     return preview
