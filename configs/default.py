@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     data.name = ""  # tfds: the data set, as in 'mnist' or 'builder/config'
     data.key = ""  # hdf5, npz: which array holds the images; '' = the first one that can
     data.layout = "auto"  # hdf5, npz: HW | NHW | HWK | HWC | NHWC, N and K count images, C channels
-    data.value_range = "auto"  # hdf5, npz: 'black,white' as in '0,255' | ids = grain ids, drawn as boundaries
+    data.value_range = "auto"  # hdf5, npz: 'black,white' as in '0,255' | ids = grain ids, shown as boundaries
     data.size = (64, 64)  # height, width in px that the model sees
     data.channels = 3  # 3 = RGB, 1 = grey; of the polycrystals 3 = IPF colours, 1 = grain boundaries
     data.to_grey = False  # with channels=1: colour images become their luminance instead of being refused
@@ -48,7 +48,7 @@ def get_config() -> ConfigDict:
     data.count = 10_000  # polycrystal: how many different images there are
     data.cache = ""  # folder for decoded images, written once and then mapped into memory; '' = off
     data.workers = 4  # threads that decode and augment
-    data.read_timeout = 300.0  # seconds without a batch after which it is read again, three times at most
+    data.read_timeout = 300.0  # seconds to wait for a batch before the run stops with exit status 75
 
     config.model = model = ConfigDict()
     model.channels = (64, 128, 256)  # per level; each level halves height and width

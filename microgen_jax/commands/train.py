@@ -250,7 +250,7 @@ def _batches(config: Config, dataset: Dataset, mesh: Mesh, batch_size: int, star
         start=start,
         rows=meshes.process_rows(batch_size, mesh),
         workers=config.data.workers,
-        patience=config.data.read_timeout,
+        read_timeout=config.data.read_timeout,
     )
     return distributed.local_errors_abort(batches)
 
@@ -324,7 +324,7 @@ def _heldout(
             limit=config.train.eval_num,
             rows=mine,
             workers=config.data.workers,
-            patience=config.data.read_timeout,
+            read_timeout=config.data.read_timeout,
         )
         for k, (batch, mask) in enumerate(distributed.local_errors_abort(stream)):
             yield batch, mask.astype(np.float32), (np.arange(size, dtype=np.int32) + k * size)[mine]

@@ -27,10 +27,10 @@ class Option:
 
     help: str
     choices: tuple[str, ...] = ()
-    low: float | None = None
-    high: float | None = None
-    above: float | None = None
-    below: float | None = None
+    low: int | float | None = None
+    high: int | float | None = None
+    above: int | float | None = None
+    below: int | float | None = None
     resume: Resume = "fixed"
 
 
@@ -57,7 +57,7 @@ class DataConfig:
         choices=("auto", "HW", "NHW", "HWK", "HWC", "NHWC"),
     )
     value_range: str = option(
-        "auto", "hdf5, npz: 'black,white' as in '0,255' | ids = grain ids, drawn as boundaries"
+        "auto", "hdf5, npz: 'black,white' as in '0,255' | ids = grain ids, shown as boundaries"
     )
     size: tuple[int, ...] = option((64, 64), "height, width in px that the model sees", low=1, high=WIDE)
     channels: int = option(
@@ -101,7 +101,7 @@ class DataConfig:
         low=0.0,
         below=1.0,
     )
-    min_indexed: float = option(0.9, "ebsd: least share of indexed points in a tile")
+    min_indexed: float = option(0.9, "ebsd: least share of indexed points in a tile", low=0.0, high=1.0)
     fill_unindexed: str = option(
         "nearest",
         "ebsd: points that are not indexed: nearest indexed one | black",
@@ -133,7 +133,7 @@ class DataConfig:
     workers: int = option(4, "threads that decode and augment", low=0, high=1024, resume="change")
     read_timeout: float = option(
         300.0,
-        "seconds without a batch after which it is read again, three times at most",
+        "seconds to wait for a batch before the run stops with exit status 75",
         above=0.0,
         resume="change",
     )

@@ -13,7 +13,7 @@ from microgen_jax.config.command_line import Request, for_run, may_write_cache
 from microgen_jax.config.schema import Config
 from microgen_jax.data import Dataset, augment, resize
 from microgen_jax.data.pipeline import prepare
-from microgen_jax.errors import UserError
+from microgen_jax.errors import UserError, renamed
 from microgen_jax.images import to_uint8
 from microgen_jax.runtime import distributed
 from microgen_jax.sampling.generator import Generator, open_run
@@ -118,16 +118,13 @@ def named(request: Request, field: str, num: int) -> Tiles:
         "pad": "reflect",
     }
     config = replace(config, root=root, name="", source=source, **plain)
-    try:
+    with renamed({"data.root": f"evaluate.{field}"}):
         dataset = data.open_dataset(config, 0)
         free = not request.has_config and "data.size" not in request.overrides
         if free:
             size = _common_size(dataset.train, num, field)
             dataset = data.open_dataset(replace(config, size=size), 0)
         return _read(dataset.train, dataset, min(num, len(dataset.train)), root, keep_grey=True)
-    except UserError as fault:
-        text = str(fault).replace("data.root", f"evaluate.{field}")
-        raise UserError(text if text.startswith("evaluate.") else f"evaluate.{field}: {text}") from fault
 
 
 def as_grey(tiles: Tiles) -> Tiles:
