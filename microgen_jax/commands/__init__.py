@@ -1,4 +1,4 @@
-"""The modes of `main.py`, one file each."""
+"""The modes of the command line, one file each."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +13,8 @@ from microgen_jax.commands.train import train
 from microgen_jax.config.command_line import Request
 from microgen_jax.runtime import storage
 
+__all__ = ["MODES", "run"]
+
 MODES: dict[str, Callable[[Request], None]] = {
     "train": train,
     "sample": sample,
@@ -25,7 +27,11 @@ MODES: dict[str, Callable[[Request], None]] = {
 
 
 def run(mode: str, request: Request) -> None:
-    """Does what was asked, in the work directory or in the folder that stands for an object store's.
+    """Run a mode in the work directory, or in the folder that stands for an object store's.
+
+    Args:
+      mode: a key of `MODES`.
+      request: what was asked.
 
     Raises:
       UserError: what the person did wrong.

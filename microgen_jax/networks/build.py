@@ -1,5 +1,7 @@
 """From `config.model` to a network, with every mistake told in one line before anything is compiled."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 
 from microgen_jax.config.schema import Config, ModelConfig
@@ -22,6 +24,12 @@ def build(model: ModelConfig, *, channels: int, num_classes: int, num_conditions
     Raises:
       UserError: a value that cannot be, named with its mend.
     """
+    levels = len(model.channels)
+    model = replace(
+        model,
+        attention_levels=model.attention_levels or (False,) * (levels - 1) + (True,) * (levels > 0),
+        remat=model.remat or (False,) * levels,
+    )
     _check(model)
     return UNet(
         out_channels=channels,

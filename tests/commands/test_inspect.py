@@ -9,6 +9,7 @@ from PIL import Image
 
 from configs.default import get_config
 from microgen_jax.commands.inspect import inspect
+from microgen_jax.config import fields
 from microgen_jax.config.command_line import Request
 
 COPPER = r"(?:(?P<series>Cu\dQ\d)_)?(?P<step>\d+)\.png$"
@@ -21,7 +22,7 @@ def inspected(tmp_path):
     def summary(root: Path, **fields) -> dict:
         config = get_config()
         config.data.update(root=str(root), **fields)
-        inspect(Request(config, {}, False, tmp_path / "work"))
+        inspect(Request(fields.freeze(config), {}, False, tmp_path / "work"))
         return json.loads((tmp_path / "work/inspect/summary.json").read_text())
 
     return summary
