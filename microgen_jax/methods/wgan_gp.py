@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from microgen_jax.methods.descriptors import descriptors, distance
 from microgen_jax.networks import Row
-from microgen_jax.networks.wgan import Critic, Generator, summary
+from microgen_jax.networks.wgan import Critic, WGANGenerator, summary
 from microgen_jax.training import state as states
 from microgen_jax.training.state import TrainState
 from microgen_jax.types import Batch, Condition, Metrics, Params
@@ -65,7 +65,7 @@ class WGANGP:
       settling: updates after which a lack of diversity is worth a warning.
     """
 
-    generator: Generator
+    generator: WGANGenerator
     critic: Critic
     generator_optimizer: optax.GradientTransformation
     critic_optimizer: optax.GradientTransformation

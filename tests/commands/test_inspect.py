@@ -9,7 +9,6 @@ from PIL import Image
 
 from configs.default import get_config
 from microgen_jax.commands.inspect import inspect
-from microgen_jax.config import fields
 from microgen_jax.config.command_line import Request
 
 COPPER = r"(?:(?P<series>Cu\dQ\d)_)?(?P<step>\d+)\.png$"

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from microgen_jax.methods import WGANGP
 from microgen_jax.methods.wgan_gp import gradient_penalty
-from microgen_jax.networks.wgan import Critic, Generator
+from microgen_jax.networks.wgan import Critic, WGANGenerator
 from microgen_jax.runtime import mesh as meshes
 from microgen_jax.training import optimizer, state
 from microgen_jax.types import Batch, Condition
@@ -32,7 +32,7 @@ def wgan(
 
     adam = {"weight_decay": 0.0, "clip_norm": 0.0, "b1": 0.5, "b2": 0.9}
     values = {
-        "generator": Generator(size, channels, 8, classes, dtype),
+        "generator": WGANGenerator(size, channels, 8, classes, dtype),
         "critic": Critic(8, classes, dtype),
         "generator_optimizer": optimizer.adamw(schedule, **adam),
         "critic_optimizer": optimizer.adamw(critic_schedule, **adam),

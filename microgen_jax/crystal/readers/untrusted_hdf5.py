@@ -67,11 +67,14 @@ def names(group: h5py.Group) -> list[str]:
       group: the group.
 
     Raises:
-      UserError: there are more than any scan has.
+      UserError: there are more than any scan has, or one is no text.
     """
     if len(group) > MAX_MEMBERS:
         raise UserError("path", f"has {len(group)} members in {group.name}", "it is not a scan")
-    return list(group)
+    found = list(group)
+    if any(isinstance(name, bytes) for name in found):
+        raise UserError("path", f"has a name that is no UTF-8 text in {group.name}")
+    return found
 
 
 @_guarded
