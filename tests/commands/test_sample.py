@@ -24,8 +24,10 @@ def test_trained_on_shared_parameters_sampled_on_one_device(run, tmp_path):
 
 
 def test_a_prediction_that_the_run_was_not_trained_with_is_refused():
-    run = fields.freeze(quickstart.get_config())
-    request = Request(fields.freeze(default.get_config()), {"diffusion.prediction": "eps"}, False, None)
+    run = fields.freeze(quickstart.get_config().to_dict())
+    request = Request(
+        fields.freeze(default.get_config().to_dict()), {"diffusion.prediction": "eps"}, False, None
+    )
     with pytest.raises(UserError) as error:
         for_run(request, run)
     assert error.value.where == "diffusion.prediction"
