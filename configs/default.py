@@ -1,4 +1,4 @@
-"""Every field, its default and what it does. The other configs start from this one and say only what they change.
+"""Every field, its default and what it does. The other configs start from this one and change some.
 
     python main.py --config=configs/default.py --workdir=runs/default
 
@@ -102,6 +102,7 @@ def get_config() -> ConfigDict:
     train.checkpoint_every = 1000
     train.skip_batches = ()  # numbers of batches to pass over, as a run that diverged names them
     train.keep = 3  # newest checkpoints kept, beside the best
+    train.profile = 0  # number of updates to trace for TensorBoard's profiler; 0 = none
 
     config.sample = sample = ConfigDict()
     sample.sampler = "ancestral"  # or ancestral_large, ddim, euler, heun, dpmpp2m, dpmpp2m_sde, unipc

@@ -255,6 +255,9 @@ class TrainConfig:
         resume="change",
     )
     keep: int = option(3, "newest checkpoints kept, beside the best", low=1, high=MANY, resume="change")
+    profile: int = option(
+        0, "number of updates to trace for TensorBoard's profiler; 0 = none", low=0, high=MANY, resume="change"
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """From images on disk, or drawn on demand, to batches: sources, splits, augmentation, the pipeline."""
 
 from microgen_jax.data.dataset import Dataset, open_dataset
-from microgen_jax.data.pipeline import Preparation, batches, evaluation_batches, names, prefetch_to_device
+from microgen_jax.data.pipeline import Preparation, batches, evaluation_batches, names
 
 __all__ = [
     "Dataset",
@@ -10,5 +10,4 @@ __all__ = [
     "evaluation_batches",
     "names",
     "open_dataset",
-    "prefetch_to_device",
 ]

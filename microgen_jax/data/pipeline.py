@@ -1,8 +1,8 @@
 """From records to batches: batch k is a pure function of (seed, k), whatever the workers or processes."""
 
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -81,7 +81,8 @@ def batches(
     rows: Sequence[int] | None = None,
     workers: int = 4,
     patience: float = 300.0,
-) -> Iterator[Batch]:
+    put: Callable[[Batch], Any] = lambda batch: batch,
+) -> Iterator[Any]:
     """Endless shuffled, cropped and augmented training batches, read ahead on `workers` threads.
 
     Args:
@@ -89,9 +90,11 @@ def batches(
       start: number of the first batch given; a run resumed at step k starts with batch k.
       rows: of the global batch that this process reads; None = all. Other rows are never decoded.
       patience: seconds without a batch after which it is read again.
+      put: what places a batch on the devices, one ahead of the update and on a thread of its own.
 
     Yields:
-      numpy batches: image float32 [b, H, W, C] in [-1, 1], label int32 [b], condition float32 [b, K].
+      batches as `put` returns them; it gets numpy arrays: image float32 [b, H, W, C] in [-1, 1], label int32 [b],
+        condition float32 [b, K].
 
     Raises:
       UserError: an image that cannot be read or prepared, named; an empty source; or reading that hangs, and did
@@ -108,7 +111,7 @@ def batches(
     )
     local = range(batch_size) if rows is None else rows
     picked = grain.MapDataset.source(_Rows(elements, batch_size, local))
-    return _read_ahead(picked[start * len(local) :], len(local), workers, patience, reading)
+    return _read_ahead(picked[start * len(local) :], len(local), workers, patience, reading, put)
 
 
 class _Epochs:
@@ -160,12 +163,18 @@ class _Rows:
 
 
 def _read_ahead(
-    elements: grain.MapDataset, batch_size: int, workers: int, patience: float, reading: Reading
+    elements: grain.MapDataset,
+    batch_size: int,
+    workers: int,
+    patience: float,
+    reading: Reading,
+    put: Callable[[Any], Any] = lambda batch: batch,
 ) -> Iterator:
     options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=max(2 * batch_size, workers))
 
     def open_at(n: int) -> Iterator:
-        return iter(elements[n * batch_size :].to_iter_dataset(options).batch(batch_size))
+        with closing(iter(elements[n * batch_size :].to_iter_dataset(options).batch(batch_size))) as ready:
+            yield from map(put, ready)
 
     return patient(open_at, patience, reading)
 
@@ -209,13 +218,3 @@ def evaluation_batches(
 
     count = -(-total // batch_size) * len(local)
     return _read_ahead(grain.MapDataset.range(count).map(element), len(local), workers, patience, reading)
-
-
-def prefetch_to_device(iterator: Iterator, put: Callable, depth: int = 2) -> Iterator:
-    """`map(put, iterator)`, `depth` elements ahead, so that the copy to the device runs under the step."""
-    waiting: deque[Any] = deque()
-    for element in iterator:
-        waiting.append(put(element))
-        if len(waiting) >= depth:
-            yield waiting.popleft()
-    yield from waiting
