@@ -27,10 +27,10 @@ class Option:
 
     help: str
     choices: tuple[str, ...] = ()
-    low: float | None = None
-    high: float | None = None
-    above: float | None = None
-    below: float | None = None
+    low: float | int | None = None
+    high: float | int | None = None
+    above: float | int | None = None
+    below: float | int | None = None
     resume: Resume = "fixed"
 
 
@@ -256,7 +256,11 @@ class TrainConfig:
     )
     keep: int = option(3, "newest checkpoints kept, beside the best", low=1, high=MANY, resume="change")
     profile: int = option(
-        0, "number of updates to trace for TensorBoard's profiler; 0 = none", low=0, high=MANY, resume="change"
+        0,
+        "number of updates to trace for TensorBoard's profiler; 0 = none",
+        low=0,
+        high=MANY,
+        resume="change",
     )
 
 
