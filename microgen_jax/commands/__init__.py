@@ -9,14 +9,14 @@ from microgen_jax.commands.import_run import import_run
 from microgen_jax.commands.inspect import inspect
 from microgen_jax.commands.plan import plan
 from microgen_jax.commands.sample import sample
-from microgen_jax.commands.train import train
+from microgen_jax.commands.train import train_request
 from microgen_jax.config.command_line import Request
 from microgen_jax.runtime import storage
 
 __all__ = ["MODES", "run"]
 
 MODES: dict[str, Callable[[Request], None]] = {
-    "train": train,
+    "train": train_request,
     "sample": sample,
     "evaluate": evaluate,
     "inspect": inspect,

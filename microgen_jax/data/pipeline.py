@@ -1,8 +1,8 @@
 """From records to batches: batch k is a pure function of (seed, k), whatever the workers or processes."""
 
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -86,7 +86,8 @@ def batches(
     rows: Sequence[int] | None = None,
     workers: int = 4,
     read_timeout: float = 300.0,
-) -> Iterator[Batch]:
+    put: Callable[[Batch], Any] = lambda batch: batch,
+) -> Iterator[Any]:
     """Yield shuffled, cropped and augmented training batches without end, read ahead on threads.
 
     Args:
@@ -98,9 +99,11 @@ def batches(
       rows: rows of the global batch that this process reads; None = all. Other rows are never decoded.
       workers: number of threads that decode and augment.
       read_timeout: seconds to wait for a batch.
+      put: function that places a batch on the devices, called one batch ahead on a thread of its own.
 
     Yields:
-      numpy batches: image float32 [b, H, W, C] in [-1, 1], label int32 [b], condition float32 [b, K].
+      batches as `put` returns them; it gets numpy arrays: image float32 [b, H, W, C] in [-1, 1], label int32 [b],
+        condition float32 [b, K].
 
     Raises:
       UserError: an empty source, or an image that cannot be read or prepared.
@@ -117,7 +120,7 @@ def batches(
     )
     local = range(batch_size) if rows is None else rows
     picked = grain.MapDataset.source(_Rows(elements, batch_size, local))
-    return _read_ahead(picked[start * len(local) :], len(local), workers, read_timeout, tracked)
+    return _read_ahead(picked[start * len(local) :], len(local), workers, read_timeout, tracked, put)
 
 
 class _Epochs:
@@ -176,10 +179,21 @@ class _Rows:
 
 
 def _read_ahead(
-    elements: grain.MapDataset, batch_size: int, workers: int, read_timeout: float, tracked: TrackedSource
+    elements: grain.MapDataset,
+    batch_size: int,
+    workers: int,
+    read_timeout: float,
+    tracked: TrackedSource,
+    put: Callable[[Any], Any] = lambda batch: batch,
 ) -> Iterator:
     options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=max(2 * batch_size, workers))
-    return read_with_timeout(elements.to_iter_dataset(options).batch(batch_size), read_timeout, tracked)
+    batched = elements.to_iter_dataset(options).batch(batch_size)
+
+    def placed() -> Iterator:
+        with closing(iter(batched)) as ready:
+            yield from map(put, ready)
+
+    return read_with_timeout(placed(), read_timeout, tracked)
 
 
 def _parse_flags() -> None:
@@ -231,19 +245,3 @@ def evaluation_batches(
 
     count = -(-total // batch_size) * len(local)
     return _read_ahead(grain.MapDataset.range(count).map(element), len(local), workers, read_timeout, tracked)
-
-
-def prefetch_to_device(iterator: Iterator, put: Callable, depth: int = 2) -> Iterator:
-    """Yield `put` of each element, called ahead of time, so that the copy to the device runs under the step.
-
-    Args:
-      iterator: the elements.
-      put: function that copies an element to the device.
-      depth: number of elements ahead.
-    """
-    waiting: deque[Any] = deque()
-    for element in iterator:
-        waiting.append(put(element))
-        if len(waiting) >= depth:
-            yield waiting.popleft()
-    yield from waiting

@@ -26,7 +26,7 @@ from microgen_jax.training.state import TrainState
 from microgen_jax.types import Params
 
 METRIC = "heldout_loss"
-FORMAT = 1  # of what lies in a checkpoint; those without a number are of format 1
+FORMAT = 2  # of what lies in a checkpoint; those without a number are of format 1
 _CHECK_DISK = "the older ones are intact: see that the disk is sound, and start again"
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # its own fault; other numbers are the system's
 _OS_ERROR = re.compile(r"os_error_code='(\d+)'")  # as tensorstore ends its messages

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microgen_jax.data import Preparation, batches, checks, evaluation_batches, prefetch_to_device
+from microgen_jax.data import Preparation, batches, checks, evaluation_batches
 from microgen_jax.data.augment import DIHEDRAL
 from microgen_jax.data.pipeline import prepare
 from microgen_jax.errors import UserError
@@ -162,14 +162,15 @@ def test_the_grey_among_black_and_white_is_found(dtype):
     assert checks.grey(originals, halved) == ("a", pytest.approx(0.5))
 
 
-def test_prefetching_keeps_order_and_runs_ahead():
-    seen = []
+def test_batches_are_placed_in_order_and_one_ahead():
+    """The one that is given, the one that waits, and the one that is being made."""
+    placed = []
 
-    def put(element: int) -> int:
-        seen.append(element)
-        return -element
+    def put(batch):
+        placed.append(len(placed))
+        return placed[-1], batch
 
-    iterator = prefetch_to_device(iter(range(5)), put, depth=3)
-    assert next(iterator) == 0
-    assert seen == [0, 1, 2]
-    assert list(iterator) == [-1, -2, -3, -4]
+    stream = batches(Numbered(), PREPARATION, seed=0, batch_size=2, put=put)
+    assert [next(stream)[0] for _ in range(3)] == [0, 1, 2]
+    assert len(placed) <= 5
+    stream.close()

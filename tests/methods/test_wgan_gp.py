@@ -257,7 +257,7 @@ def test_held_out_sums_do_not_depend_on_the_cut():
         evaluate(now, jax.tree.map(lambda x: x[cut], data), jnp.float32(mask), jnp.asarray(rows[cut]))  # noqa: B023
         for cut, mask in ((slice(0, 4), [1, 1, 1, 1]), (slice(2, 6), [0, 0, 1, 1]))
     ]
-    for name in ("heldout_wasserstein", "real", "drawn_square", "apart", "count"):
+    for name in ("heldout_wasserstein", "real", "generated_square", "apart", "count"):
         np.testing.assert_allclose(whole[name], parts[0][name] + parts[1][name], rtol=1e-4, atol=1e-5)
 
 

@@ -168,7 +168,7 @@ def test_averages_of_other_widths_and_guidance_by_an_earlier_checkpoint(run, tmp
     target = jax.eval_shape(microgen_jax.load(tmp_path).method.init, jax.random.key(0))
     place = jax.tree.map(lambda _: jax.sharding.SingleDeviceSharding(jax.devices()[0]), target)
     checkpoints = Checkpoints(tmp_path, read_only=True)
-    kept = checkpoints.restore(4, checkpoint.abstract(target, place)).opt_state.averages
+    kept = checkpoints.restore(4, checkpoint.abstract(target, place)).extra["averages"]
     checkpoints.close()
     assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-5), stored, kept[1]))
     assert capsys.readouterr().err == ""
