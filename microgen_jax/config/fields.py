@@ -87,7 +87,7 @@ def to_dict(config: Config) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def freeze(config: Mapping[str, Any]) -> Config:
+def freeze(config: Any) -> Config:
     """Turn nested mappings (a ConfigDict, or JSON) into a checked configuration.
 
     Args:
