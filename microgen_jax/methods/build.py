@@ -200,6 +200,6 @@ def _check_guidance(config: Config, conditional: bool) -> None:
     if not config.diffusion.condition_dropout:
         raise UserError(
             "sample.guidance",
-            f"{sample.guidance:g}: the model was trained with diffusion.condition_dropout=0, so never without them",
+            f"{sample.guidance:g}: the model was trained with diffusion.condition_dropout=0, never without conditions",
             "set 1",
         )
