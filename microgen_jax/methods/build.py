@@ -5,7 +5,7 @@ from typing import Any
 
 from microgen_jax import diffusion, networks
 from microgen_jax.config.schema import Config, SampleConfig
-from microgen_jax.errors import UserError, renamed, require_known
+from microgen_jax.errors import UserError, argument_of, renamed, require_known
 from microgen_jax.methods.ddpm import DDPM
 from microgen_jax.methods.wgan_gp import WGANGP
 from microgen_jax.training import ema, optimizer
@@ -41,9 +41,11 @@ def check(config: Config) -> None:
       UserError: size or channels do not fit the networks, or the method takes no conditions.
     """
     if config.method == "ddpm":
-        networks.check_size(config.data.size, len(config.model.channels))
+        with argument_of("data"):
+            networks.check_size(config.data.size, len(config.model.channels))
         return
-    networks.wgan.check_shape(tuple(config.data.size), config.data.channels)
+    with argument_of("data"):
+        networks.wgan.check_shape(tuple(config.data.size), config.data.channels)
     if config.data.conditions:
         raise UserError(
             "data.conditions",
@@ -72,9 +74,10 @@ def build(config: Config, *, channels: int, num_classes: int, num_conditions: in
 
 
 def _ddpm(config: Config, channels: int, num_classes: int, num_conditions: int) -> DDPM:
-    unet = networks.build(
-        config.model, channels=channels, num_classes=num_classes, num_conditions=num_conditions
-    )
+    with argument_of("model"):
+        unet = networks.build(
+            config.model, channels=channels, num_classes=num_classes, num_conditions=num_conditions
+        )
     schedule = diffusion.make_schedule(
         config.diffusion.schedule,
         config.diffusion.timesteps,
