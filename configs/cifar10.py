@@ -3,8 +3,8 @@
     python main.py --config=configs/cifar10.py --workdir=runs/cifar10
 
 Reads the data set that `tfds build cifar10 --file_format=array_record` has prepared in ~/tensorflow_datasets;
-another place is `--config.data.root=DIR`, and an npz file with `images` and `labels` is read instead where
-`--config.data.root` names one. No flips: those of the paper (left to right alone) are none of data.symmetry's.
+`--config.data.root=DIR` names another folder, and an npz file with `images` and `labels` is read instead where
+`--config.data.root` names one. No flips: the paper's (left to right only) are no choice of data.symmetry.
 One GPU of 16 GB or more: bfloat16, batch 128.
 Not run on a GPU yet: images per second and evaluation figures are to be measured there.
 """
@@ -13,6 +13,7 @@ from configs import default
 
 
 def get_config():
+    """Return the configuration."""
     config = default.get_config()
     config.data.name = "cifar10"
     config.data.size = (32, 32)
@@ -24,7 +25,6 @@ def get_config():
     config.model.head_dim = 256
     config.model.dropout = 0.1
     config.model.dtype = "bfloat16"
-    config.model.remat = (False, False, False, False)
     config.train.steps = 800_000
     config.train.batch_size = 128
     config.train.learning_rate = 2e-4

@@ -1,4 +1,4 @@
-"""Does the model do as it is told? The quickstart's polycrystals with grain diameter and aspect ratio as conditions.
+"""Conditioning accuracy: the quickstart's polycrystals with grain diameter and aspect ratio as conditions.
 
     python main.py --config=configs/conditions32.py --workdir=runs/conditions32
     python tests/benchmarks/conditioning_accuracy.py runs/conditions32 conditioning_accuracy.json
@@ -11,6 +11,7 @@ from configs import quickstart
 
 
 def get_config():
+    """Return the configuration."""
     config = quickstart.get_config()
     config.data.count = 20000
     config.data.conditions = ("grain_diameter", "aspect_ratio")

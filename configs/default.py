@@ -1,4 +1,4 @@
-"""Every field, its default and what it does. The other configs start from this one and say only what they change.
+"""Every field, its default and what it does. The other configs start from this one and change some.
 
     python main.py --config=configs/default.py --workdir=runs/default
 
@@ -10,149 +10,168 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
+    """Return the configuration."""
     config = ConfigDict()
     config.seed = 0  # seed of the weights, the noise and the order of the data
-    config.method = "ddpm"  # ddpm | wgan_gp
+    config.method = "ddpm"  # generative model: ddpm | wgan_gp
 
     config.data = data = ConfigDict()
-    data.source = "auto"  # auto | polycrystal | folder | list | hdf5 | npz | tfds | ebsd
-    data.root = ""  # folder, .zip, list, .npz, .h5, scan; where tfds prepared; '' = the polycrystals
-    data.name = ""  # tfds: the data set, as in 'mnist' or 'builder/config'
-    data.key = ""  # hdf5, npz: which array holds the images; '' = the first one that can
-    data.layout = "auto"  # hdf5, npz: HW | NHW | HWK | HWC | NHWC, N and K count images, C channels
-    data.value_range = "auto"  # hdf5, npz: 'black,white' as in '0,255' | ids = grain ids, drawn as boundaries
-    data.size = (64, 64)  # height, width in px that the model sees
+    # kind of the data set: auto | polycrystal | folder | list | hdf5 | npz | tfds | ebsd
+    data.source = "auto"
+    data.root = ""  # folder, .zip, list, .npz, .h5, scan; of tfds data_dir; '' = polycrystals
+    data.name = ""  # tfds: name of the data set, as in 'mnist' or 'builder/config'
+    data.key = ""  # hdf5, npz: name of the array that holds the images; '' = the first that can
+    # hdf5, npz: axes of that array (N and K count images, C channels): auto | HW | NHW | HWK | HWC | NHWC
+    data.layout = "auto"
+    # hdf5, npz: auto | 'black,white' as in '0,255' | ids (grain ids, shown as boundaries)
+    data.value_range = "auto"
+    data.size = (64, 64)  # height and width of the model's images in px
     data.channels = 3  # 3 = RGB, 1 = grey; of the polycrystals 3 = IPF colours, 1 = grain boundaries
-    data.to_grey = False  # with channels=1: colour images become their luminance instead of being refused
-    data.resample = "none"  # none = original pixel size | nearest, area: fit the short side | stretch
-    data.pad = "reflect"  # images smaller than size: reflect | background = median of the border | refuse
+    data.to_grey = False  # luminance of colour images where channels=1, instead of refusing them
+    # resampling (none: original pixel size; nearest, area: fitted short side): none | nearest | area |
+    # stretch
+    data.resample = "none"
+    # treatment of images smaller than size (background: median of the border): reflect | background | refuse
+    data.pad = "reflect"
     data.augment = True  # flips and quarter turns that keep the images true (see symmetry)
-    # of the process: all | orthotropic | monoclinic | none, or 'Shear=none,Tension=all'
+    # symmetry of the process: all | orthotropic | monoclinic | none, or by class 'Shear=none,Tension=all'
     data.symmetry = "all"
-    data.ipf_direction = "Z"  # of the colours: X | Y | Z | 'x,y,z' | XYZ = nine channels | '' = no IPF map
-    data.ebsd = "ipf"  # ebsd: ipf = colours | quaternions = orientations in four channels (docs/data.md)
-    data.colour_key = "tsl"  # ebsd: tsl | edax
-    data.laue_group = ""  # ebsd: of phases for which the file names none, as in 'm-3m'
-    # window of larger images: random | grid = every one on a grid, an image for itself
+    # sample direction of the IPF colours: X | Y | Z | 'x,y,z' | XYZ (nine channels); '' = no IPF map
+    data.ipf_direction = "Z"
+    # ebsd: form of the images (quaternions: orientations in four channels, docs/data.md): ipf | quaternions
+    data.ebsd = "ipf"
+    data.colour_key = "tsl"  # ebsd: colour key of the IPF maps: tsl | edax
+    data.laue_group = ""  # ebsd: Laue group of phases for which the file names none, as in 'm-3m'
+    # position of the window in larger images (grid: all windows of a grid, each an image): random | grid
     data.window = "random"
-    # ebsd, and window=grid: share of its side that a tile has in common with the next one
-    data.tile_overlap = 0.5
+    data.tile_overlap = 0.5  # ebsd, and window=grid: share of its side that a tile shares with the next
     data.min_indexed = 0.9  # ebsd: least share of indexed points in a tile
-    data.fill_unindexed = "nearest"  # ebsd: points that are not indexed: nearest indexed one | black
-    data.filename_pattern = ""  # regex; its named groups become conditions or the split group
-    data.label_by = ""  # column (list, metadata.csv, filename_pattern) that names the class; '' = the folder
-    data.conditions = ()  # continuous ones: columns as for label_by, or descriptors of the polycrystals
-    data.split_by = ""  # column, as for label_by, that a split keeps together; '' = every image for itself
-    data.holdout = 0.1  # share of the groups kept out of training; at least one, never all of a class
-    data.on_bad_file = "raise"  # raise | skip (counted and listed by --mode=inspect)
-    data.count = 10_000  # polycrystal: how many different images there are
-    data.cache = ""  # folder for decoded images, written once and then mapped into memory; '' = off
+    data.fill_unindexed = "nearest"  # ebsd: colour of unindexed points: nearest | black
+    data.filename_pattern = ""  # regex whose named groups become columns: conditions, class or split
+    data.label_by = ""  # column (of list, metadata.csv, filename_pattern) of the class; '' = the folder
+    data.conditions = ()  # columns of the continuous conditions; of the polycrystals, names of descriptors
+    data.split_by = ""  # column whose equal values stay on one side of the split; '' = no groups
+    data.holdout = 0.1  # share of the groups held out of training; one at least, never all of a class
+    # treatment of unreadable files (skip: --mode=inspect lists them): raise | skip
+    data.on_bad_file = "raise"
+    data.count = 10_000  # polycrystal: number of different images
+    data.cache = ""  # folder for decoded images, written once, then mapped into memory; '' = off
     data.workers = 4  # threads that decode and augment
-    data.read_timeout = 300.0  # seconds without a batch after which it is read again, three times at most
+    data.read_timeout = 300.0  # seconds without a batch after which the run stops, to be restarted
 
     config.model = model = ConfigDict()
-    model.channels = (64, 128, 256)  # per level; each level halves height and width
-    model.blocks_per_level = 2  # residual blocks
-    model.attention_levels = (False, False, True)  # self-attention after each block of a level
+    model.channels = (64, 128, 256)  # channels of each level; each level halves height and width
+    model.blocks_per_level = 2  # residual blocks of each level
+    # levels with self-attention after each block, as in (False,True,True); () = the lowest only
+    model.attention_levels = ()
     model.mid_attention = True  # self-attention between the two blocks of the middle
-    model.head_dim = 64  # channels per attention head
-    model.norm_groups = 32  # groups of every GroupNorm; divides every level's channels
-    model.dropout = 0.0
-    model.dtype = "float32"  # float32 | bfloat16: inside the network; parameters stay float32
-    model.remat = (False, False, False)  # per level: save memory, recompute in the backward pass
+    model.head_dim = 64  # channels of an attention head
+    model.norm_groups = 32  # groups of every GroupNorm; divides each level's channels
+    model.dropout = 0.0  # dropout rate in the residual blocks
+    model.dtype = "float32"  # precision inside the network; parameters stay float32: float32 | bfloat16
+    model.remat = ()  # levels recomputed in the backward pass to save memory, one entry each; () = none
 
     config.diffusion = diffusion = ConfigDict()
-    diffusion.timesteps = 1000
-    diffusion.schedule = "linear"  # linear | cosine | sigmoid
-    diffusion.beta_start = 0.0001  # linear and sigmoid
-    diffusion.beta_end = 0.02  # linear and sigmoid
-    diffusion.zero_terminal_snr = False  # leave nothing of the image at the last time; not with eps
-    diffusion.prediction = "eps"  # eps | x0 | v
-    diffusion.loss = "mse"  # mse | huber | l1 | bce (binary images, prediction x0)
-    diffusion.weighting = "uniform"  # uniform | min_snr | p2 | vlb
-    diffusion.time_sampling = "uniform"  # uniform | stratified over the batch | importance, by the loss
-    diffusion.condition_dropout = 0.1  # share of the labels, and of each condition, hidden in training
+    diffusion.timesteps = 1000  # number of noise levels
+    diffusion.schedule = "linear"  # noise schedule: linear | cosine | sigmoid
+    diffusion.beta_start = 0.0001  # first beta of linear and sigmoid
+    diffusion.beta_end = 0.02  # last beta of linear and sigmoid
+    diffusion.zero_terminal_snr = False  # pure noise at the last time; not with prediction eps
+    diffusion.prediction = "eps"  # quantity that the network predicts: eps | x0 | v
+    diffusion.loss = "mse"  # loss (bce: binary images with x0): mse | huber | l1 | bce
+    diffusion.weighting = "uniform"  # weighting over time: uniform | min_snr | p2 | vlb
+    # sampling of times (stratified over the batch; importance: by the loss): uniform | stratified |
+    # importance
+    diffusion.time_sampling = "uniform"
+    diffusion.condition_dropout = 0.1  # share of labels, and of each condition, hidden in training
 
     config.wgan = wgan = ConfigDict()
-    wgan.n_critic = 5  # updates of the critic to one of the generator; a step reads as many minibatches
-    wgan.gp_weight = 10.0  # of the gradient penalty
+    wgan.n_critic = 5  # critic updates to one of the generator; a step reads as many minibatches
+    wgan.gp_weight = 10.0  # weight of the gradient penalty
     wgan.latent_dim = 100  # length of a latent vector
-    wgan.width = 64  # channels beside the image; twice as many a level further in, eight times at most
-    wgan.critic_learning_rate = 0.0004  # train.learning_rate is the generator's
-    wgan.conditional = True  # tell both networks the class, where there are more than one
+    wgan.width = 64  # channels next to the image, doubled a level up to eight times
+    wgan.critic_learning_rate = 0.0004  # critic's learning rate; train.learning_rate is the generator's
+    wgan.conditional = True  # class as an input of both networks, where there are several
 
     config.train = train = ConfigDict()
-    train.steps = 100_000  # updates
-    train.schedule_steps = 0  # end of the learning-rate schedule; 0 = train.steps of the first start
-    train.batch_size = 16  # global; of wgan_gp each critic update's
-    train.learning_rate = 0.0002
-    train.lr_schedule = "cosine"  # cosine | constant, after the warm-up
-    train.warmup_steps = 500
-    train.weight_decay = 0.01  # AdamW; kernels and tables only
-    train.clip_norm = 1.0  # global gradient norm; 0 = off
-    train.ema_decay = 0.9999  # of the averaged parameters, which everything is drawn with
-    train.ema_widths = ()  # of further averages, (0.05, 0.1): sample.ema makes any width of them afterwards
+    train.steps = 100_000  # number of updates
+    # length of the learning-rate schedule in updates; 0 = train.steps of the first start
+    train.schedule_steps = 0
+    train.batch_size = 16  # images of an update on all devices; of wgan_gp each critic update's
+    train.learning_rate = 0.0002  # learning rate at the end of the warm-up
+    train.lr_schedule = "cosine"  # learning rate after the warm-up: cosine | constant
+    train.warmup_steps = 500  # updates of linear warm-up
+    train.weight_decay = 0.01  # AdamW's weight decay of kernels and tables
+    train.clip_norm = 1.0  # greatest global norm of the gradient; 0 = off
+    train.ema_decay = 0.9999  # decay of the averaged parameters (EMA), with which images are sampled
+    # relative widths of further averages, as in (0.05,0.1), from which sample.ema makes others
+    train.ema_widths = ()
     train.accumulate = 1  # micro-batches summed into one update
-    train.log_every = 100
-    train.sample_every = 5000  # a grid of the same seeds; 0 = never
-    train.sample_num = 16  # images in that grid
-    train.eval_every = 1000  # held-out loss; 0 = never
-    train.eval_num = 512  # held-out images that it is taken over; 0 = all
-    train.eval_samples = 64  # images drawn in 25 steps with it, for the ratios called quality; 0 = none
-    train.checkpoint_every = 1000
-    train.skip_batches = ()  # numbers of batches to pass over, as a run that diverged names them
+    train.log_every = 100  # updates between lines of the log
+    train.sample_every = 5000  # updates between grids; 0 = never
+    train.sample_num = 16  # images in a progress grid
+    train.eval_every = 1000  # updates between hold-out losses; 0 = never
+    train.eval_num = 512  # hold-out images of that loss; 0 = all
+    train.eval_samples = 64  # images sampled with it in 25 steps for the quality ratios; 0 = none
+    train.checkpoint_every = 1000  # updates between checkpoints
+    train.skip_batches = ()  # numbers of batches to skip, as a diverged run names them
     train.keep = 3  # newest checkpoints kept, beside the best
+    train.profile = 0  # updates to trace for TensorBoard; 0 = none
 
     config.sample = sample = ConfigDict()
-    sample.sampler = "ancestral"  # or ancestral_large, ddim, euler, heun, dpmpp2m, dpmpp2m_sde, unipc
-    sample.steps = 1000  # of the sampler, diffusion.timesteps at most
-    sample.eta = 0.0  # ddim: 0 = deterministic, 1 = ancestral
-    sample.spacing = "auto"  # of the steps: trailing | linspace | leading | karras; auto suits the sampler
-    sample.clip = True  # clip the predicted x0 to [-1, 1]
-    sample.clip_percentile = 0.0  # of |x0|, for dynamic thresholding; 0 = plain clipping
-    sample.guidance = 1.0  # classifier-free guidance; 1 = off
-    sample.guidance_interval = ()  # noise levels sigma/alpha between which it holds; () = all
-    sample.guidance_rescale = 0.0  # share of the standard deviation that guidance gives back
-    # times the predicted noise; 1.03 to 1.06 for few steps of a network trained briefly
+    # sampler: ancestral | ancestral_large | ddim | euler | heun | dpmpp2m | dpmpp2m_sde | unipc
+    sample.sampler = "ancestral"
+    sample.steps = 1000  # sampling steps, diffusion.timesteps at most
+    sample.eta = 0.0  # ddim: share of new noise; 0 = deterministic, 1 = ancestral
+    # spacing of the steps (auto: as suits the sampler): auto | trailing | linspace | leading | karras
+    sample.spacing = "auto"
+    sample.clip = True  # clipping of the predicted x0 to [-1, 1]
+    sample.clip_percentile = 0.0  # percentile of |x0| for dynamic thresholding, from 1; 0 = plain clipping
+    sample.guidance = 1.0  # scale of classifier-free guidance; 1 = off
+    # two noise levels sigma/alpha between which guidance acts, as in (0.3,5.0); () = all
+    sample.guidance_interval = ()
+    sample.guidance_rescale = 0.0  # share by which the guided standard deviation returns to the unguided
+    # factor of the predicted noise; 1.03 to 1.06 for few steps of a briefly trained network
     sample.eps_scale = 1.0
-    sample.autoguidance = ""  # a step: guide by this earlier checkpoint, not by hiding conditions; '' = off
-    sample.num = 16
-    sample.frames = 0  # of denoising.gif and denoising.png, from noise to image; 0 = neither
-    sample.trajectory_times = ()  # times shown in stills.png, as in (999,600,300,100,0); () = no such file
-    sample.batch_size = 16  # per device
-    sample.seed = 0
+    # step of an earlier checkpoint to guide by, instead of hidden conditions; '' = off
+    sample.autoguidance = ""
+    sample.num = 16  # number of images
+    sample.frames = 0  # frames of denoising.gif and denoising.png, from noise to image; 0 = neither
+    sample.trajectory_times = ()  # times shown in stills.png, as in (999,600,300,100,0); () = no file
+    sample.batch_size = 16  # images of a batch on each device
+    sample.seed = 0  # seed of the images
     sample.label = ""  # class by name or number; '' = every class in turn
-    sample.condition = ""  # JSON text: '{"grain_diameter": 12}'
-    sample.checkpoint = "newest"  # newest | best (by held-out loss) | a step
-    sample.ema = 0.0  # relative width of the average, from all kept checkpoints; 0 = by train.ema_decay
-    sample.name = "default"  # of the folder under samples/
+    sample.condition = ""  # conditions as JSON, as in '{"grain_diameter": 12}'
+    sample.checkpoint = "newest"  # checkpoint: newest | best (by hold-out loss) | a step
+    sample.ema = 0.0  # relative width of the average made from all kept checkpoints; 0 = by train.ema_decay
+    sample.name = "default"  # name of the folder under samples/
 
     config.evaluate = evaluate = ConfigDict()
-    evaluate.real = ""  # folder, npz, ...: images to compare with; '' = the run's held-out ones
-    # folder, npz, ..., or a name under the run's samples/; '' = drawn from the run for this
-    evaluate.generated = ""
+    evaluate.real = ""  # folder, npz, ... of real images; '' = the run's hold-out
+    evaluate.generated = ""  # folder, npz, ..., or a name under the run's samples/; '' = sampled for this
     evaluate.num = 1000  # images of either side, at most
-    evaluate.metrics = ()  # names of those wanted; () = all that the images allow
-    evaluate.inception_weights = ""  # pt_inception-2015-12-05-6726825d.pth, for FID, KID and IS
-    evaluate.inception_preprocessing = "pytorch"  # pytorch | tensorflow: how images come to 299 px
+    evaluate.metrics = ()  # names of the metrics; () = all that the images allow
+    evaluate.inception_weights = ""  # path of pt_inception-2015-12-05-6726825d.pth, for FID, KID and IS
+    evaluate.inception_preprocessing = "pytorch"  # resampling of images to 299 px: pytorch | tensorflow
     evaluate.copy_search_num = 10_000  # training images searched for copies; 0 = all
     evaluate.pixel_size_um = 1.0  # micrometres of a pixel, for ASTM grain size numbers
-    evaluate.laue_group = "m-3m"  # of the sector in which IPF colours are compared
-    evaluate.seed = 0  # of the images drawn, the splits and the resamples
+    evaluate.laue_group = "m-3m"  # Laue group of the sector in which IPF colours are compared
+    evaluate.seed = 0  # seed of the sampled images, the splits and the resamples
 
     config.plan = plan = ConfigDict()
-    plan.devices = (1, 8, 64, 256)  # numbers to plan for; each device has train.batch_size images
-    plan.chip = "h200"  # a100 | h100 | h200 | tpu_v4 | tpu_v5e | tpu_v5p | tpu_v6e
-    plan.utilisation = 0.4  # share of the chip's published peak that convolutions are taken to reach
-    plan.channels = 3  # of the images, as no data is opened
-    plan.classes = 5
-    plan.conditions = 0
+    plan.devices = (1, 8, 64, 256)  # numbers of devices, each with train.batch_size images
+    plan.chip = "h200"  # kind of device: a100 | h100 | h200 | tpu_v4 | tpu_v5e | tpu_v5p | tpu_v6e
+    plan.utilisation = 0.4  # share of the peak rate that convolutions reach
+    plan.channels = 3  # channels of the images, as no data is opened
+    plan.classes = 5  # number of classes
+    plan.conditions = 0  # number of continuous conditions
 
     config.export = export = ConfigDict()
-    export.format = "diffusers"  # diffusers (PyTorch) | stablehlo (jax.export), into export/<format>/
+    # format of export/<format>/ (diffusers: PyTorch; stablehlo: jax.export): diffusers | stablehlo
+    export.format = "diffusers"
 
     config.import_run = import_run = ConfigDict()
-    import_run.folder = ""  # the diffusers folder that is imported
+    import_run.folder = ""  # diffusers folder to import
 
     config.mesh = mesh = ConfigDict()
     mesh.data = -1  # devices along the batch; -1 = all that fsdp leaves

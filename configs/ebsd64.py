@@ -3,7 +3,7 @@
     python main.py --config=configs/ebsd64.py --config.data.root=scans --workdir=runs/ebsd64
 
 The root is one scan or a folder of them; a class is a folder, or where all lie loose, each scan. Tiles at the
-scan's own step overlap by a half. For IPF-X, Y and Z together: `--config.data.ipf_direction=XYZ
+scan's pixel size overlap by a half. For IPF-X, Y and Z together: `--config.data.ipf_direction=XYZ
 --config.data.channels=9`. One GPU of 12 GB or more: bfloat16, batch 32.
 Not run on a GPU yet: images per second and evaluation figures are to be measured there.
 """
@@ -12,13 +12,13 @@ from configs import default
 
 
 def get_config():
+    """Return the configuration."""
     config = default.get_config()
     config.data.source = "ebsd"
     config.data.size = (64, 64)
     config.data.tile_overlap = 0.5
     config.data.min_indexed = 0.9
     config.model.channels = (64, 128, 256)
-    config.model.attention_levels = (False, False, True)
     config.model.dtype = "bfloat16"
     config.train.steps = 100_000
     config.train.batch_size = 32

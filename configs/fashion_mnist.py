@@ -3,7 +3,7 @@
     python main.py --config=configs/fashion_mnist.py --workdir=runs/fashion_mnist
 
 Reads the data set that `tfds build fashion_mnist --file_format=array_record` has prepared in ~/tensorflow_datasets;
-another place is `--config.data.root=DIR`, and an npz file with `images` and `labels` is read instead where
+`--config.data.root=DIR` names another folder, and an npz file with `images` and `labels` is read instead where
 `--config.data.root` names one. No flips and no turns. One GPU of 8 GB or more: bfloat16, batch 128.
 Not run on a GPU yet: images per second and evaluation figures are to be measured there.
 """
@@ -12,6 +12,7 @@ from configs import mnist
 
 
 def get_config():
+    """Return the configuration."""
     config = mnist.get_config()
     config.data.name = "fashion_mnist"
     config.train.steps = 40_000

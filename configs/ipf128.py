@@ -2,7 +2,7 @@
 
     python main.py --config=configs/ipf128.py --config.data.root=maps --workdir=runs/ipf128
 
-One GPU of 24 GB or more, or a TPU: bfloat16, batch 16. Random crops at native step, never stretched.
+One GPU of 24 GB or more, or a TPU: bfloat16, batch 16. Random crops at the original pixel size.
 Not run on a GPU yet: images per second and evaluation figures are to be measured there.
 """
 
@@ -10,14 +10,13 @@ from configs import default
 
 
 def get_config():
+    """Return the configuration."""
     config = default.get_config()
     config.data.size = (128, 128)
     config.model.channels = (64, 128, 256, 512)
     config.model.blocks_per_level = 2
-    config.model.attention_levels = (False, False, False, True)
     config.model.mid_attention = True
     config.model.dtype = "bfloat16"
-    config.model.remat = (False, False, False, False)
     config.diffusion.schedule = "linear"
     config.diffusion.prediction = "eps"
     config.train.steps = 200_000

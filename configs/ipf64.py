@@ -10,11 +10,11 @@ from configs import default
 
 
 def get_config():
+    """Return the configuration."""
     config = default.get_config()
     config.data.size = (64, 64)
     config.model.channels = (64, 128, 256)
     config.model.blocks_per_level = 2
-    config.model.attention_levels = (False, False, True)
     config.model.mid_attention = True
     config.model.dtype = "bfloat16"
     config.train.steps = 100_000

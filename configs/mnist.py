@@ -3,7 +3,7 @@
     python main.py --config=configs/mnist.py --workdir=runs/mnist
 
 Reads the data set that `tfds build mnist --file_format=array_record` has prepared in ~/tensorflow_datasets;
-another place is `--config.data.root=DIR`, and an npz file with `images` and `labels` is read instead where
+`--config.data.root=DIR` names another folder, and an npz file with `images` and `labels` is read instead where
 `--config.data.root` names one. No flips and no turns. One GPU of 8 GB or more: bfloat16, batch 128.
 Not run on a GPU yet: images per second and evaluation figures are to be measured there.
 """
@@ -12,6 +12,7 @@ from configs import default
 
 
 def get_config():
+    """Return the configuration."""
     config = default.get_config()
     config.data.name = "mnist"
     config.data.size = (32, 32)
@@ -20,7 +21,6 @@ def get_config():
     config.data.augment = False
     config.data.ipf_direction = ""
     config.model.channels = (64, 128, 128)
-    config.model.attention_levels = (False, False, True)
     config.model.dtype = "bfloat16"
     config.train.batch_size = 128
     config.train.warmup_steps = 1000

@@ -2,7 +2,7 @@
 
     python main.py --config=configs/nickel64.py --config.data.root=nickel_list/mics_64.csv --workdir=runs/nickel64
 
-The list has one file name a line, beside the images; a header row and further columns are told apart. All
+The list has one file name a line, beside the images; a header row and further columns are detected. All
 eight flips and turns. One GPU of 12 GB or more: bfloat16, batch 16; a few dozen images need the dropout.
 Not run on a GPU yet: images per second and evaluation figures are to be measured there.
 """
@@ -11,13 +11,13 @@ from configs import default
 
 
 def get_config():
+    """Return the configuration."""
     config = default.get_config()
     config.data.source = "list"
     config.data.size = (64, 64)
     config.data.channels = 1
     config.data.ipf_direction = ""
     config.model.channels = (64, 128, 256)
-    config.model.attention_levels = (False, False, True)
     config.model.dtype = "bfloat16"
     config.model.dropout = 0.1
     config.train.steps = 30_000

@@ -3,7 +3,7 @@
     python main.py --config=configs/voronoi64.py --config.data.root=voronoi_h5 --workdir=runs/voronoi64
 
 The root is one file or a folder of them; which axis counts images, and which values are black and white, is
-told over the whole folder and reported by --mode=inspect (data.key, data.layout, data.value_range). All eight
+detected over the whole folder and reported by --mode=inspect (data.key, data.layout, data.value_range). All eight
 flips and turns. One GPU of 12 GB or more: bfloat16, batch 32.
 Not run on a GPU yet: images per second and evaluation figures are to be measured there.
 """
@@ -12,13 +12,13 @@ from configs import default
 
 
 def get_config():
+    """Return the configuration."""
     config = default.get_config()
     config.data.source = "hdf5"
     config.data.size = (64, 64)
     config.data.channels = 1
     config.data.ipf_direction = ""
     config.model.channels = (64, 128, 256)
-    config.model.attention_levels = (False, False, True)
     config.model.dtype = "bfloat16"
     config.diffusion.schedule = "cosine"
     config.diffusion.prediction = "v"

@@ -3,8 +3,8 @@
     python main.py --config=configs/voronoi64_wgan.py --config.data.root=voronoi_h5 --workdir=runs/voronoi64_wgan
     python main.py --config=configs/voronoi64_wgan.py --workdir=runs/boundaries_wgan
 
-The root is a folder of HDF5 stacks, as in voronoi64.py; without one, the built-in polycrystals are drawn as their
-boundaries. A step is five updates of the critic and one of the generator, 160 images. Sampling is one pass.
+The root is a folder of HDF5 stacks, as in voronoi64.py; without one, the grain boundaries of the built-in
+polycrystals. A step is five updates of the critic and one of the generator, 160 images. Sampling is one pass.
 One GPU of 8 GB or more: bfloat16. Not run on a GPU yet; docs/wgan.md has figures of small networks on a CPU.
 """
 
@@ -12,6 +12,7 @@ from configs import default
 
 
 def get_config():
+    """Return the configuration."""
     config = default.get_config()
     config.method = "wgan_gp"
     config.data.size = (64, 64)

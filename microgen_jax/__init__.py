@@ -1,30 +1,56 @@
-"""microgen-jax: train a generator on your microstructures, and draw new ones that can be trusted.
+"""microgen-jax: train a generator on your microstructures, and generate new ones that can be trusted.
 
-    import microgen_jax
-    images = microgen_jax.load("runs/ipf128").sample(16, label="Tension", seed=0)   # uint8 [16, 128, 128, 3]
+    from microgen_jax import compare, load
+    samples = load("runs/ipf128").sample(16, label="Tension", seed=0)   # samples.images: uint8 [16, 128, 128, 3]
 
-Everything else is done by `main.py`.
+`docs/api.md` lists what can be imported from here; everything else is done by `main.py`.
 """
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from microgen_jax.sampling.generator import Generator
+    from microgen_jax.commands.inspect import inspect
+    from microgen_jax.commands.train import train
+    from microgen_jax.crystal.maps import read_map
+    from microgen_jax.errors import UserError
+    from microgen_jax.sampling.evaluation_sets import compare
+    from microgen_jax.sampling.generator import Generator, load
+    from microgen_jax.sampling.samples import Samples
+    from microgen_jax.training.status import training_status
 
-__all__ = ["load"]
+_LOCATIONS = {  # name: module and the name there; imported when first used
+    "Generator": ("microgen_jax.sampling.generator", "Generator"),
+    "Samples": ("microgen_jax.sampling.samples", "Samples"),
+    "UserError": ("microgen_jax.errors", "UserError"),
+    "compare": ("microgen_jax.sampling.evaluation_sets", "compare"),
+    "inspect": ("microgen_jax.commands.inspect", "inspect"),
+    "load": ("microgen_jax.sampling.generator", "load"),
+    "read_map": ("microgen_jax.crystal.maps", "read_map"),
+    "train": ("microgen_jax.commands.train", "train"),
+    "training_status": ("microgen_jax.training.status", "training_status"),
+}
+__all__ = [
+    "Generator",
+    "Samples",
+    "UserError",
+    "compare",
+    "inspect",
+    "load",
+    "read_map",
+    "train",
+    "training_status",
+]
 
 
-def load(workdir: str | Path, **sample: object) -> "Generator":
-    """Opens a trained run; see `commands.generator.Generator`.
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _LOCATIONS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, there = _LOCATIONS[name]
+    return getattr(importlib.import_module(module), there)
 
-    Args:
-      workdir: the run's folder, or its gs:// or s3:// address.
-      **sample: fields of `config.sample` to change, such as `sampler="ddim", steps=50`.
 
-    Raises:
-      UserError: no run, no checkpoint, or a field that does not exist.
-    """
-    from microgen_jax.sampling import generator
-
-    return generator.load(workdir, **sample)
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

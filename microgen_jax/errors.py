@@ -9,13 +9,17 @@ class UserError(ValueError):
     """What a person did wrong, in one line that names the thing and how to mend it.
 
     Library code names its own argument; `argument_of` and `renamed` turn that into a field of the configuration on the
-    way up. `main` prints the line and exits with status 2. Characters that no terminal prints become spaces.
+    way up, and the command line prints it and exits with `exit_status`. Characters that no terminal prints become
+    spaces.
 
     Attributes:
       where: the argument, field or file that is wrong, such as 'steps', 'sample.steps' or 'maps/a.png'.
       problem: what is wrong with it, its value included.
       fix: what to do about it; '' where the problem says so already.
+      exit_status: status with which the program ends; a class of temporary errors has another.
     """
+
+    exit_status = 2
 
     def __init__(self, where: str, problem: str = "", fix: str = "") -> None:
         self.where, self.problem, self.fix = map(_printable, (where, problem, fix))

@@ -16,7 +16,12 @@ def _beside(path: Path) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Puts `content` at `path`, replacing what was there in one step."""
+    """Write bytes to a file, replacing what was there in one step.
+
+    Args:
+      path: path of the file; its folder is made.
+      content: bytes to write.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(_beside(path), "wb") as file:
@@ -29,29 +34,49 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Puts `value` at `path` as indented JSON (NaN is refused)."""
+    """Write a value as indented JSON.
+
+    Args:
+      path: path of the file.
+      value: value to write.
+
+    Raises:
+      ValueError: a number is not finite.
+    """
     content = json.dumps(value, indent=1, allow_nan=False) + "\n"
     write_bytes(path, content.encode())
 
 
 def read_json(path: Path) -> Any:
-    """The value that `write_json` put there.
+    """Read a value that `write_json` wrote.
+
+    Args:
+      path: path of the file.
 
     Raises:
-      UserError: no JSON there, or it cannot be read.
+      UserError: the file is not there, cannot be read or holds no JSON.
     """
     try:
         return json.loads(path.read_text())
-    except OSError as fault:
-        raise UserError(f"{path} cannot be read ({fault.strerror}); mend that and start again") from fault
-    except ValueError as fault:
+    except OSError as error:
         raise UserError(
-            f"{path} cannot be read as JSON ({fault}); the run that wrote it is damaged"
-        ) from fault
+            str(path), f"cannot be read ({error.strerror})", "mend that and start again"
+        ) from error
+    except ValueError as error:
+        raise UserError(
+            str(path),
+            f"cannot be read as JSON ({error})",
+            "the run that wrote it is damaged: restore the file",
+        ) from error
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Lets `fill` write into a fresh folder, then puts that folder at `path`, replacing what was there."""
+    """Write a folder, replacing what was there in one step.
+
+    Args:
+      path: path of the folder.
+      fill: function that writes into the fresh folder that it is given.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh, old = _beside(path), path.with_name(f".{path.name}.{os.getpid()}.old")
     for left in path.parent.glob(f".{path.name}.*.tmp"):
@@ -72,21 +97,26 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Refuses a work directory that cannot be made or written, leaving nothing behind.
+    """Refuse a work directory that cannot be made or written, leaving nothing behind.
+
+    Args:
+      folder: path of the work directory.
 
     Raises:
       UserError: it is a file, or permission is missing.
     """
     try:
         existing = next(p for p in [folder, *folder.absolute().parents] if p.exists())
-    except OSError as fault:
-        raise UserError(f"--workdir={str(folder)[:60]}...: {fault.strerror}; choose a shorter one") from fault
+    except OSError as error:
+        raise UserError(
+            f"--workdir={str(folder)[:60]}...", f"{error.strerror}", "choose a shorter one"
+        ) from error
     if not existing.is_dir():
-        raise UserError(f"--workdir={folder}: {existing} is a file; choose a folder")
+        raise UserError(f"--workdir={folder}", f"{existing} is a file", "choose a folder")
     try:
         with tempfile.TemporaryDirectory(prefix=".microgen.", dir=existing):
             pass
-    except OSError as fault:
+    except OSError as error:
         raise UserError(
-            f"--workdir={folder}: cannot write in {existing} ({fault.strerror}); choose another"
-        ) from fault
+            f"--workdir={folder}", f"cannot write in {existing} ({error.strerror})", "choose another"
+        ) from error

@@ -1,4 +1,4 @@
-"""Images of images: grids, PNG and GIF bytes."""
+"""8-bit images: conversion, grids, PNG and GIF files."""
 
 import io
 import math
@@ -10,22 +10,30 @@ from PIL import Image
 
 
 def to_uint8(images: np.ndarray) -> UInt8[np.ndarray, "... H W C"]:
-    """Float images in [-1, 1] as bytes; what lies outside is clipped."""
+    """Return float images in [-1, 1] as uint8; values outside are clipped.
+
+    Args:
+      images: float images [..., H, W, C].
+    """
     return np.clip(np.rint((np.asarray(images, np.float32) + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
 def displayable(image: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, C] as RGB [H, W, 3]: grey is repeated, of more than three channels the first three are shown."""
+    """Return an image as RGB: grey is repeated, of more than three channels the first three are taken.
+
+    Args:
+      image: uint8 [H, W, C].
+    """
     return np.repeat(image[..., :1], 3, -1) if image.shape[-1] < 3 else image[..., :3]
 
 
 def grid(images: UInt8[np.ndarray, "N H W C"], columns: int = 0, gap: int = 2) -> UInt8[np.ndarray, "Y X 3"]:
-    """Images side by side on white, row by row.
+    """Return images side by side on white, row by row.
 
     Args:
-      images: at least one.
-      columns: 0 makes the grid about square.
-      gap: px between neighbours.
+      images: one or more images of one size.
+      columns: number of columns; 0 makes the grid about square.
+      gap: distance of neighbours in px.
     """
     count, height, width, _ = images.shape
     columns = columns or math.ceil(math.sqrt(count))
@@ -38,14 +46,23 @@ def grid(images: UInt8[np.ndarray, "N H W C"], columns: int = 0, gap: int = 2) -
 
 
 def png(image: np.ndarray) -> bytes:
-    """uint8 [H, W, 1 | 3] as a PNG file's bytes."""
+    """Return the bytes of a PNG file.
+
+    Args:
+      image: uint8 [H, W, 1] or [H, W, 3].
+    """
     buffer = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def gif(frames: list[np.ndarray], milliseconds: int = 400) -> bytes:
-    """Grids of one size as an endless GIF; the last frame stands five times as long."""
+    """Return the bytes of an endless GIF whose last frame is shown five times as long.
+
+    Args:
+      frames: RGB images of one size, uint8 [H, W, 3].
+      milliseconds: time for which each frame is shown.
+    """
     buffer = io.BytesIO()
     first, *rest = [Image.fromarray(frame) for frame in frames]
     times = [milliseconds] * len(rest) + [5 * milliseconds]
@@ -54,6 +71,10 @@ def gif(frames: list[np.ndarray], milliseconds: int = 400) -> bytes:
 
 
 def read(path: Path) -> np.ndarray:
-    """An image that `png` wrote, as RGB uint8 [H, W, 3]."""
+    """Return an image file as RGB, uint8 [H, W, 3].
+
+    Args:
+      path: a file that `png` wrote.
+    """
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))

@@ -13,8 +13,6 @@ TINY = {
     "config.data.size": "(16,16)",
     "config.data.count": "64",
     "config.model.channels": "(8,16)",
-    "config.model.attention_levels": "(False,True)",
-    "config.model.remat": "(False,False)",
     "config.model.head_dim": "8",
     "config.model.norm_groups": "4",
     "config.train.steps": "4",

@@ -1,4 +1,4 @@
-"""The modes of `main.py`, one file each."""
+"""The modes of the command line, one file each."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,12 +9,14 @@ from microgen_jax.commands.import_run import import_run
 from microgen_jax.commands.inspect import inspect
 from microgen_jax.commands.plan import plan
 from microgen_jax.commands.sample import sample
-from microgen_jax.commands.train import train
+from microgen_jax.commands.train import train_request
 from microgen_jax.config.command_line import Request
 from microgen_jax.runtime import storage
 
+__all__ = ["MODES", "run"]
+
 MODES: dict[str, Callable[[Request], None]] = {
-    "train": train,
+    "train": train_request,
     "sample": sample,
     "evaluate": evaluate,
     "inspect": inspect,
@@ -25,7 +27,11 @@ MODES: dict[str, Callable[[Request], None]] = {
 
 
 def run(mode: str, request: Request) -> None:
-    """Does what was asked, in the work directory or in the folder that stands for an object store's.
+    """Run a mode in the work directory, or in the folder that stands for an object store's.
+
+    Args:
+      mode: a key of `MODES`.
+      request: what was asked.
 
     Raises:
       UserError: what the person did wrong.

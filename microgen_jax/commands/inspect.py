@@ -36,7 +36,7 @@ def inspect(request: Request) -> None:
     if workdir is not None:
         files.check_writable(workdir)
     dataset = data.open_dataset(config.data, config.seed)
-    seen = checks.look(dataset.train, _LOOKED_AT), checks.look(dataset.holdout, _LOOKED_AT)
+    seen = checks.examine(dataset.train, _LOOKED_AT), checks.examine(dataset.holdout, _LOOKED_AT)
     tiles = _tiles(dataset.train, dataset)
     summary = _summary(dataset, *seen, tiles, config.data)
     _print(summary)
@@ -44,7 +44,7 @@ def inspect(request: Request) -> None:
         print("nothing written: name a --workdir to keep summary.json and grid.png")
         return
     spread = np.linspace(0, len(tiles) - 1, min(_SHOWN, len(tiles))).astype(int)
-    sheet = grid(batching.shown(to_uint8(tiles[spread]), config.data))
+    sheet = grid(batching.to_display(to_uint8(tiles[spread]), config.data))
 
     def write(folder: Path) -> None:
         files.write_json(folder / "summary.json", summary)
@@ -62,8 +62,8 @@ def _tiles(source: Source, dataset: Dataset, count: int = 256) -> np.ndarray:
 
 def _summary(
     dataset: Dataset,
-    train: list[checks.Look],
-    holdout: list[checks.Look],
+    train: list[checks.ImageFacts],
+    holdout: list[checks.ImageFacts],
     tiles: np.ndarray,
     asked: DataConfig,
 ) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _summary(
             ),
             "bilinear": checks.off_key_by_averaging(dataset.train, tuple(asked.size), len(tiles)),
         }
-    images = batching.shown(to_uint8(tiles), asked)
+    images = batching.to_display(to_uint8(tiles), asked)
     kind = statistics.classify_images(images)
     if kind.content in ("colour", "lines"):
         summary["grains"] = _grains(statistics.labels_of(images, kind))
@@ -128,9 +128,9 @@ def _mode(header: Header) -> str:
     return f"{header.channels} channel{plural}, {_DEPTHS.get(header.dtype, header.dtype)}"
 
 
-def _ranges(seen: list[checks.Look]) -> dict[str, tuple[float, float]]:
+def _ranges(seen: list[checks.ImageFacts]) -> dict[str, tuple[float, float]]:
     """Smallest and largest value of each depth, as those of different depths cannot be compared."""
-    found: dict[str, list[checks.Look]] = {}
+    found: dict[str, list[checks.ImageFacts]] = {}
     for look in seen:
         found.setdefault(look.dtype, []).append(look)
     return {

@@ -1,18 +1,18 @@
-"""--mode=plan: what a config would cost on machines that are not here, before anyone pays for them.
+"""--mode=plan: time and memory that a configuration takes on other machines, estimated here.
 
-The step is compiled for meshes of pretended CPU devices, without data. With F operations, A bytes accessed and M
+The step is compiled for meshes of virtual CPU devices, without data. With F operations, A bytes accessed and M
 bytes sent by each device, peak P, memory bandwidth H, link L, and u = `plan.utilisation`,
 
-    step time = max(F / (u P), A / H) + M / L        nothing of the sending hidden: an upper bound
+    step time = max(F / (u P), A / H) + M / L        no overlap of the two: an upper bound
     efficiency = step time of one device / step time, the batch growing with the devices
 
 A and the temporaries are those of XLA's CPU program (which keeps bfloat16 activations in float32 in places and fuses
-less), and so are bounds from above. P, H and L are the makers' published figures, dense, for bfloat16.
+less), and so are upper bounds. P, H and L are the makers' published figures, dense, for bfloat16.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from rich.console import Console
@@ -21,7 +21,7 @@ from rich.table import Table
 from microgen_jax import files, methods
 from microgen_jax.config.command_line import Request
 from microgen_jax.config.schema import Config
-from microgen_jax.errors import UserError, did_you_mean
+from microgen_jax.errors import UserError
 from microgen_jax.runtime import compile_cache, memory_plan
 from microgen_jax.runtime import mesh as meshes
 from microgen_jax.types import Method
@@ -32,11 +32,11 @@ class Chip(NamedTuple):
 
     Attributes:
       peak: bfloat16 operations a second.
-      memory: bytes.
-      bandwidth: of the memory, bytes a second.
-      link: to the devices of its host or slice, bytes a second one way.
-      network: to other hosts, bytes a second one way.
-      together: devices that the link joins.
+      memory: bytes of memory.
+      bandwidth: bytes a second of the memory.
+      link: bytes a second, one way, to the devices of its host or slice.
+      network: bytes a second, one way, to other hosts.
+      linked: number of devices that the link joins.
     """
 
     peak: float
@@ -44,7 +44,7 @@ class Chip(NamedTuple):
     bandwidth: float
     link: float
     network: float
-    together: int
+    linked: int
 
 
 CHIPS = {
@@ -58,8 +58,17 @@ CHIPS = {
 }
 
 
-class Plan(NamedTuple):
-    """What one mesh costs; bytes and operations of each device, seconds of a step."""
+class Estimate(NamedTuple):
+    """Cost of a step on one mesh.
+
+    Attributes:
+      devices: number of devices.
+      batch: images of a step on all devices.
+      params: bytes of parameters on each device.
+      state: bytes of parameters, averages and optimizer state on each device.
+      cost: operations, bytes and messages of each device.
+      seconds: time of a step, an upper bound.
+    """
 
     devices: int
     batch: int
@@ -70,14 +79,17 @@ class Plan(NamedTuple):
 
 
 def plan(request: Request) -> None:
-    """Prints what each number of devices in `plan.devices` would cost, and writes `plan.json` with --workdir.
+    """Print the cost of a step for each number of devices in `plan.devices`, and write `plan.json` with --workdir.
+
+    Args:
+      request: what was asked; its `plan` part and the network count.
 
     Raises:
-      UserError: a chip or a mesh that cannot be.
+      UserError: no number of devices, a mesh that does not divide them, or a model that cannot be built.
     """
     config = request.config
     _check(config)
-    _pretend(max(2, *config.plan.devices))
+    _use_virtual_devices(max(2, *config.plan.devices))
     compile_cache.use_compile_cache()
     method = methods.build(
         config,
@@ -85,19 +97,20 @@ def plan(request: Request) -> None:
         num_classes=config.plan.classes,
         num_conditions=config.plan.conditions,
     )
-    plans = []
-    for found in _plans(config, method):
-        plans.append(found)
-        print(f"compiled for {_counted(found.devices)}", flush=True)
-    _print(config, plans)
+    estimates = []
+    for estimate in _estimates(config, method):
+        estimates.append(estimate)
+        print(f"compiled for {_counted(estimate.devices)}", flush=True)
+    entries = [_entry(config, estimate, estimates[0]) for estimate in estimates]
+    _print(config, entries)
     if request.workdir is not None:
-        files.write_json(request.workdir / "plan.json", [_entry(config, p, plans[0]) for p in plans])
+        files.write_json(request.workdir / "plan.json", entries)
 
 
-def _pretend(devices: int) -> None:
-    """Makes one CPU many devices, two at least: a single one has forms of layers of its own.
+def _use_virtual_devices(devices: int) -> None:
+    """Divide the CPU into devices, two at least: for a single one some layers have other forms.
 
-    Where JAX has started already (in a notebook, say) it stays as it is.
+    Where JAX has started already, in a notebook say, it stays as it is.
     """
     with suppress(RuntimeError):
         jax.config.update("jax_platforms", "cpu")
@@ -105,21 +118,15 @@ def _pretend(devices: int) -> None:
 
 
 def _check(config: Config) -> None:
-    chip, fsdp = config.plan.chip, config.mesh.fsdp
-    if chip not in CHIPS:
-        raise UserError(
-            f"plan.chip={chip!r} is not known; {did_you_mean(chip, list(CHIPS))}there are: {', '.join(CHIPS)}"
-        )
+    fsdp = config.mesh.fsdp
     if not config.plan.devices:
-        raise UserError(f"plan.devices={config.plan.devices} must name one number of devices or more")
-    if not 0 < config.plan.utilisation <= 1:
-        raise UserError(f"plan.utilisation={config.plan.utilisation} must be above 0 and at most 1")
+        raise UserError("plan.devices", "() must name one number of devices or more", "as in (1,8)")
     for devices in config.plan.devices:
         if devices > 1 and devices % fsdp:
-            raise UserError(f"mesh.fsdp={fsdp} does not divide plan.devices={devices}; choose a divisor")
+            raise UserError("mesh.fsdp", f"{fsdp} does not divide plan.devices={devices}", "choose a divisor")
 
 
-def _plans(config: Config, method: Method) -> Iterator[Plan]:
+def _estimates(config: Config, method: Method) -> Iterator[Estimate]:
     key = jax.eval_shape(lambda: jax.random.key(0))
     shapes = jax.eval_shape(method.init, key)
     size, channels = config.data.size, config.plan.channels
@@ -134,17 +141,17 @@ def _plans(config: Config, method: Method) -> Iterator[Plan]:
         params = memory_plan.bytes_on_device(shapes.params, shardings.params)
         state = memory_plan.bytes_on_device(shapes, shardings)
         seconds = _seconds(cost, CHIPS[config.plan.chip], devices, config.plan.utilisation)
-        yield Plan(devices, count, params, state, cost, seconds)
+        yield Estimate(devices, count, params, state, cost, seconds)
 
 
 def _seconds(cost: memory_plan.Cost, chip: Chip, devices: int, utilisation: float) -> float:
-    link = chip.link if devices <= chip.together else chip.network
+    link = chip.link if devices <= chip.linked else chip.network
     work = max(cost.flops / (utilisation * chip.peak), cost.bytes_accessed / chip.bandwidth)
     return work + sum(cost.messages.values()) / link
 
 
-def _entry(config: Config, found: Plan, first: Plan) -> dict:
-    """Stable names; bytes, operations and seconds of each device."""
+def _entry(config: Config, found: Estimate, first: Estimate) -> dict[str, Any]:
+    """Return an entry of `plan.json`; bytes and operations are those of each device."""
     chip, cost = CHIPS[config.plan.chip], found.cost
     return {
         "devices": found.devices,
@@ -169,15 +176,14 @@ def _counted(devices: int) -> str:
     return f"{devices} device{'s' * (devices > 1)}"
 
 
-def _print(config: Config, plans: list[Plan]) -> None:
+def _print(config: Config, entries: list[dict[str, Any]]) -> None:
     mesh = f"fsdp {config.mesh.fsdp}, {config.train.batch_size} images a device, {config.plan.chip}"
-    table = Table(title=f"Of each device: {mesh}")
-    entries = [_entry(config, found, plans[0]) for found in plans]
+    table = Table(title=f"Cost of a step on each device: {mesh}")
     table.add_column("")
     for entry in entries:
         table.add_column(_counted(entry["devices"]), justify="right")
 
-    def row(name: str, text) -> None:
+    def row(name: str, text: Callable[[dict[str, Any]], str]) -> None:
         table.add_row(name, *(text(entry) for entry in entries))
 
     row("parameters, MB", lambda e: f"{e['parameter_bytes'] / 1e6:.1f}")
@@ -185,7 +191,7 @@ def _print(config: Config, plans: list[Plan]) -> None:
     row("activations and other temporaries, MB", lambda e: f"{e['temporary_bytes'] / 1e6:,.0f}")
     row("peak memory, MB", lambda e: f"{e['peak_bytes'] / 1e6:,.0f}" + ("" if e["fits"] else " TOO MUCH"))
     row("operations, GFLOP", lambda e: f"{e['flops'] / 1e9:,.1f}")
-    row("operations a byte", lambda e: f"{e['intensity']:.1f}")
+    row("operations for each byte", lambda e: f"{e['intensity']:.1f}")
     for kind in sorted({kind for entry in entries for kind in entry["sent_bytes"]}):
         row(f"{kind} sent, MB", lambda e, kind=kind: f"{e['sent_bytes'].get(kind, 0) / 1e6:,.1f}")
     row("step, ms, at most", lambda e: f"{1e3 * e['step_seconds']:.1f}")
@@ -193,6 +199,6 @@ def _print(config: Config, plans: list[Plan]) -> None:
     row("efficiency", lambda e: f"{e['efficiency']:.0%}")
     Console(highlight=False).print(table)
     print(
-        f"assumed: {config.plan.utilisation:.0%} of {CHIPS[config.plan.chip].peak / 1e12:g} TFLOP/s, sending not "
-        "hidden behind computing; memory and bytes are those of XLA's CPU program, bounds from above"
+        f"assumed: {config.plan.utilisation:.0%} of {CHIPS[config.plan.chip].peak / 1e12:g} TFLOP/s, no overlap of "
+        "messages and computing; memory and bytes are those of XLA's CPU program, upper bounds"
     )

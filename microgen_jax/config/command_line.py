@@ -1,6 +1,7 @@
-"""From the command line to a request; whatever a person mistyped ends in one line and status 2."""
+"""From the command line to a `Request`; what a person mistyped ends in one error line and exit status 2."""
 
 import errno
+import importlib.util
 import os
 import re
 import runpy
@@ -17,13 +18,19 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
+import microgen_jax
 from microgen_jax.config import fields
 from microgen_jax.config.schema import Config
 from microgen_jax.errors import UserError, did_you_mean
 from microgen_jax.runtime import distributed, storage
 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
-_OF_THE_DISK = (
+_CONFIG = re.compile(r"--?config=(.*)")
+_HELP = {"--help", "-help", "--helpfull", "--helpshort", "-h"}
+_WRONG_VALUE = re.compile(
+    r"flag --?(?:config\.)?(?P<where>[^=\s]+?)=(?P<value>.*?): (?P<problem>.*)", re.DOTALL
+)
+_DISK_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EROFS,
@@ -34,7 +41,6 @@ _OF_THE_DISK = (
     errno.EMFILE,
     errno.EFBIG,
 )
-_CONFIG = re.compile(r"--?config(?:=(.*))?")
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Request:
 
     Attributes:
       config: the config file's values with the overrides applied.
-      overrides: `{'train.steps': 100}`, the fields set on the command line.
+      overrides: the fields set on the command line, as in `{'train.steps': 100}`.
       has_config: whether a config file was named; if not, `config` is the default one.
       workdir: the run's folder; an address in an object store as text; None where none was named.
     """
@@ -56,119 +62,138 @@ class Request:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Prints a `UserError`, or a disk's or device's refusal, as one line on standard error and exits with 2.
+    """Print a `UserError`, or an error of a disk or device, as one line on standard error and exit with its status.
 
-    Ctrl-C, where training does not take it as the wish to save and stop, is one line too, with status 130.
+    The status is 2, or what the error's class says. Ctrl-C outside of training is one line too, with status 130.
     """
     try:
         yield
     except distributed.ProcessError as error:
-        _complain(str(error))
-        os._exit(2)
+        _print_error(str(error))
+        os._exit(error.exit_status)
     except UserError as error:
-        _refuse(str(error))
+        _exit(str(error), error.exit_status)
     except KeyboardInterrupt:
-        _complain("interrupted")
-        sys.exit(128 + signal.SIGINT)
-    except MemoryError as fault:
-        _refuse(f"out of memory ({fault}); lower what the configuration asks for, or end what else runs here")
-    except OSError as fault:
-        if fault.errno not in _OF_THE_DISK:
+        _exit("interrupted", 128 + signal.SIGINT)
+    except MemoryError as error:
+        _exit(f"out of memory ({error}); lower what the configuration asks for, or end other programs")
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
             raise
-        where = fault.filename or "a file that was being written or read"
-        _refuse(f"{where}: {fault.strerror}; mend it and start the same command again")
-    except jax.errors.JaxRuntimeError as fault:
-        if "RESOURCE_EXHAUSTED" not in str(fault):
+        where = error.filename or "a file being written or read"
+        _exit(f"{where}: {error.strerror}; mend it and start the same command again")
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        _refuse(
-            f"out of device memory ({str(fault).splitlines()[0][:200]}); lower sample.batch_size, raise mesh.fsdp, "
-            "or end what else uses the device (--mode=plan says what a model takes)"
+        _exit(
+            f"out of device memory ({str(error).splitlines()[0][:200]}); lower sample.batch_size, raise mesh.fsdp, "
+            "or end what else uses the device (--mode=plan estimates what a model takes)"
         )
 
 
-def hush_abandoned_reads() -> None:
-    """Keeps off the screen what orbax's reads and writes have to say after one of their number has failed."""
-
-    def heard(fault: Any) -> None:
-        closed = isinstance(fault.exc_value, RuntimeError) and str(fault.exc_value) == "Event loop is closed"
-        frames = traceback.extract_tb(fault.exc_traceback)
-        if not closed and not any("orbax" in Path(frame.filename).parts for frame in frames):
-            sys.__unraisablehook__(fault)
-
-    sys.unraisablehook = heard
+def _exit(message: str, status: int = 2) -> NoReturn:
+    _print_error(message)
+    sys.exit(status)
 
 
-def _refuse(message: str) -> NoReturn:
-    _complain(message)
-    sys.exit(2)
-
-
-def _complain(message: str) -> None:
+def _print_error(message: str) -> None:
     print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
-def parse(argv: list[str], default: Path) -> list[str]:
-    """absl's flags, parsed; a stand-in for `app.parse_flags_with_usage`.
+def silence_abandoned_orbax_reads() -> None:
+    """Keep off the screen the exceptions of orbax's other reads and writes after one of them has failed."""
+
+    def report(unraisable: Any) -> None:
+        error = unraisable.exc_value
+        closed = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+        frames = traceback.extract_tb(unraisable.exc_traceback)
+        if not closed and not any("orbax" in Path(frame.filename).parts for frame in frames):
+            sys.__unraisablehook__(unraisable)
+
+    sys.unraisablehook = report
+
+
+def configs_folder() -> Path:
+    """Return the folder of the ready-made configs: inside the installed package, or beside it in a checkout."""
+    package = Path(microgen_jax.__file__).resolve().parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def parse(argv: Sequence[str]) -> list[str]:
+    """Parse the command line into absl's flags, in the place of `app.parse_flags_with_usage`.
 
     Args:
-      argv: the command line, program first.
-      default: the config file that is read where none is named, and whose fields every config must have.
+      argv: command line, the program first. A config may be named without folder and suffix.
 
     Returns:
-      The arguments that are no flags, program first.
+      The arguments that are no flags, the program first.
 
     Raises:
-      UserError: a flag, a field or a value that cannot be.
+      UserError: an unknown flag or field, or a value that the schema refuses.
     """
-    argv = _joined(argv)
-    named = [match[1] for arg in argv if (match := _CONFIG.fullmatch(arg))]
-    if not named:
-        argv = [argv[0], f"--config={default}", *argv[1:]]
-    if not {"--help", "-help", "--helpfull", "--helpshort", "-h"} & set(argv):
-        _check_config(named[-1] if named else str(default))
+    argv = _with_config_path(list(argv))
+    _import_configs()
+    if not _HELP & set(argv):
+        _check_config(next(match[1] for arg in reversed(argv) if (match := _CONFIG.fullmatch(arg))))
         _check_overrides(argv)
     try:
         rest = flags.FLAGS(argv)
-    except flags.Error as fault:
-        raise UserError(_absl_message(fault)) from fault
-    except (TypeError, ValueError) as fault:
-        raise UserError(f"a --config override has the wrong type: {fault}") from fault
+    except flags.UnrecognizedFlagError as error:
+        fix = did_you_mean(error.flagname, flags.FLAGS).strip()
+        raise UserError(f"--{error.flagname}", "there is no such flag", fix or "--help lists them") from error
+    except flags.Error as error:
+        raise _wrong_value(error) from error
+    except (TypeError, ValueError) as error:  # of ml_collections, on an override of another type
+        raise UserError("--config", f"an override has the wrong type ({error})") from error
     if flags.FLAGS["verbosity"].using_default_value:
         flags.FLAGS.verbosity = logging.FATAL
     return rest
 
 
-def request(argv: list[str], config: flags.FlagHolder, workdir: str, default: Path) -> Request:
-    """What the parsed flags ask for; naming the default config is naming none.
+def request(argv: Sequence[str], config: flags.FlagHolder, workdir: str) -> Request:
+    """Return what the parsed flags ask for; naming the default config counts as naming none.
+
+    Args:
+      argv: the arguments that are no flags, the program first.
+      config: the flag of the config file.
+      workdir: the value of --workdir; '' where none was given.
 
     Raises:
-      UserError: arguments that are no flags.
+      UserError: arguments that are no flags, or values that do not fit each other.
     """
     if len(argv) > 1:
         raise UserError(
-            f"unexpected argument {argv[1]!r}; every option starts with --, as in --workdir=runs/mine"
+            argv[1], "unexpected argument", "every option starts with --, as in --workdir=runs/mine"
         )
     flag = flags.FLAGS[config.name]
     overrides = dict(config_flags.get_override_values(flag))
-    has_config = Path(config_flags.get_config_filename(flag)) != default
-    return Request(fields.freeze(config.value), overrides, has_config, _place(workdir))
+    has_config = Path(config_flags.get_config_filename(flag)) != _default_config()
+    return Request(fields.freeze(config.value), overrides, has_config, _location(workdir))
 
 
-def _place(workdir: str) -> Path | str | None:
+def _default_config() -> Path:
+    return configs_folder() / "default.py"
+
+
+def _location(workdir: str) -> Path | str | None:
     if storage.is_remote(workdir):
         return workdir
     return Path(workdir).expanduser() if workdir else None
 
 
 def for_run(request: Request, config: Config) -> Config:
-    """A run's own configuration with `sample`, `evaluate`, `export` and `mesh` as the request has them.
+    """Return a run's own configuration with `sample`, `evaluate`, `export` and `mesh` as the request has them.
 
-    Where no config file was named, `sample` keeps the run's values but for the overrides. The mesh is never the
-    run's: it may have been trained on other devices.
+    Where no config file was named, `sample` keeps the run's values but for the overrides. The mesh is the request's:
+    the run may have been trained on other devices.
+
+    Args:
+      request: what was asked.
+      config: the run's configuration; a note is printed where overrides of its other parts are ignored.
 
     Raises:
-      UserError: a prediction that the run was not trained with; what else is not of these parts is told and left.
-        A value that cannot be.
+      UserError: a prediction that the run was not trained with, or a value that the schema refuses.
     """
     parts = ("mesh", "evaluate", "export", *(("sample",) if request.has_config else ()))
     values = {
@@ -178,11 +203,8 @@ def for_run(request: Request, config: Config) -> Config:
     }
     prediction = config.diffusion.prediction
     if (asked := request.overrides.get("diffusion.prediction", prediction)) != prediction:
-        raise UserError(
-            "diffusion.prediction",
-            f"{asked!r}: the run was trained to predict {prediction!r}",
-            "leave it out",
-        )
+        problem = f"{asked!r}, and the run was trained to predict {prediction!r}"
+        raise UserError("diffusion.prediction", problem, "leave it out")
     used = _dotted(("sample", "evaluate", "export", "mesh", "data.cache"))
     values |= {name: value for name, value in request.overrides.items() if f"{name}.".startswith(used)}
     if ignored := [name for name in request.overrides if not f"{name}.".startswith(used)]:
@@ -195,12 +217,12 @@ def _dotted(parts: Sequence[str]) -> tuple[str, ...]:
 
 
 def may_write_cache(request: Request, config: Config) -> bool:
-    """Whether the command line names the folder for decoded images, not a run's `config.json` alone."""
+    """Return whether the request, and not a run's `config.json` alone, names the folder of decoded images."""
     return config.data.cache == request.config.data.cache
 
 
-def _joined(argv: list[str]) -> list[str]:
-    """`--config x` as `--config=x`."""
+def _with_config_path(argv: list[str]) -> list[str]:
+    """Write `--config x` as `--config=x`, a name as its file's path, and the default config where none is named."""
     joined: list[str] = []
     for arg in argv:
         if joined and joined[-1] in ("--config", "-config"):
@@ -208,52 +230,65 @@ def _joined(argv: list[str]) -> list[str]:
         else:
             joined.append(arg)
     if joined[-1] in ("--config", "-config"):
-        raise UserError("--config needs a file, as in --config=configs/ipf128.py")
-    return joined
+        raise UserError("--config", "has no value", "name a file, as in --config=configs/ipf128.py")
+    if not any(map(_CONFIG.fullmatch, joined)):
+        joined.insert(1, f"--config={_default_config()}")
+    return [f"--config={_config_path(match[1])}" if (match := _CONFIG.fullmatch(a)) else a for a in joined]
 
 
-def _load(path: Path) -> ConfigDict:
-    try:
-        return runpy.run_path(str(path))["get_config"]()
-    except KeyError as fault:
-        raise UserError(
-            f"--config={path}: the file has no get_config(); see configs/quickstart.py"
-        ) from fault
-    except Exception as fault:
-        raise UserError(f"--config={path} fails with {type(fault).__name__}: {fault}") from fault
+def _config_path(name: str) -> str:
+    ready_made = configs_folder() / f"{name}.py"
+    return (
+        str(ready_made) if name.isidentifier() and not Path(name).is_file() and ready_made.is_file() else name
+    )
+
+
+def _import_configs() -> None:
+    """Make `from configs import default` work in any config file, wherever the program was started."""
+    if "configs" in sys.modules:
+        return
+    folder = configs_folder()
+    spec = importlib.util.spec_from_file_location(
+        "configs", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    module = sys.modules["configs"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
 
 
 def _check_config(name: str) -> None:
-    path = Path(name)
+    where, path = f"--config={name}", Path(name)
     if not path.is_file():
-        there = [str(p) for p in sorted(Path("configs").glob("*.py"))]
-        raise UserError(
-            f"--config={name}", "no such file", f"{did_you_mean(name, there)}there are: {', '.join(there)}"
-        )
-    config = _load(path)
+        names = sorted(file.stem for file in configs_folder().glob("*.py") if file.stem != "__init__")
+        fix = f"{did_you_mean(path.stem, names)}there are: {', '.join(names)}"
+        raise UserError(where, "no such file", fix)
+    try:
+        get_config = runpy.run_path(str(path)).get("get_config")
+        config = get_config() if get_config else None
+    except Exception as error:  # the file is the user's program: whatever it raises is a mistake in it
+        raise UserError(where, f"fails with {type(error).__name__} ({error})") from error
+    if get_config is None:
+        raise UserError(where, "the file has no get_config()", "see configs/quickstart.py")
     if not isinstance(config, ConfigDict):
-        raise UserError(f"--config={name}", "get_config() must return an ml_collections.ConfigDict")
+        raise UserError(where, "get_config() must return an ml_collections.ConfigDict")
     try:
         fields.freeze(config)
     except UserError as error:
-        raise UserError(f"--config={name}", f"{error.where} {error.problem}", error.fix) from error
+        raise UserError(where, f"{error.where}: {error.problem}", error.fix) from error
 
 
-def _check_overrides(argv: list[str]) -> None:
+def _check_overrides(argv: Sequence[str]) -> None:
     names = [match[1] for arg in argv[1:] if (match := _OVERRIDE.match(arg))]
-    groups = {field.split(".")[0] for field in fields.fields() if "." in field}
     for name in names:
-        if name in groups:
-            raise UserError(
-                f"--config.{name}", "is a group of fields", "set one, as in --config.train.steps=100"
-            )
-        if name not in fields.fields():
-            near = did_you_mean(name, fields.fields()).strip()
-            raise UserError(f"--config.{name}", "there is no such field", near)
+        fields.require_field(name)
         if names.count(name) > 1:
-            raise UserError(f"--config.{name}", "is given twice", "keep one of them")
+            raise UserError(name, "is given twice", "keep one of them")
 
 
-def _absl_message(fault: flags.Error) -> str:
-    message = " ".join(str(fault).split())
-    return message.replace("Unknown command line flag", "there is no flag")
+def _wrong_value(error: flags.Error) -> UserError:
+    text = " ".join(str(error).split())
+    if (match := _WRONG_VALUE.fullmatch(text)) is None:
+        return UserError("command line", text)
+    if (field := fields.fields().get(match["where"])) is not None:
+        fix = f"its default is {field.default!r}"
+        return UserError(field.name, f"{match['value']!r} must {fields.kind_of(field)}", fix)
+    return UserError(f"--{match['where']}", f"{match['value']!r} is refused ({match['problem']})")

@@ -3,9 +3,11 @@
 python -m microgen_jax.config.default_file > configs/default.py
 """
 
+import textwrap
+
 from microgen_jax.config.fields import Field, fields
 
-WIDTH = 110
+WIDTH, INDENT = 110, 4
 HEAD = '''"""Every field, its default and what it does. The other configs start from this one and change some.
 
     python main.py --config=configs/default.py --workdir=runs/default
@@ -18,6 +20,7 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
+    """Return the configuration."""
     config = ConfigDict()
 '''
 
@@ -36,11 +39,12 @@ def text() -> str:
 
 def _lines(field: Field) -> list[str]:
     name = field.name if "." in field.name else f"config.{field.name}"
-    assignment, comment = f"{name} = {_literal(field.default)}", f"# {field.option.help}"
-    if not field.option.help:
-        return [assignment]
-    line = f"{assignment}  {comment}"
-    return [line] if len(line) + 4 <= WIDTH else [comment, assignment]
+    assignment, option = f"{name} = {_literal(field.default)}", field.option
+    comment = f"{option.help}: {' | '.join(option.choices)}" if option.choices else option.help
+    line = f"{assignment}  # {comment}"
+    if len(line) + INDENT <= WIDTH:
+        return [line]
+    return [*(f"# {text}" for text in textwrap.wrap(comment, WIDTH - INDENT - 2)), assignment]
 
 
 def _literal(value: object) -> str:

@@ -35,6 +35,11 @@ class Field:
     option: Option
 
 
+def may_change(field: Field, old: Any, new: Any) -> bool:
+    """Return whether a resumed run may go on with another value of a field."""
+    return field.option.resume == "change" or (field.option.resume == "grow" and new >= old)
+
+
 @functools.cache
 def fields() -> dict[str, Field]:
     """Return all fields by dotted name, in the order of the schema."""
@@ -44,21 +49,30 @@ def fields() -> dict[str, Field]:
         if "option" in outer.metadata:
             found[outer.name] = _field(outer.name, types[outer.name], outer)
             continue
-        inner_types = typing.get_type_hints(types[outer.name])
-        for inner in dataclasses.fields(types[outer.name]):
+        part = types[outer.name]
+        inner_types = typing.get_type_hints(part)
+        for inner in dataclasses.fields(part):
             name = f"{outer.name}.{inner.name}"
-            found[name] = _field(name, inner_types[inner.name], inner)
+            found[name] = _field(name, inner_types[inner.name], inner, getattr(part, "RESUME", None))
     return found
 
 
-def _field(name: str, kind: Any, declared: dataclasses.Field) -> Field:
+def _field(name: str, kind: Any, declared: dataclasses.Field, resume: str | None = None) -> Field:
     is_tuple = typing.get_origin(kind) is tuple
     kind = typing.get_args(kind)[0] if is_tuple else kind
-    return Field(name, kind, is_tuple, declared.default, declared.metadata["option"])
+    option = declared.metadata["option"]
+    if resume:
+        option = dataclasses.replace(option, resume=resume)
+    return Field(name, kind, is_tuple, declared.default, option)
 
 
 def value(config: Any, name: str) -> Any:
-    """Return the value of a dotted field."""
+    """Return the value of a field.
+
+    Args:
+      config: a `Config`, or anything with its attributes.
+      name: dotted name, such as 'train.steps'.
+    """
     for part in name.split("."):
         config = getattr(config, part)
     return config
@@ -76,18 +90,18 @@ def replace(config: Config, values: Mapping[str, Any]) -> Config:
     """
     tree = to_dict(config)
     for name, new in values.items():
-        _require_field(name)
+        require_field(name)
         part, _, field = name.rpartition(".")
         (tree[part] if part else tree)[field] = new
     return freeze(tree)
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """Return a configuration as nested dicts."""
+    """Return a configuration as nested dicts, the inverse of `freeze`."""
     return dataclasses.asdict(config)
 
 
-def freeze(config: Mapping[str, Any]) -> Config:
+def freeze(config: Any) -> Config:
     """Turn nested mappings (a ConfigDict, or JSON) into a checked configuration.
 
     Args:
@@ -96,31 +110,53 @@ def freeze(config: Mapping[str, Any]) -> Config:
     Raises:
       UserError: a field that is missing or unknown, or a value that the schema refuses.
     """
-    parts, top = {}, {}
+    types = typing.get_type_hints(Config)
+    values: dict[str, Any] = {part: {} for part in parts()}
     for name in config:
-        part = config[name]
-        if isinstance(part, Mapping) or hasattr(part, "items"):
-            for inner in part:
-                _require_field(f"{name}.{inner}")
-        else:
-            _require_field(name)
+        for inner in config[name] if name in values and _is_group(config[name]) else ():
+            require_field(f"{name}.{inner}")
+        if name not in values:
+            require_field(name)
     for name, field in fields().items():
         part, _, last = name.rpartition(".")
-        holder = config.get(part) if part else config
-        if holder is None or not hasattr(holder, "items"):
-            raise UserError(part, "must be a group of fields")
-        if last not in holder:
+        group = config.get(part, {}) if part else config
+        if not _is_group(group):
+            raise UserError(part, f"{group!r} must be a group of fields")
+        if last not in group:
             raise UserError(name, "is missing", "start from configs/default.py and change fields")
-        (parts.setdefault(part, {}) if part else top)[last] = check_value(field, holder[last])
-    types = typing.get_type_hints(Config)
-    frozen = Config(**top, **{part: types[part](**values) for part, values in parts.items()})
+        (values[part] if part else values)[last] = check_value(field, group[last])
+    frozen = Config(**{name: types[name](**v) if name in parts() else v for name, v in values.items()})
     _check_together(frozen)
     return frozen
 
 
-def _require_field(name: str) -> None:
+def _is_group(value: Any) -> bool:
+    return isinstance(value, Mapping) or hasattr(value, "items")  # a ConfigDict is no Mapping
+
+
+def parts() -> tuple[str, ...]:
+    """Return the names of the parts, such as 'train'."""
+    return tuple(outer.name for outer in dataclasses.fields(Config) if "option" not in outer.metadata)
+
+
+def require_field(name: str) -> None:
+    """Refuse a name that is no field of the schema.
+
+    Args:
+      name: dotted name, such as 'train.steps'.
+
+    Raises:
+      UserError: a part, or a name that does not exist; the line has the nearest that does.
+    """
+    if name in parts():
+        raise UserError(name, "is a group of fields", f"set one of them, as in --config.{_first(name)}")
     if name not in fields():
         raise UserError(name, "there is no such field", did_you_mean(name, fields()).strip())
+
+
+def _first(part: str) -> str:
+    field = next(field for name, field in fields().items() if name.startswith(f"{part}."))
+    return f"{field.name}={field.default!r}"
 
 
 def check_value(field: Field, given: Any) -> Any:
@@ -136,18 +172,24 @@ def check_value(field: Field, given: Any) -> Any:
     if not field.is_tuple:
         return _check_entry(field, given)
     if not isinstance(given, (tuple, list)):
-        raise UserError(field.name, f"{given!r} must be a list")
+        raise UserError(field.name, f"{given!r} must {kind_of(field)}")
     if len(given) > MAX_ENTRIES:
         raise UserError(field.name, f"has {len(given)} entries", f"{MAX_ENTRIES} are the most")
     return tuple(_check_entry(field, entry) for entry in given)
+
+
+def kind_of(field: Field) -> str:
+    """Return what a field's value must be, such as "be a whole number" or "be a list of numbers"."""
+    noun = _NOUNS[field.type]
+    many = noun if field.type is bool else f"{noun.removeprefix('a ')}s"
+    return f"be a list of {many}" if field.is_tuple else f"be {noun}"
 
 
 def _check_entry(field: Field, given: Any) -> Any:
     kind, rule = field.type, field.option
     right = isinstance(given, kind) or (kind is float and isinstance(given, int))
     if not right or (isinstance(given, bool) and kind is not bool):
-        many = f"hold {_NOUNS[kind].removeprefix('a ')}s only" if field.is_tuple else f"be {_NOUNS[kind]}"
-        raise UserError(field.name, f"{given!r} must {many}")
+        raise UserError(field.name, f"{given!r} must {kind_of(field)}")
     if rule.choices and given not in rule.choices:
         fix = f"{did_you_mean(given, rule.choices)}choose {', '.join(rule.choices)}"
         raise UserError(field.name, f"{given!r} is not known", fix)
@@ -161,7 +203,7 @@ def _check_entry(field: Field, given: Any) -> Any:
     return given
 
 
-def _check_range(name: str, given: float, rule: Option) -> None:
+def _check_range(name: str, given: int | float, rule: Option) -> None:
     if not math.isfinite(given):
         raise UserError(name, f"{given} must be finite")
     if rule.low is not None and given < rule.low:
@@ -178,7 +220,7 @@ def _check_together(config: Config) -> None:
     """Refuse what no field's own rule sees."""
     size = config.data.size
     if len(size) != 2:
-        raise UserError("data.size", f"{size} must be height and width", "as in --config.data.size='(64,64)'")
+        raise UserError("data.size", f"{size} must be height and width", "write (64,64), say")
     levels = config.model.channels if config.method == "ddpm" else ()
     if len(levels) > MAX_LEVELS:
         raise UserError("model.channels", f"has {len(levels)} levels", f"{MAX_LEVELS} are the most")

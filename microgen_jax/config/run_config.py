@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from microgen_jax import files
-from microgen_jax.config.fields import Field, fields, freeze, to_dict, value
+from microgen_jax.config.fields import fields, freeze, may_change, to_dict, value
 from microgen_jax.config.schema import Config
 from microgen_jax.data import Dataset
 from microgen_jax.errors import UserError
@@ -54,14 +54,19 @@ class Resolved:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A run's `config.json`."""
+    """A run's `config.json`.
+
+    Attributes:
+      config: configuration that the run was started with.
+      resolved: what its data decided.
+    """
 
     config: Config
     resolved: Resolved
 
 
 def resolve(dataset: Dataset) -> Resolved:
-    """Collect what a run needs to know of its data once they are gone."""
+    """Return what a run needs to know of its data where they are no longer there."""
     preparation = dataset.preparation
     return Resolved(
         dataset.classes,
@@ -90,7 +95,13 @@ def _version(package: str) -> str:
 
 
 def write(workdir: Path, config: Config, resolved: Resolved) -> None:
-    """Write `config.json` into a new run's folder."""
+    """Write `config.json`.
+
+    Args:
+      workdir: folder of a new run.
+      config: the run's configuration.
+      resolved: what its data decided.
+    """
     content = {
         "format": FORMAT,
         "config": to_dict(config),
@@ -107,6 +118,9 @@ def exists(workdir: Path) -> bool:
 
 def read(workdir: Path) -> RunConfig:
     """Read the `config.json` of a run.
+
+    Args:
+      workdir: folder of the run.
 
     Raises:
       UserError: there is none, it is of another format, or a field is missing, unknown or of the wrong type.
@@ -158,6 +172,11 @@ def _read_resolved(where: str, content: Any) -> Resolved:
 def check_resumable(workdir: Path, config: Config, resolved: Resolved) -> None:
     """Refuse to go on with another configuration or other data than the run was started with.
 
+    Args:
+      workdir: folder of the run.
+      config: configuration of this start.
+      resolved: what the data of this start decided.
+
     Raises:
       UserError: every field that differs, with the run's value and the new one.
     """
@@ -167,7 +186,7 @@ def check_resumable(workdir: Path, config: Config, resolved: Resolved) -> None:
         f"{name}={old!r} (now {new!r})"
         for name, field in fields().items()
         if (old := value(before.config, name)) != (new := value(config, name))
-        and not _may_change(field, old, new)
+        and not may_change(field, old, new)
         and (name.startswith(_FIXED_BY_WEIGHTS) or not imported)
     ]
     if differing:
@@ -196,12 +215,8 @@ def _check_fits(workdir: Path, imported: Resolved, resolved: Resolved) -> None:
             f"--workdir={workdir}",
             f"holds imported weights for {len(imported.classes)} classes and no conditions; "
             f"the data have {len(resolved.classes)} classes and {len(resolved.conditions)} conditions",
+            "use data with as many classes, and set data.conditions=()",
         )
-
-
-def _may_change(field: Field, old: Any, new: Any) -> bool:
-    rule = field.option.resume
-    return rule == "change" or (rule == "grow" and new >= old)
 
 
 def _changed_data(name: str, old: Any, new: Any) -> str:

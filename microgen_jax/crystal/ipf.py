@@ -23,16 +23,16 @@ EbsdLib has the twofold axis of 2/m along y, and colours -1 by |eta|, so that et
 both.
 """
 
-import difflib
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
+from microgen_jax.crystal.arguments import require_floats, require_shape, require_uint8_image, require_unit
 from microgen_jax.crystal.orientations import rotate
 from microgen_jax.crystal.symmetry import laue_group as laue_group_named
-from microgen_jax.errors import UserError
+from microgen_jax.errors import UserError, require_known
 
 KEYS = ("edax", "tsl")
 DIRECTIONS = {"X": (1.0, 0.0, 0.0), "Y": (0.0, 1.0, 0.0), "Z": (0.0, 0.0, 1.0)}
@@ -70,7 +70,7 @@ _ETA = {
 
 
 class Sector(NamedTuple):
-    """What eq. 1 and 2 need of a Laue group.
+    """The sector of a Laue group, as eq. 1 and 2 need it.
 
     Attributes:
       frame: float64 [3, 3], rows: the azimuth's zero, its quarter turn, the middle c.
@@ -89,7 +89,7 @@ def ipf_colour(
     laue_group: str,
     key: str = "tsl",
 ) -> UInt8[np.ndarray, "*n 3"]:
-    """Returns the IPF colours of orientations.
+    """Return the IPF colours of orientations.
 
     Args:
       orientations: unit quaternions, sample -> crystal.
@@ -98,29 +98,39 @@ def ipf_colour(
       key: 'tsl' or 'edax'.
 
     Raises:
-      UserError: an unknown direction, group or key.
+      UserError: an unknown direction, group or key, or orientations that are no unit quaternions.
     """
+    require_unit("orientations", orientations, 4)
+    return _ipf_colour(orientations, direction, laue_group, key)
+
+
+def _ipf_colour(orientations: np.ndarray, direction, laue_group: str, key: str = "tsl") -> np.ndarray:
     vector = np.asarray(sample_direction(direction))
+    group = laue_group_named(laue_group)
+    require_known("key", key, KEYS)
     flat = orientations.reshape(-1, 4)
     colours = np.empty((len(flat), 3), np.uint8)
     for start in range(0, len(flat), CHUNK):
         part = slice(start, start + CHUNK)
-        colours[part] = direction_colour(rotate(flat[part], vector), laue_group, key)
+        colours[part] = _direction_colour(rotate(flat[part], vector), group, key)
     return colours.reshape(*orientations.shape[:-1], 3)
 
 
 def sample_direction(direction: str | tuple[float, float, float] | np.ndarray) -> Float[np.ndarray, "3"]:
-    """Returns the unit vector of 'X', 'Y', 'Z' or of any vector but zero.
+    """Return the unit vector of a sample direction.
+
+    Args:
+      direction: 'X', 'Y', 'Z' or any vector but zero.
 
     Raises:
       UserError: neither a known name nor a direction.
     """
     if isinstance(direction, str) and direction.upper() not in DIRECTIONS:
-        raise UserError(f"unknown IPF direction '{direction}': known are X, Y, Z")
+        raise UserError("direction", f"unknown IPF direction {direction!r}", "known: X, Y, Z")
     vector = np.array(DIRECTIONS[direction.upper()] if isinstance(direction, str) else direction, np.float64)
     if vector.shape != (3,) or not np.linalg.norm(vector) > 0:
         raise UserError(
-            f"IPF direction {direction} is no direction: give X, Y, Z or three numbers, not all zero"
+            "direction", f"{direction} is no direction", "give X, Y, Z or three numbers, not all zero"
         )
     return vector / np.linalg.norm(vector)
 
@@ -128,12 +138,22 @@ def sample_direction(direction: str | tuple[float, float, float] | np.ndarray) -
 def direction_colour(
     directions: Float[np.ndarray, "*n 3"], laue_group: str, key: str = "tsl"
 ) -> UInt8[np.ndarray, "*n 3"]:
-    """Returns the colours of unit crystal directions.
+    """Return the colours of crystal directions.
+
+    Args:
+      directions: unit vectors in crystal coordinates [..., 3].
+      laue_group: any name that `symmetry.laue_group` knows.
+      key: 'tsl' or 'edax'.
 
     Raises:
-      UserError: an unknown group or key.
+      UserError: an unknown group or key, or directions that are no unit vectors.
     """
-    group, key = laue_group_named(laue_group), _known_key(key)
+    require_unit("directions", directions, 3)
+    require_known("key", key, KEYS)
+    return _direction_colour(directions, laue_group_named(laue_group), key)
+
+
+def _direction_colour(directions: np.ndarray, group: str, key: str) -> np.ndarray:
     folded = fold(directions, group, key)
     if key == "tsl":
         return np.rint(_tsl(folded, group) * 255).astype(np.uint8)
@@ -143,41 +163,60 @@ def direction_colour(
 def colour_direction(
     colours: UInt8[np.ndarray, "*n 3"], laue_group: str, key: str = "tsl"
 ) -> Float[np.ndarray, "*n 3"]:
-    """Returns the unit crystal direction, in the group's sector, of each colour; NaN for black (not indexed).
+    """Return the unit crystal direction, in the group's sector, of each colour; NaN for black (unindexed).
 
     Colours off the key are first divided by their largest channel. 8 bits leave about 0.3 degrees (tsl).
 
+    Args:
+      colours: of an IPF map [..., 3].
+      laue_group: any name that `symmetry.laue_group` knows.
+      key: 'tsl' or 'edax', the one that the map was made with.
+
     Raises:
-      UserError: an unknown group or key.
+      UserError: an unknown group or key, or colours of another shape or type.
     """
-    group, key = laue_group_named(laue_group), _known_key(key)
+    require_uint8_image("colours", colours, (3,))
+    require_known("key", key, KEYS)
+    group = laue_group_named(laue_group)
     largest = colours.max(axis=-1, keepdims=True).astype(np.float64)
     rgb = colours / np.where(largest > 0, largest, np.nan)
     return _tsl_inverse(rgb, group) if key == "tsl" else _edax_inverse(rgb, group)
 
 
 def image_colour(image: Shaped[np.ndarray, "*n 4"], laue_group: str) -> UInt8[np.ndarray, "*n 3"]:
-    """Returns IPF-Z colours (tsl) of an image of orientations, black where it holds none.
+    """Return IPF-Z colours (tsl) of an image of orientations, black where it holds none.
 
     Args:
       image: (q + 1) / 2 of quaternions of any length above 1/2: uint8 spanning its type, or floats in [0, 1].
       laue_group: any name that `symmetry.laue_group` knows.
 
     Raises:
-      UserError: an unknown group.
+      UserError: an unknown group, another shape or type, or floats outside [0, 1].
     """
+    require_shape("image", image, (4,))
+    if image.dtype != np.uint8:
+        require_floats("image", image, (4,))
+        if not (image.min(initial=0) > -1e-3 and image.max(initial=1) < 1 + 1e-3):
+            raise UserError("image", f"values from {image.min():g} to {image.max():g} must lie in [0, 1]")
     span = 255.0 if image.dtype == np.uint8 else 1.0
     quaternions = 2 * image.astype(np.float64) / span - 1
     norm = np.linalg.norm(quaternions, axis=-1, keepdims=True)
-    colours = ipf_colour(quaternions / np.maximum(norm, 1e-6), "Z", laue_group)
+    colours = _ipf_colour(quaternions / np.maximum(norm, 1e-6), "Z", laue_group)
     return np.where(norm > 0.5, colours, np.uint8(0))
 
 
 def off_key_share(image: Shaped[np.ndarray, "*n 3"]) -> float:
-    """Returns the share of an 8-bit image's pixels whose largest channel is not 255, black ones left out.
+    """Return the share of an 8-bit image's pixels whose largest channel is not 255, black ones left out.
 
     An IPF map of either key has none: resampling, compression and blur make them. An image all black gives 0.
+
+    Args:
+      image: colours [..., 3], uint8.
+
+    Raises:
+      UserError: another shape or type.
     """
+    require_uint8_image("image", image, (3,))
     largest = image.max(axis=-1)
     indexed = largest > 0
     return float(np.count_nonzero(indexed & (largest < 255)) / max(np.count_nonzero(indexed), 1))
@@ -186,11 +225,20 @@ def off_key_share(image: Shaped[np.ndarray, "*n 3"]) -> float:
 def fold(
     directions: Float[np.ndarray, "*n 3"], laue_group: str, key: str = "tsl"
 ) -> Float[np.ndarray, "*n 3"]:
-    """Returns the equivalents of crystal directions in the key's sector of a Laue group.
+    """Return the equivalents of crystal directions in the key's sector of a Laue group.
 
     The sectors: m-3m z >= x >= y >= 0; m-3 x, y >= 0 and z >= x, y; mmm the first octant; 2/m y, z >= 0;
     -1 z >= 0; else z >= 0 and a range of azimuth (6/mmm 0..30 degrees).
+
+    Args:
+      directions: in crystal coordinates [..., 3].
+      laue_group: one of `symmetry.LAUE_GROUPS`.
+      key: 'tsl' or 'edax'.
+
+    Raises:
+      UserError: another shape or type.
     """
+    require_floats("directions", directions, (3,))
     x, y, z = np.moveaxis(directions, -1, 0)
     if laue_group == "m-3m":
         return np.sort(np.abs(directions), axis=-1)[..., [1, 0, 2]]
@@ -219,7 +267,7 @@ def fold(
 
 @cache
 def _sector(group: str) -> Sector:
-    """Builds what eq. 1 and 2 need from the sector's planes, corners and middle."""
+    """Return the sector of a Laue group, built from its planes, corners and middle."""
     normals, corners, middle = _polygon(group)
     c = middle / np.linalg.norm(middle)
     pole = np.array([1.0, 0.0, 0.0]) if group == "-1" else np.array([0.0, 0.0, 1.0])
@@ -231,7 +279,7 @@ def _sector(group: str) -> Sector:
 
 
 def _polygon(group: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns planes n (n . v >= 0 inside), the corners of a triangle (none else) and the middle."""
+    """Return planes n (n . v >= 0 inside), the corners of a triangle (none else) and the middle."""
     x, y, z = np.eye(3)
     if group == "-1":
         return z[None], np.zeros((0, 3)), z
@@ -266,7 +314,7 @@ def _hue_table(frame: np.ndarray, edges: np.ndarray, corners: np.ndarray) -> np.
 
 
 def _reach(a: np.ndarray, b: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Returns phi of eq. 1 for tangents along (a, b), of any length, in the frame of a sector."""
+    """Return phi of eq. 1 for tangents along (a, b), of any length, in the frame of a sector."""
     cotangent = edges[0, 0] * a + edges[0, 1] * b
     for p, q in edges[1:]:
         np.maximum(cotangent, p * a + q * b, out=cotangent)
@@ -285,7 +333,7 @@ def _tsl(folded: np.ndarray, group: str) -> np.ndarray:
 
 
 def _pure(hue: np.ndarray) -> np.ndarray:
-    """Returns the RGB of full saturation and value: hue 0 red, 1/3 green, 2/3 blue."""
+    """Return the RGB of full saturation and value: hue 0 red, 1/3 green, 2/3 blue."""
     six = 6 * hue
     channels = [np.abs(six - 3) - 1, 2 - np.abs(six - 2), 2 - np.abs(six - 4)]
     return np.clip(np.stack(channels, axis=-1), 0, 1)
@@ -302,7 +350,7 @@ def _tsl_inverse(rgb: np.ndarray, group: str) -> np.ndarray:
 
 
 def _hue_of(rgb: np.ndarray, saturation: np.ndarray) -> np.ndarray:
-    """Returns the hue in [0, 1) of colours whose largest channel is 1; 0 for white."""
+    """Return the hue in [0, 1) of colours whose largest channel is 1; 0 for white."""
     r, g, b = np.moveaxis(rgb, -1, 0)
     chroma = np.where(saturation > 0, saturation, 1.0)
     sixth = np.where(
@@ -312,7 +360,7 @@ def _hue_of(rgb: np.ndarray, saturation: np.ndarray) -> np.ndarray:
 
 
 def _chi_max(tangent: np.ndarray) -> np.ndarray:
-    """Returns the polar angle of the edge z = x of the cubic sectors where y / x = tangent <= 1."""
+    """Return the polar angle of the edge z = x of the cubic sectors where y / x = tangent <= 1."""
     return np.arccos(np.sqrt(1 / (2 + tangent * tangent)))
 
 
@@ -339,11 +387,3 @@ def _edax_inverse(rgb: np.ndarray, group: str) -> np.ndarray:
         chi_max = _chi_max(np.tan(np.minimum(eta, np.pi / 2 - eta)))
     sine = np.sin(share * chi_max)
     return np.stack([sine * np.cos(eta), sine * np.sin(eta), np.cos(share * chi_max)], axis=-1)
-
-
-def _known_key(key: str) -> str:
-    if key not in KEYS:
-        near = difflib.get_close_matches(key, KEYS, n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise UserError(f"unknown IPF colour key '{key}': {hint}known are {', '.join(KEYS)}")
-    return key

@@ -17,17 +17,43 @@ Crystal axes: z along c; x along a where the system has a axis normal to c (a of
 import numpy as np
 from jaxtyping import Float
 
+from microgen_jax.crystal.arguments import require_floats, require_unit
+from microgen_jax.errors import UserError
+
+LARGEST_EULER = 4 * np.pi + 1e-3  # rad; angles beyond it are in degrees
+
 Quaternions = Float[np.ndarray, "*n 4"]
 
 
 def normalise(quaternions: Quaternions) -> Quaternions:
-    """Returns unit quaternions of the half sphere w >= 0."""
-    unit = quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True)
+    """Return unit quaternions of the half sphere w >= 0.
+
+    Args:
+      quaternions: of any length but 0 [..., 4].
+
+    Raises:
+      UserError: another shape or type, or a quaternion without a length.
+    """
+    require_floats("quaternions", quaternions, (4,))
+    length = np.linalg.norm(quaternions, axis=-1, keepdims=True)
+    if not np.all(length > 0):
+        raise UserError("quaternions", "hold one of length 0 or NaN, which is no orientation", "leave it out")
+    unit = quaternions / length
     return np.where(unit[..., :1] < 0, -unit, unit)
 
 
 def multiply(a: Float[np.ndarray, "*#n 4"], b: Float[np.ndarray, "*#n 4"]) -> Quaternions:
-    """Returns the Hamilton product a b [..., 4]: turn by b, then by a. The leading axes broadcast."""
+    """Return the Hamilton product a b [..., 4]: turn by b, then by a.
+
+    Args:
+      a: quaternions of the second turn [..., 4].
+      b: quaternions of the first turn [..., 4]; the leading axes broadcast.
+
+    Raises:
+      UserError: another shape or type.
+    """
+    require_floats("a", a, (4,))
+    require_floats("b", b, (4,))
     aw, ax, ay, az = np.moveaxis(a, -1, 0)
     bw, bx, by, bz = np.moveaxis(b, -1, 0)
     return np.stack(
@@ -42,14 +68,32 @@ def multiply(a: Float[np.ndarray, "*#n 4"], b: Float[np.ndarray, "*#n 4"]) -> Qu
 
 
 def conjugate(quaternions: Quaternions) -> Quaternions:
-    """Returns the inverse turns: crystal -> sample for an orientation."""
+    """Return the inverse turns: crystal -> sample for an orientation.
+
+    Args:
+      quaternions: unit quaternions [..., 4].
+
+    Raises:
+      UserError: another shape or type.
+    """
+    require_floats("quaternions", quaternions, (4,))
     return quaternions * np.array([1.0, -1.0, -1.0, -1.0])
 
 
 def rotate(
     quaternions: Float[np.ndarray, "*#n 4"], vectors: Float[np.ndarray, "*#n 3"]
 ) -> Float[np.ndarray, "*n 3"]:
-    """Returns q v q*: crystal coordinates of sample directions v. The leading axes broadcast."""
+    """Return q v q*: crystal coordinates of sample directions v.
+
+    Args:
+      quaternions: unit quaternions, sample -> crystal [..., 4].
+      vectors: sample directions [..., 3]; the leading axes broadcast.
+
+    Raises:
+      UserError: another shape or type.
+    """
+    require_floats("quaternions", quaternions, (4,))
+    require_floats("vectors", vectors, (3,))
     w, x, y, z = np.moveaxis(quaternions, -1, 0)
     a, b, c = np.moveaxis(vectors, -1, 0)
     p, q, r = 2 * (y * c - z * b), 2 * (z * a - x * c), 2 * (x * b - y * a)
@@ -58,15 +102,42 @@ def rotate(
 
 
 def from_axis_angle(axis: Float[np.ndarray, "*#n 3"], angle: float | Float[np.ndarray, "*#n"]) -> Quaternions:
-    """Returns active turns by `angle` (rad, right-handed) about `axis` (any length but zero)."""
+    """Return active turns by an angle about an axis.
+
+    Args:
+      axis: vectors of any length but 0 [..., 3].
+      angle: of the turn in radians, right-handed.
+
+    Raises:
+      UserError: another shape or type of `axis`, or an axis without a length.
+    """
+    require_floats("axis", axis, (3,))
     half = np.asarray(angle)[..., None] / 2
-    unit = axis / np.linalg.norm(axis, axis=-1, keepdims=True)
+    length = np.linalg.norm(axis, axis=-1, keepdims=True)
+    if not np.all(length > 0):
+        raise UserError("axis", "holds a vector of length 0 or NaN, which is no direction")
+    unit = axis / length
     cosine, sine = np.broadcast_arrays(np.cos(half), np.sin(half) * unit)
     return np.concatenate([cosine[..., :1], sine], axis=-1)
 
 
 def from_euler(euler: Float[np.ndarray, "*n 3"]) -> Quaternions:
-    """Returns the orientations of Bunge angles (phi1, Phi, phi2) in radians, eq. 3, with w >= 0."""
+    """Return the orientations of Bunge angles (eq. 3), with w >= 0.
+
+    Args:
+      euler: phi1, Phi, phi2 in radians [..., 3].
+
+    Raises:
+      UserError: another shape or type, NaN, or angles beyond two full turns, which are degrees.
+    """
+    require_floats("euler", euler, (3,))
+    largest = np.abs(euler).max(initial=0.0)
+    if not largest <= LARGEST_EULER:
+        raise UserError(
+            "euler",
+            f"angles up to {largest:.6g} must lie within two full turns (4 pi rad)",
+            "np.radians turns degrees into radians",
+        )
     phi1, big_phi, phi2 = np.moveaxis(np.asarray(euler, np.float64), -1, 0)
     cosine, sine = np.cos(big_phi / 2), np.sin(big_phi / 2)
     total, difference = (phi1 + phi2) / 2, (phi1 - phi2) / 2
@@ -83,7 +154,15 @@ def from_euler(euler: Float[np.ndarray, "*n 3"]) -> Quaternions:
 
 
 def to_euler(quaternions: Quaternions) -> Float[np.ndarray, "*n 3"]:
-    """Returns Bunge angles (rad): phi1, phi2 in [0, 2 pi), Phi in [0, pi]; phi2 = 0 where Phi is 0 or pi."""
+    """Return Bunge angles in radians: phi1, phi2 in [0, 2 pi), Phi in [0, pi]; phi2 = 0 where Phi is 0 or pi.
+
+    Args:
+      quaternions: unit quaternions [..., 4].
+
+    Raises:
+      UserError: another shape or type, or quaternions of another length.
+    """
+    require_unit("quaternions", quaternions, 4)
     w, x, y, z = np.moveaxis(quaternions, -1, 0)
     cosine, sine = np.hypot(w, z), np.hypot(x, y)
     total = np.where(cosine > 1e-12, np.arctan2(-z, w), 0.0)
@@ -95,7 +174,15 @@ def to_euler(quaternions: Quaternions) -> Float[np.ndarray, "*n 3"]:
 
 
 def to_matrix(quaternions: Quaternions) -> Float[np.ndarray, "*n 3 3"]:
-    """Returns g with v_crystal = g v_sample, [..., 3, 3]."""
+    """Return the rotation matrices g, v_crystal = g v_sample [..., 3, 3].
+
+    Args:
+      quaternions: unit quaternions [..., 4].
+
+    Raises:
+      UserError: another shape or type, or quaternions of another length.
+    """
+    require_unit("quaternions", quaternions, 4)
     w, x, y, z = np.moveaxis(quaternions, -1, 0)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -106,11 +193,21 @@ def to_matrix(quaternions: Quaternions) -> Float[np.ndarray, "*n 3 3"]:
 
 
 def from_matrix(matrices: Float[np.ndarray, "*n 3 3"]) -> Quaternions:
-    """Returns the orientations of proper rotation matrices, w >= 0.
+    """Return the orientations of proper rotation matrices, w >= 0.
 
     The matrix of the products 4 q_i q_j is linear in g; its row with the largest diagonal is the stable one
     (Shepperd 1978, doi:10.2514/3.55767b).
+
+    Args:
+      matrices: proper rotations [..., 3, 3].
+
+    Raises:
+      UserError: another shape or type, or matrices that are no proper rotations.
     """
+    require_floats("matrices", matrices, (3, 3))
+    away = np.abs(matrices @ np.swapaxes(matrices, -1, -2) - np.eye(3)).max(initial=0.0)
+    if not (away < 1e-3 and np.all(np.linalg.det(matrices) > 0)):
+        raise UserError("matrices", "hold one that is no proper rotation: rows of length 1, determinant 1")
     g = np.asarray(matrices, np.float64)
     skew = [g[..., 2, 1] - g[..., 1, 2], g[..., 0, 2] - g[..., 2, 0], g[..., 1, 0] - g[..., 0, 1]]
     products = np.empty((*g.shape[:-2], 4, 4))
@@ -125,7 +222,12 @@ def from_matrix(matrices: Float[np.ndarray, "*n 3 3"]) -> Quaternions:
 
 
 def random_uniform(rng: np.random.Generator, count: int) -> Float[np.ndarray, "count 4"]:
-    """Returns orientations uniform on SO(3), w >= 0 (Shoemake 1992, "Uniform random rotations")."""
+    """Return orientations uniform on SO(3), w >= 0 (Shoemake 1992, "Uniform random rotations").
+
+    Args:
+      rng: source of the random numbers.
+      count: number of orientations.
+    """
     u, azimuth1, azimuth2 = rng.random((3, count))
     near, far = np.sqrt(1 - u), np.sqrt(u)
     a, b = 2 * np.pi * azimuth1, 2 * np.pi * azimuth2

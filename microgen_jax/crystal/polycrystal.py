@@ -4,8 +4,8 @@ A tile is cut from a torus that is wider by the largest grains (or it is the tor
 tile is asked for). Image x runs along the columns and is the sample's X, y runs down the rows and is the
 sample's Y.
 
-What is not asked for is drawn, evenly from these ranges (`size` is the tile's shorter side; diameters evenly
-in their logarithm):
+Descriptors that are not given are chosen at random, evenly from these ranges (`size` is the tile's shorter side;
+diameters evenly in their logarithm):
 
   class      mean diameter        sigma of ln D   aspect ratio  texture
   bimodal    size/4 .. size/2.5   0.10..0.25      1             uniform; two populations, diameters 1 : 3
@@ -14,7 +14,6 @@ in their logarithm):
   textured   size/4 .. size/2.5   0.10..0.35      1             cube or a fibre, 8..16 degrees
 """
 
-import difflib
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +32,7 @@ from microgen_jax.crystal.tessellation import (
     measure,
     poisson_seeds,
 )
-from microgen_jax.errors import UserError
+from microgen_jax.errors import UserError, renamed, require_known
 
 CLASSES = ("bimodal", "elongated", "equiaxed", "textured")
 TESSELLATIONS = ("laguerre", "voronoi")
@@ -56,21 +55,21 @@ DIAMETER = (1 / 4, 1 / 2.5)  # of the shorter side
 SIGMA = {"bimodal": (0.1, 0.25), "elongated": (0.2, 0.4), "equiaxed": (0.1, 0.35), "textured": (0.1, 0.35)}
 ASPECT_RATIO = (2.5, 5.0)  # elongated; the other classes have 1
 SHARPNESS = (8.0, 16.0)  # degrees
-SIZE_RATIO = 3.0  # of bimodal's two mean diameters
+SIZE_RATIO = 3.0  # of the two mean diameters of the bimodal class
 
 TWIN_AXES = np.array([[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]]) / np.sqrt(3)
 Number = float | int
 
 
 class Polycrystal(NamedTuple):
-    """One tile.
+    """One tile and the grains in it.
 
     Attributes:
       image: uint8 [H, W, 3], IPF-Z colours of the TSL key, Laue group m-3m.
-      grains: int32 [H, W], row of `orientations` that each pixel has; every row occurs. The twins of one
+      grains: int32 [H, W], row of `orientations` of each pixel; every row occurs. The twins of one
         grain are one row, after all the grains.
       orientations: float64 [G, 4], unit quaternions, sample -> crystal.
-      descriptors: class, texture (text); asked for: grain_diameter (mean, px), grain_sigma (std of ln D),
+      descriptors: class, texture (text); as given or random: grain_diameter (mean, px), grain_sigma (std of ln D),
         aspect_ratio (x / y), sharpness (degrees, 0 where uniform), twins; measured over the whole torus, a
         twin being part of its grain: measured_grain_diameter, measured_grain_sigma, measured_aspect_ratio.
     """
@@ -81,8 +80,8 @@ class Polycrystal(NamedTuple):
     descriptors: dict[str, float | str]
 
 
-class Recipe(NamedTuple):
-    """Every descriptor of one tile, asked for or drawn."""
+class Descriptors(NamedTuple):
+    """The descriptors that a tile is made by, given or chosen at random."""
 
     kind: str
     diameter: float
@@ -107,14 +106,15 @@ def polycrystal(
     twins: Number = 0.0,
     periodic: bool = False,
 ) -> Polycrystal:
-    """Returns tile `index` of the endless series `seed`.
+    """Return tile `index` of the endless series `seed`.
 
-    Asking for one descriptor leaves the draws of the others as they were.
+    Giving one descriptor does not change the random values of the others.
 
     Args:
-      seed, index: 0 or more; both key the random stream.
+      seed: of the series, 0 or more.
+      index: of the tile in the series, 0 or more; seed and index key the random stream.
       size: px, one side or (height, width).
-      kind: one of CLASSES; drawn if None.
+      kind: one of CLASSES; random if None.
       tessellation: 'laguerre' (log-normal sizes of the chosen sigma), or 'voronoi' (of random seeds, which
         have a sigma of 0.29, and no bimodal class).
       diameter: mean over the grains of D = sqrt(4 area / pi), px.
@@ -135,39 +135,44 @@ def polycrystal(
     height, width = (size, size) if np.ndim(size) == 0 else size
     numbers = {"diameter": diameter, "sigma": sigma, "aspect_ratio": aspect_ratio, "sharpness": sharpness}
     _check_names(kind=kind, tessellation=tessellation, texture=texture)
-    _check_ranges(seed=seed, index=index, height=height, width=width, twins=twins, **numbers)
+    with renamed({"height": "size", "width": "size"}):
+        _check_ranges(seed=seed, index=index, height=height, width=width, twins=twins, **numbers)
     if tessellation == "voronoi" and (sigma is not None or kind == "bimodal"):
-        raise UserError("voronoi has no choice of sizes: use tessellation 'laguerre' for sigma or bimodal")
+        raise UserError(
+            "tessellation",
+            "'voronoi' has no choice of grain sizes",
+            "use 'laguerre' for sigma or the bimodal class",
+        )
 
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, index], np.uint64)))
     kinds = (kind,) if kind else tuple(k for k in CLASSES if tessellation != "voronoi" or k != "bimodal")
-    drawn = _draw(rng.random(8), min(height, width), kinds)
-    recipe = drawn._replace(**{name: float(value) for name, value in numbers.items() if value is not None})
-    recipe = recipe._replace(texture=texture or drawn.texture)
-    if recipe.texture == "uniform":
-        recipe = recipe._replace(sharpness=0.0)
+    chosen = _random_descriptors(rng.random(8), min(height, width), kinds)
+    wanted = chosen._replace(**{name: float(value) for name, value in numbers.items() if value is not None})
+    wanted = wanted._replace(texture=texture or chosen.texture)
+    if wanted.texture == "uniform":
+        wanted = wanted._replace(sharpness=0.0)
     if tessellation == "voronoi":
-        recipe = recipe._replace(sigma=VORONOI_SIGMA)
+        wanted = wanted._replace(sigma=VORONOI_SIGMA)
 
-    stretch = np.sqrt(recipe.aspect_ratio)
-    margin = 0.0 if periodic else recipe.diameter * (SIZE_RATIO if recipe.kind == "bimodal" else 2.0)
+    stretch = np.sqrt(wanted.aspect_ratio)
+    margin = 0.0 if periodic else wanted.diameter * (SIZE_RATIO if wanted.kind == "bimodal" else 2.0)
     period = (height + margin / stretch) * stretch, (width + margin * stretch) / stretch
-    seeds = _seeds(rng, recipe, tessellation, period)
+    seeds = _seeds(rng, wanted, tessellation, period)
     y, x = (np.arange(height) + 0.5) * stretch, (np.arange(width) + 0.5) / stretch
     grains = label(y, x, seeds)
-    orientations = _orientations(rng, len(seeds.points), recipe.texture, np.radians(recipe.sharpness))
+    orientations = _orientations(rng, len(seeds.points), wanted.texture, np.radians(wanted.sharpness))
     if twins > 0:
         grains, orientations = _twinned(rng, grains, orientations, seeds, stretch, twins)
-    grains, orientations = _seen(grains, orientations)
+    grains, orientations = _occurring(grains, orientations)
     image = ipf_colour(orientations, "Z", "m-3m")[grains]
-    return Polycrystal(image, grains, orientations, _descriptors(recipe, float(twins), seeds, stretch))
+    return Polycrystal(image, grains, orientations, _descriptors(wanted, float(twins), seeds, stretch))
 
 
-def _draw(u: np.ndarray, side: int, kinds: tuple[str, ...]) -> Recipe:
+def _random_descriptors(u: np.ndarray, side: int, kinds: tuple[str, ...]) -> Descriptors:
     kind = kinds[int(u[0] * len(kinds))]
     low, high = DIAMETER
     textured = ("cube", *FIBRES)[int(u[4] * (1 + len(FIBRES)))]
-    return Recipe(
+    return Descriptors(
         kind,
         side * low * (high / low) ** float(u[1]),
         _between(SIGMA[kind], u[2]),
@@ -181,14 +186,16 @@ def _between(limits: tuple[float, float], u: float) -> float:
     return limits[0] + float(u) * (limits[1] - limits[0])
 
 
-def _seeds(rng: np.random.Generator, recipe: Recipe, tessellation: str, period: tuple[float, float]) -> Seeds:
+def _seeds(
+    rng: np.random.Generator, wanted: Descriptors, tessellation: str, period: tuple[float, float]
+) -> Seeds:
     if tessellation == "voronoi":
-        return poisson_seeds(rng, period, recipe.diameter)
+        return poisson_seeds(rng, period, wanted.diameter)
     area = period[0] * period[1]
-    if recipe.kind == "bimodal":
-        diameters = bimodal_diameters(rng, area, recipe.diameter, recipe.sigma, SIZE_RATIO)
+    if wanted.kind == "bimodal":
+        diameters = bimodal_diameters(rng, area, wanted.diameter, wanted.sigma, SIZE_RATIO)
     else:
-        diameters = lognormal_diameters(rng, area, recipe.diameter, recipe.sigma)
+        diameters = lognormal_diameters(rng, area, wanted.diameter, wanted.sigma)
     return laguerre_seeds(rng, period, diameters)
 
 
@@ -215,7 +222,7 @@ def _twinned(
     stretch: float,
     share: Number,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts bands into a share of the grains; the twin of grain i is row N + i."""
+    """Cut bands into a share of the grains; the twin of grain i is row N + i."""
     number = len(orientations)
     chance, variant, phase = rng.random((3, number))
     axes = TWIN_AXES[(variant * len(TWIN_AXES)).astype(int)]
@@ -237,24 +244,24 @@ def _twinned(
     return np.where(twin, grains + number, grains), np.concatenate([orientations, turned])
 
 
-def _seen(grains: np.ndarray, orientations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Leaves out the rows that no pixel has."""
-    seen = np.bincount(grains.ravel(), minlength=len(orientations)) > 0
-    return (np.cumsum(seen, dtype=np.int32) - 1).astype(np.int32)[grains], orientations[seen]
+def _occurring(grains: np.ndarray, orientations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the map and its orientations without the rows that no pixel has."""
+    occurs = np.bincount(grains.ravel(), minlength=len(orientations)) > 0
+    return (np.cumsum(occurs, dtype=np.int32) - 1).astype(np.int32)[grains], orientations[occurs]
 
 
-def _descriptors(recipe: Recipe, twins: float, seeds: Seeds, stretch: float) -> dict[str, float | str]:
+def _descriptors(wanted: Descriptors, twins: float, seeds: Seeds, stretch: float) -> dict[str, float | str]:
     cells = measure(seeds)
     grown = cells.area > 0
     diameter = np.sqrt(4 / np.pi * cells.area[grown])
     spread_y, spread_x = np.mean(cells.moments[grown] / cells.area[grown, None], axis=0)
     return {
-        "class": recipe.kind,
-        "texture": recipe.texture,
-        "grain_diameter": float(recipe.diameter),
-        "grain_sigma": float(recipe.sigma),
-        "aspect_ratio": float(recipe.aspect_ratio),
-        "sharpness": float(recipe.sharpness),
+        "class": wanted.kind,
+        "texture": wanted.texture,
+        "grain_diameter": float(wanted.diameter),
+        "grain_sigma": float(wanted.sigma),
+        "aspect_ratio": float(wanted.aspect_ratio),
+        "sharpness": float(wanted.sharpness),
         "twins": float(twins),
         "measured_grain_diameter": float(diameter.mean()),
         "measured_grain_sigma": float(np.log(diameter).std()),
@@ -264,14 +271,12 @@ def _descriptors(recipe: Recipe, twins: float, seeds: Seeds, stretch: float) -> 
 
 def _check_names(**given: str | None) -> None:
     for name, value in given.items():
-        if value is not None and value not in NAMES[name]:
-            near = difflib.get_close_matches(value, NAMES[name], n=1)
-            hint = f"did you mean '{near[0]}'? " if near else ""
-            raise UserError(f"unknown polycrystal {name} '{value}': {hint}known are {', '.join(NAMES[name])}")
+        if value is not None:
+            require_known(name, value, NAMES[name])
 
 
 def _check_ranges(**given: Number | None) -> None:
     for name, value in given.items():
         low, high = RANGES[name]
         if value is not None and not low <= value <= high:
-            raise UserError(f"polycrystal {name} {value} is out of range: give {low} to {high}")
+            raise UserError(name, f"{value} is out of range", f"give {low} to {high}")

@@ -5,14 +5,14 @@ at most, closed under multiplication; the axes are those of `orientations` (z al
 the twofold axis of 2/m along z.
 """
 
-import difflib
 from functools import cache
 
 import numpy as np
 from jaxtyping import Float
 
+from microgen_jax.crystal.arguments import require_unit
 from microgen_jax.crystal.orientations import conjugate, from_axis_angle, multiply, normalise
-from microgen_jax.errors import UserError
+from microgen_jax.errors import UserError, did_you_mean
 
 LAUE_GROUPS = ("-1", "2/m", "mmm", "4/m", "4/mmm", "-3", "-3m", "6/m", "6/mmm", "m-3", "m-3m")
 
@@ -69,57 +69,73 @@ _LAUE_OF_TSL = {
 
 
 def laue_group(name: str) -> str:
-    """Returns the Laue group of a Laue or point group's name ('m-3m', 'm3m', '432', '6/mmm', '-43m', ...).
+    """Return the Laue group of a Laue or point group's name.
+
+    Args:
+      name: such as 'm-3m', 'm3m', '432', '6/mmm' or '-43m'.
 
     Raises:
       UserError: no such group.
     """
     compact = name.strip().replace(" ", "")
     if compact not in _LAUE_OF_POINT_GROUP:
-        near = difflib.get_close_matches(compact, _LAUE_OF_POINT_GROUP, n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise UserError(f"unknown Laue group '{name}': {hint}known are {', '.join(LAUE_GROUPS)}")
+        raise UserError(
+            "laue_group",
+            f"unknown Laue group {name!r}",
+            f"{did_you_mean(compact, _LAUE_OF_POINT_GROUP)}known: {', '.join(LAUE_GROUPS)}",
+        )
     return _LAUE_OF_POINT_GROUP[compact]
 
 
 def laue_group_of_tsl(symmetry: str | int) -> str:
-    """Returns the Laue group of `Symmetry` in TSL's .ang and H5 headers (43 -> 'm-3m', 62 -> '6/mmm').
+    """Return the Laue group of `Symmetry` in TSL's .ang and H5 headers (43 -> 'm-3m', 62 -> '6/mmm').
+
+    Args:
+      symmetry: the number as the header has it.
 
     Raises:
       UserError: no such number.
     """
     text = str(symmetry).strip()
     if text not in _LAUE_OF_TSL:
-        raise UserError(f"unknown TSL symmetry '{text}': known are {', '.join(_LAUE_OF_TSL)}")
+        raise UserError("symmetry", f"unknown TSL symmetry {text!r}", f"known: {', '.join(_LAUE_OF_TSL)}")
     return _LAUE_OF_TSL[text]
 
 
 def laue_group_of_channel(number: int) -> str:
-    """Returns the Laue group of the number 1..11 in HKL's .ctf and .cpr files (11 -> 'm-3m', 9 -> '6/mmm').
+    """Return the Laue group of the number 1..11 in HKL's .ctf and .cpr files (11 -> 'm-3m', 9 -> '6/mmm').
+
+    Args:
+      number: of the Laue group.
 
     Raises:
       UserError: no such number.
     """
     if not 1 <= int(number) <= 11:
-        raise UserError(f"unknown Laue group number {number}: .ctf and .cpr files use 1 (-1) to 11 (m-3m)")
+        raise UserError(
+            "number", f"unknown Laue group number {number}", ".ctf and .cpr files use 1 (-1) to 11 (m-3m)"
+        )
     return LAUE_GROUPS[int(number) - 1]
 
 
 def laue_group_of_space_group(number: int) -> str:
-    """Returns the Laue group of an international space-group number 1..230 (225 -> 'm-3m').
+    """Return the Laue group of an international space-group number 1..230 (225 -> 'm-3m').
+
+    Args:
+      number: of the space group.
 
     Raises:
       UserError: no such number.
     """
     last = (2, 15, 74, 88, 142, 148, 167, 176, 194, 206, 230)
     if not 1 <= int(number) <= 230:
-        raise UserError(f"unknown space group {number}: numbers run from 1 to 230")
+        raise UserError("number", f"unknown space group {number}", "numbers run from 1 to 230")
     return LAUE_GROUPS[int(np.searchsorted(last, int(number)))]
 
 
 @cache
 def rotations(group: str) -> Float[np.ndarray, "n 4"]:
-    """Returns the proper rotations of a Laue group: unit quaternions [n, 4], the identity first, read-only.
+    """Return the proper rotations of a Laue group: unit quaternions [n, 4], the identity first, read-only.
 
     Args:
       group: any name that `laue_group` knows.
@@ -149,21 +165,36 @@ def _distinct(quaternions: np.ndarray) -> np.ndarray:
 def misorientation_angle(
     a: Float[np.ndarray, "*#n 4"], b: Float[np.ndarray, "*#n 4"], group: str
 ) -> Float[np.ndarray, "*n"]:
-    """Returns the least angle in radians that turns one crystal into the other, over all their equivalents.
+    """Return the misorientation angle in radians: the least over all symmetrical equivalents.
 
     The equivalents of b a* are S b a* T; an angle is not changed by conjugation, so that TS alone matters and
     the least angle is that of the largest |w| among S b a*. Equal orientations give 0 to about 3e-8.
 
     Args:
-      a, b: orientations [..., 4] of one phase; the leading axes broadcast.
+      a: orientations of one phase, unit quaternions [..., 4].
+      b: orientations of the same phase [..., 4]; the leading axes broadcast.
       group: any name that `laue_group` knows.
+
+    Raises:
+      UserError: another shape or type, quaternions of another length, or an unknown group.
     """
+    require_unit("a", a, 4)
+    require_unit("b", b, 4)
     w = np.abs(multiply(b, conjugate(a)) @ conjugate(rotations(group)).T).max(axis=-1)
     return np.asarray(2 * np.arccos(np.minimum(w, 1.0)))
 
 
 def reduce(quaternions: Float[np.ndarray, "*n 4"], group: str) -> Float[np.ndarray, "*n 4"]:
-    """Returns the equivalent S g of each orientation with the least angle of rotation, w >= 0."""
+    """Return the equivalent S g of each orientation with the least angle of rotation, w >= 0.
+
+    Args:
+      quaternions: orientations, unit quaternions [..., 4].
+      group: any name that `laue_group` knows.
+
+    Raises:
+      UserError: another shape or type, quaternions of another length, or an unknown group.
+    """
+    require_unit("quaternions", quaternions, 4)
     symmetries = rotations(group)
     best = np.argmax(np.abs(quaternions @ conjugate(symmetries).T), axis=-1)
     return normalise(multiply(symmetries[best], quaternions))

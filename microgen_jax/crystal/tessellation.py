@@ -20,7 +20,7 @@ VORONOI_SIGMA = 0.29  # std(ln D) of Voronoi's cells of random seeds, measured o
 RELAXATIONS = 7  # rounds of eq. 2
 MOVE, STEP = 0.5, 0.35  # m and k of eq. 2
 POINTS_PER_GRAIN = 40  # of the grid on which areas and centroids are taken
-BRUTE_SEEDS = 256  # up to here all distances are compared; from here on a tree is asked
+BRUTE_SEEDS = 256  # up to here all distances are compared, above a tree is searched
 BLOCK = 1 << 18  # distances compared at once
 
 
@@ -53,7 +53,13 @@ class Cells(NamedTuple):
 
 
 def label(y: Float[np.ndarray, "H"], x: Float[np.ndarray, "W"], seeds: Seeds) -> Int[np.ndarray, "H W"]:
-    """Returns the seed that owns each point of a grid, eq. 1; the grid may lie anywhere, it is wrapped."""
+    """Return the seed that owns each point of a grid, eq. 1; the grid may lie anywhere, it is wrapped.
+
+    Args:
+      y: rows of the grid, px.
+      x: columns of the grid, px.
+      seeds: the tessellation.
+    """
     if len(seeds.points) > BRUTE_SEEDS:
         return _label_by_tree(y, x, seeds)
     rows = _wrapped(y[:, None] - seeds.points[:, 0], seeds.period[0]) ** 2 - seeds.weights
@@ -67,7 +73,13 @@ def label(y: Float[np.ndarray, "H"], x: Float[np.ndarray, "W"], seeds: Seeds) ->
 
 
 def poisson_seeds(rng: np.random.Generator, period: tuple[float, float], diameter: float) -> Seeds:
-    """Returns equal seeds thrown at random: Voronoi's cells of a mean diameter, VORONOI_SIGMA wide."""
+    """Return seeds of equal weight at random places: Voronoi's cells of a mean diameter, VORONOI_SIGMA wide.
+
+    Args:
+      rng: source of the random numbers.
+      period: height and width of the torus, px.
+      diameter: mean of D (eq. 3), px.
+    """
     count = period[0] * period[1] / (np.pi / 4 * diameter**2 * np.exp(VORONOI_SIGMA**2))
     number = max(1, int(count + rng.random()))
     return Seeds(rng.random((number, 2)) * period, np.zeros(number), period)
@@ -76,10 +88,15 @@ def poisson_seeds(rng: np.random.Generator, period: tuple[float, float], diamete
 def laguerre_seeds(
     rng: np.random.Generator, period: tuple[float, float], diameters: Float[np.ndarray, "N"]
 ) -> Seeds:
-    """Returns a Laguerre tessellation of cells with these diameters, scaled to fill the torus (eq. 2).
+    """Return a Laguerre tessellation of cells with these diameters, scaled to fill the torus (eq. 2).
 
     The largest cells of the random seeds become the largest grains, so that none is pushed out of sight; the
     seeds come in ascending size. std(ln D) is met to 0.05 up to 0.5, and is exceeded by 0.1 at 0.6.
+
+    Args:
+      rng: source of the random numbers.
+      period: height and width of the torus, px.
+      diameters: of the grains (eq. 3), px.
     """
     target = np.sort(np.pi / 4 * diameters**2)
     target *= period[0] * period[1] / target.sum()
@@ -95,7 +112,11 @@ def laguerre_seeds(
 
 
 def measure(seeds: Seeds) -> Cells:
-    """Returns areas, centroids and second moments, on a grid of POINTS_PER_GRAIN points a cell."""
+    """Return areas, centroids and second moments, on a grid of POINTS_PER_GRAIN points a cell.
+
+    Args:
+      seeds: the tessellation.
+    """
     number = len(seeds.points)
     height, width = seeds.period
     pitch = np.sqrt(height * width / (POINTS_PER_GRAIN * number))
@@ -115,7 +136,14 @@ def measure(seeds: Seeds) -> Cells:
 def lognormal_diameters(
     rng: np.random.Generator, area: float, mean: float, sigma: float
 ) -> Float[np.ndarray, "N"]:
-    """Returns as many log-normal diameters (eq. 3) as fill `area` best, at least one."""
+    """Return as many log-normal diameters (eq. 3) as fill `area` best, at least one.
+
+    Args:
+      rng: source of the random numbers.
+      area: of the torus, px^2.
+      mean: of the diameters, px.
+      sigma: standard deviation of ln D.
+    """
     expected = area / (np.pi / 4 * mean**2 * np.exp(sigma**2))
     normal = ndtri(rng.random(int(2 * expected + 8 * np.sqrt(expected)) + 4))
     diameters = mean * np.exp(sigma * normal - sigma**2 / 2)
@@ -126,9 +154,16 @@ def lognormal_diameters(
 def bimodal_diameters(
     rng: np.random.Generator, area: float, mean: float, sigma: float, ratio: float
 ) -> Float[np.ndarray, "N"]:
-    """Returns two log-normal populations, each of width sigma, that share `area` by halves.
+    """Return two log-normal populations, each of width sigma, that share `area` by halves.
 
     The larger is `ratio` times the smaller, so that 1 of 1 + ratio^2 grains is large; `mean` is that of all.
+
+    Args:
+      rng: source of the random numbers.
+      area: of the torus, px^2.
+      mean: of all diameters, px.
+      sigma: standard deviation of ln D within each population.
+      ratio: of the two mean diameters.
     """
     small = mean * (1 + ratio**2) / (ratio + ratio**2)
     large = lognormal_diameters(rng, area / 2, ratio * small, sigma)
@@ -141,7 +176,7 @@ def _wrapped(difference: np.ndarray, period: float) -> np.ndarray:
 
 
 def _label_by_tree(y: np.ndarray, x: np.ndarray, seeds: Seeds) -> np.ndarray:
-    """Eq. 1 as a nearest point: a third coordinate sqrt(max w - w_i) adds what the weight takes away."""
+    """Return eq. 1 as a nearest point: a third coordinate sqrt(max w - w_i) adds what the weight takes away."""
     height = np.sqrt(seeds.weights.max() - seeds.weights)
     inside = seeds.points % seeds.period
     tree = KDTree(np.column_stack([inside, height]), boxsize=(*seeds.period, 0))

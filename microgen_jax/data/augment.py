@@ -8,8 +8,8 @@ the key shows d; Laue groups hold the inversion, so
     the colours stay true             <=>  P d = ±d                                                   (1)
     P is a symmetry of the process    <=>  the deformation looks the same after P                     (2)
 
-and a class may be augmented by the elements for which both hold. Where an image holds whole orientations g
-(sample -> crystal) in place of colours, these move with the sample, and (2) alone decides:
+and a class may be augmented by the elements for which both hold. Where an image holds orientations g
+(sample -> crystal) in place of colours, these move with the sample, and only (2) is needed:
 
     g becomes g P^-1                                                                                 (3)
 
@@ -18,7 +18,6 @@ off by half a turn about z, which shows in no section: the trace of a plane and 
 what they are.
 """
 
-import difflib
 from collections.abc import Sequence
 from functools import cache
 
@@ -27,7 +26,7 @@ from jaxtyping import Float, Float32, Shaped
 
 from microgen_jax.crystal.orientations import conjugate, from_matrix, multiply
 from microgen_jax.crystal.symmetry import reduce
-from microgen_jax.errors import UserError
+from microgen_jax.errors import UserError, require_known
 
 # How the sample's x and y move; the image moves with them.
 DIHEDRAL: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
@@ -41,7 +40,7 @@ DIHEDRAL: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
     "antitranspose": ((0, -1), (-1, 0)),
 }
 
-# What each process symmetry leaves unchanged (DESIGN section 7): tension along an image axis is orthotropic,
+# The elements that each process symmetry allows: tension along an image axis is orthotropic,
 # simple shear in the plane is monoclinic.
 PROCESS: dict[str, tuple[str, ...]] = {
     "all": tuple(DIHEDRAL),
@@ -54,19 +53,21 @@ DIRECTIONS = {"X": (1.0, 0.0, 0.0), "Y": (0.0, 1.0, 0.0), "Z": (0.0, 0.0, 1.0)}
 
 
 def swaps_axes(element: str) -> bool:
-    """Whether the element turns x into ±y, so that height becomes width."""
+    """Return whether the element turns x into ±y, so that height becomes width."""
     return DIHEDRAL[element][0][0] == 0
 
 
 def apply(
     image: Shaped[np.ndarray, "H W C"], element: str, *, ipf_xyz: bool = False, orientations: str = ""
 ) -> Shaped[np.ndarray, "h w C"]:
-    """Moves an image by an element of D4.
+    """Move an image by an element of D4.
 
     Args:
-      ipf_xyz: the channels are IPF-X, IPF-Y and IPF-Z colours, three each: X and Y change places where
+      image: the image.
+      element: name of the element, of `DIHEDRAL`.
+      ipf_xyz: whether the channels are IPF-X, IPF-Y and IPF-Z colours, three each: X and Y change places where
         the axes do.
-      orientations: Laue group of the quaternions that the four channels hold, as (q + 1) / 2; '' = no such.
+      orientations: Laue group of the quaternions that the four channels hold, as (q + 1) / 2; '' = other channels.
 
     Returns:
       A view where no channels change; (h, w) is (W, H) where the element swaps the axes.
@@ -81,7 +82,7 @@ def apply(
 
 
 def _turned(image: Float32[np.ndarray, "H W 4"], element: str, group: str) -> Float32[np.ndarray, "H W 4"]:
-    """Equation (3); points that are not indexed (q = 0) stay so."""
+    """Apply equation (3); unindexed points (q = 0) stay so."""
     quaternions = 2 * image.astype(np.float64) - 1
     known = np.linalg.norm(quaternions, axis=-1) > 0.5
     out = image.copy()
@@ -91,7 +92,7 @@ def _turned(image: Float32[np.ndarray, "H W 4"], element: str, group: str) -> Fl
 
 @cache
 def _motion(element: str) -> Float[np.ndarray, "4"]:
-    """The quaternion of P."""
+    """Return the quaternion of P."""
     matrix = np.eye(3)
     matrix[:2, :2] = DIHEDRAL[element]
     matrix[2, 2] = round(np.linalg.det(matrix[:2, :2]))
@@ -99,21 +100,25 @@ def _motion(element: str) -> Float[np.ndarray, "4"]:
 
 
 def keeps_colours(element: str, direction: Sequence[float]) -> bool:
-    """Equation (1) for the sample direction that an IPF key shows."""
+    """Return whether equation (1) holds for the sample direction that an IPF key shows."""
     in_plane = np.array(DIHEDRAL[element])
     moved = np.array([*(in_plane @ direction[:2]), round(np.linalg.det(in_plane)) * direction[2]])
     return bool(np.allclose(moved, direction) or np.allclose(moved, -np.asarray(direction)))
 
 
 def allowed(ipf_direction: str, symmetry: str) -> tuple[str, ...]:
-    """The elements that equations (1) and (2) leave.
+    """Return the elements for which equations (1) and (2) hold.
 
     Args:
       ipf_direction: X | Y | Z, three numbers as in '1,0,1', 'XYZ' for a stack of all three (whose X and
         Y channels are swapped where need be), or '' where the images are no IPF maps.
-      symmetry: of the process: all | orthotropic | monoclinic | none.
+      symmetry: symmetry of the process: all | orthotropic | monoclinic | none.
+
+    Raises:
+      UserError: an unknown direction or symmetry.
     """
-    elements = PROCESS[choice(symmetry, PROCESS, "data.symmetry")]
+    require_known("symmetry", symmetry, PROCESS)
+    elements = PROCESS[symmetry]
     if ipf_direction in ("", "XYZ"):
         return elements
     direction = parse_direction(ipf_direction)
@@ -121,7 +126,11 @@ def allowed(ipf_direction: str, symmetry: str) -> tuple[str, ...]:
 
 
 def parse_direction(text: str) -> tuple[float, float, float]:
-    """X, Y, Z or three numbers between commas."""
+    """Return the direction that a text names: X, Y, Z or three numbers between commas.
+
+    Raises:
+      UserError: another text, or the length 0.
+    """
     if text.upper() in DIRECTIONS:
         return DIRECTIONS[text.upper()]
     try:
@@ -130,7 +139,7 @@ def parse_direction(text: str) -> tuple[float, float, float]:
         x = y = z = 0.0
     if not 0 < x * x + y * y + z * z < np.inf:
         raise UserError(
-            f"data.ipf_direction={text!r} is no direction: X, Y, Z, XYZ, three numbers ('1,0,1') or ''"
+            "ipf_direction", f"{text!r} is no direction", "choose X, Y, Z, XYZ, three numbers ('1,0,1') or ''"
         )
     return x, y, z
 
@@ -138,27 +147,24 @@ def parse_direction(text: str) -> tuple[float, float, float]:
 def allowed_by_class(
     classes: Sequence[str], ipf_direction: str, symmetry: str
 ) -> tuple[tuple[str, ...], ...]:
-    """The allowed elements of each class.
+    """Return the allowed elements of each class.
 
     Args:
-      symmetry: one for all classes, or 'Shear=monoclinic,Tension=orthotropic'. A part without '=' holds
-        for the classes that are not named; without such a part they are left as they are ('none').
+      classes: names of the classes.
+      ipf_direction: direction of the colours, as for `allowed`.
+      symmetry: symmetry of the process: one for all classes, or 'Shear=monoclinic,Tension=orthotropic'. A part
+        without '=' holds for the classes that are not named; without such a part these are left as they are ('none').
+
+    Raises:
+      UserError: an unknown direction, symmetry or class.
     """
     named, rest = {}, "none"
     for part in (part.strip() for part in symmetry.split(",") if part.strip()):
-        name, separator, value = part.rpartition("=")
+        name, separator, value = (text.strip() for text in part.rpartition("="))
+        require_known("symmetry", value, PROCESS)
         if not separator:
-            rest = choice(value.strip(), PROCESS, "data.symmetry")
+            rest = value
         else:
-            name = choice(name.strip(), classes, "data.symmetry: class")
-            named[name] = choice(value.strip(), PROCESS, "data.symmetry")
+            require_known("symmetry", name, classes)
+            named[name] = value
     return tuple(allowed(ipf_direction, named.get(name, rest)) for name in classes)
-
-
-def choice(value: str, known: Sequence[str] | dict, what: str) -> str:
-    """`value` where it is known; otherwise one line with the nearest known name."""
-    if value in known:
-        return value
-    near = difflib.get_close_matches(value, list(known), n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    raise UserError(f"{what}={value!r} is not known{hint} Known: {', '.join(known)}")

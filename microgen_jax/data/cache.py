@@ -3,8 +3,8 @@
     <folder>/<key>/pixels.bin   every image's bytes, one after the other, each starting at a multiple of 64
     <folder>/<key>/index.npz    where each one starts, its shape and dtype, and why a bad one could not be read
 
-The key is three hashes: of the root with the settings that its kind of source obeys, of the sizes and times of
-its files, and of the images listed. What is stale therefore has another key; it is written anew, and caches of
+The key is three hashes: of the root with the settings that change the pixels, of the sizes and times of
+its files, and of the images listed. A stale cache therefore has another key; it is written anew, and caches of
 the same root and settings from before its files changed are removed (a process that still reads one keeps it
 until it ends). A cache is written in a folder beside its own and renamed when it is whole; of two that are
 written at once, one is dropped. What a killed process left half-written is removed after an hour without a write.
@@ -24,14 +24,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from microgen_jax.data.catalogue import THREADS, Catalogue, bad_file_error
 from microgen_jax.data.decoding import BadFile
-from microgen_jax.data.records import THREADS, Listing, fault_text
 from microgen_jax.errors import UserError
 
 FORMAT = 2
-ALIGNED = 64  # bytes
+ALIGNMENT = 64  # bytes
 CHUNK = 256  # images decoded before they are written
-ABANDONED = 3600  # seconds
+ABANDONED_AFTER = 3600  # seconds without a write
 DTYPES = ("uint8", "uint16", "float32")
 
 
@@ -44,41 +44,42 @@ class _Index(NamedTuple):
 
 
 def cached(
-    listing: Listing,
+    catalogue: Catalogue,
     folder: Path,
     *,
     files: Sequence[Path],
     settings: Mapping[str, Any],
     skip: bool,
     write: bool = True,
-) -> Listing:
-    """The listing with its images read from a cache under `folder`, which is written where it is missing.
+) -> Catalogue:
+    """Return the catalogue with its images read from a cache under `folder`, which is written where it is missing.
 
     Args:
-      files: all that the images are read from.
-      settings: all else that the pixels depend on.
-      skip: remember images that cannot be decoded, and go on.
-      write: False leaves `folder` as it is: without a cache of these images there, their files are read.
+      catalogue: the images.
+      folder: folder of all caches.
+      files: files that the images are read from.
+      settings: settings that the pixels depend on.
+      skip: whether images that cannot be decoded are recorded and left out, instead of refused.
+      write: whether a missing cache is written; without one the files are read.
 
     Raises:
       UserError: `folder` cannot be written, or (without `skip`) an image cannot be decoded.
     """
-    origin, stamps, images = _keys(listing, files, settings)
+    origin, stamps, images = _keys(catalogue, files, settings)
     home = folder.expanduser() / f"{origin}-{stamps}-{images}"
-    whole = _whole(home, len(listing.names))
+    whole = _whole(home, len(catalogue.names))
     if not whole and not write:
         note = f"{folder} holds no cache of these images; --config.data.cache={folder} has one written"
-        return listing._replace(notes=(*listing.notes, note))
+        return catalogue._replace(notes=(*catalogue.notes, note))
     try:
         if not whole:
             _remove_stale(home.parent, origin, stamps)
-            _write(listing, home, skip)
+            _write(catalogue, home, skip)
         index = _read_index(home)
         pixels = _mapped(home / "pixels.bin")
     except OSError as error:
-        raise UserError(
-            f"data.cache={folder} cannot be used: {error.strerror or error}; name another folder or set it to ''"
-        ) from error
+        problem = f"{folder} cannot be used ({error.strerror or error})"
+        raise UserError("cache", problem, "name another folder or set it to ''") from error
 
     def read(number: int) -> np.ndarray:
         start = index.start[number]
@@ -89,102 +90,102 @@ def cached(
         return pixels[start : start + length].view(dtype).reshape(shape)
 
     note = f"decoded images are read from {home} ({int(index.total) / 2**20:.0f} MiB)"
-    return listing._replace(read=read, notes=(*listing.notes, note))
+    return catalogue._replace(read=read, notes=(*catalogue.notes, note))
 
 
 def files_of(root: Path) -> list[Path]:
-    """Every file under a folder; a file itself and those beside it that share its stem (.cpr and .crc)."""
+    """Return every file under a folder; for a file, itself and those beside it that share its stem (.cpr and .crc)."""
     if root.is_dir():
         return [Path(base) / name for base, _, names in os.walk(root) for name in names]
     return [path for path in root.parent.glob("*") if path.stem == root.stem]
 
 
-def _keys(listing: Listing, files: Sequence[Path], settings: Mapping[str, Any]) -> list[str]:
-    """Of the root and its settings, of the state of its files, of the images listed."""
+def _keys(catalogue: Catalogue, files: Sequence[Path], settings: Mapping[str, Any]) -> list[str]:
+    """Return the hashes of the root and its settings, of the state of its files, and of the images listed."""
     stamps = [
         (os.path.abspath(path), found.st_size, found.st_mtime_ns)
         for path in sorted(files)
         if path.is_file()
         for found in [path.stat()]
     ]
-    origin = [FORMAT, listing.kind, os.path.abspath(listing.root), dict(settings)]
-    images = [list(listing.names), [list(header) for header in listing.headers]]
+    origin = [FORMAT, catalogue.kind, os.path.abspath(catalogue.root), dict(settings)]
+    images = [list(catalogue.names), [list(header) for header in catalogue.headers]]
     texts = [json.dumps(contents, sort_keys=True) for contents in (origin, stamps, images)]
     return [hashlib.sha256(text.encode()).hexdigest()[:12] for text in texts]
 
 
 def _remove_stale(folder: Path, origin: str, stamps: str) -> None:
-    """Drops caches of an earlier state of the same files, and what killed processes left half-written."""
+    """Remove caches of an earlier state of the same files, and what killed processes left half-written."""
     for path in folder.glob(f"{origin}-*"):
         if not path.name.startswith(f"{origin}-{stamps}-"):
             shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(f".{origin}-*"):
         touched = [file.stat().st_mtime for file in (path, *path.glob("*")) if file.exists()]
-        if touched and time.time() - max(touched) > ABANDONED:
+        if touched and time.time() - max(touched) > ABANDONED_AFTER:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def _whole(home: Path, count: int) -> bool:
-    """Whether there is an undamaged cache of so many images."""
+    """Return whether there is an undamaged cache of so many images."""
     try:
         index = _read_index(home)
         return len(index.start) == count and (home / "pixels.bin").stat().st_size == int(index.total)
-    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return False
 
 
 def _read_index(home: Path) -> _Index:
     with (home / "index.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return _Index(**arrays)
+        return _Index(*(arrays[name] for name in _Index._fields))
 
 
-def _write(listing: Listing, home: Path, skip: bool) -> None:
+def _write(catalogue: Catalogue, home: Path, skip: bool) -> None:
     home.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
     try:
-        np.savez(beside / "index.npz", **_write_pixels(listing, beside / "pixels.bin", skip)._asdict())
+        np.savez(beside / "index.npz", **_write_pixels(catalogue, beside / "pixels.bin", skip)._asdict())
         try:
             beside.rename(home)
         except OSError:
-            if not _whole(home, len(listing.names)):
+            if not _whole(home, len(catalogue.names)):
                 shutil.rmtree(home)
                 beside.rename(home)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _write_pixels(listing: Listing, path: Path, skip: bool) -> _Index:
+def _write_pixels(catalogue: Catalogue, path: Path, skip: bool) -> _Index:
     starts, shapes, dtypes, reasons = [], [], [], []
     with path.open("wb") as file:
-        for number, (image, reason) in enumerate(_decoded(listing)):
+        for number, (image, reason) in enumerate(_decoded(catalogue)):
             if image is None and not skip:
-                raise UserError(fault_text(listing.root, listing.names[number], reason))
+                raise bad_file_error(catalogue.root, catalogue.names[number], reason)
             reasons.append(reason)
             starts.append(-1 if image is None else file.tell())
             shapes.append((0, 0, 0) if image is None else image.shape)
             dtypes.append(0 if image is None else DTYPES.index(image.dtype.name))
             if image is not None:
                 file.write(np.ascontiguousarray(image).data)
-                file.write(bytes(-file.tell() % ALIGNED))
+                file.write(bytes(-file.tell() % ALIGNMENT))
         total = file.tell()
     return _Index(np.array(starts), np.array(shapes), np.array(dtypes), np.array(reasons), np.array(total))
 
 
-def _decoded(listing: Listing) -> Iterator[tuple[np.ndarray | None, str]]:
+def _decoded(catalogue: Catalogue) -> Iterator[tuple[np.ndarray | None, str]]:
     def decode(number: int) -> tuple[np.ndarray | None, str]:
         try:
-            return listing.read(number), ""
+            return catalogue.read(number), ""
         except BadFile as error:
             return None, str(error)
 
-    count = len(listing.names)
+    count = len(catalogue.names)
     with ThreadPoolExecutor(THREADS) as pool:
         for first in range(0, count, CHUNK):
             yield from pool.map(decode, range(first, min(first + CHUNK, count)))
 
 
 def _mapped(path: Path) -> np.ndarray:
-    """uint8 [bytes], read-only."""
+    """Return the file as uint8 [bytes], read-only."""
     if not path.stat().st_size:
         return np.zeros(0, np.uint8)
     return np.memmap(path, np.uint8, mode="r").view(np.ndarray)

@@ -1,4 +1,4 @@
-"""A look at the images themselves: sizes, copied channels, false colours, and leaks across the split."""
+"""Checks of the images themselves: sizes, copied channels, off-key colours, and leaks across the split."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,26 +8,26 @@ import numpy as np
 from PIL import Image
 
 from microgen_jax.crystal.ipf import off_key_share
+from microgen_jax.data.catalogue import CatalogueSource, image_name
 from microgen_jax.data.pipeline import Preparation, prepare
-from microgen_jax.data.records import Records, image_name
 from microgen_jax.types import Source
 
-_SIDE = 16
-NEAR_COPY = 0.9
-BUDGET = 2**25  # pixels: about a second
-ROUNDING = 1e-5  # of black and white
+_SIDE = 16  # px of a thumbnail
+NEAR_COPY = 0.9  # correlation of thumbnails
+MAX_COMPARED_PIXELS = 2**25  # about a second
+LEVEL_TOLERANCE = 1e-5  # of black and white
 
 
-class Look(NamedTuple):
-    """What one image shows.
+class ImageFacts(NamedTuple):
+    """Facts of one image.
 
     Attributes:
-      name: of its file, or its number.
+      name: name of its file, or its number.
       label: class index.
-      height, width, channels: of the image as stored, in px.
+      height, width, channels: shape of the image as stored, in px.
       dtype: uint8 | uint16 | float32.
       low, high: its smallest and largest value, in the units of its dtype.
-      copies: it has several channels, and all are the same.
+      copies: whether it has several channels, and all are the same.
       off_key: share of coloured pixels that are no IPF colour; 0 for grey images.
       thumbnail: float32 [256], the grey image on 16 x 16, zero mean and unit norm.
     """
@@ -53,32 +53,40 @@ class Leak(NamedTuple):
     correlation: float
 
 
-def look(source: Source, limit: int) -> list[Look]:
-    """Looks at up to `limit` images, spread evenly over the source."""
+def examine(source: Source, limit: int) -> list[ImageFacts]:
+    """Return the facts of up to `limit` images, spread evenly over the source."""
     count = min(limit, len(source))
-    return [_look(source, n * len(source) // count) for n in range(count)]
+    return [_examine(source, n * len(source) // count) for n in range(count)]
 
 
-def leaks(train: list[Look], holdout: list[Look], threshold: float = NEAR_COPY) -> list[Leak]:
-    """The held-out images whose thumbnail correlates above `threshold` with a training one, nearest pairs first.
+def leaks(train: list[ImageFacts], holdout: list[ImageFacts], threshold: float = NEAR_COPY) -> list[Leak]:
+    """Return held-out images that nearly repeat a training image, nearest pairs first.
 
     Classes do not matter: the same specimen may appear in several.
+
+    Args:
+      train: facts of training images.
+      holdout: facts of held-out images.
+      threshold: correlation of two thumbnails above which they are a pair.
     """
     if not train or not holdout:
         return []
     correlation = np.stack([x.thumbnail for x in holdout]) @ np.stack([x.thumbnail for x in train]).T
     found = [
-        Leak(look.name, train[j].name, float(correlation[i, j]))
-        for i, (look, j) in enumerate(zip(holdout, correlation.argmax(axis=1)))
+        Leak(facts.name, train[j].name, float(correlation[i, j]))
+        for i, (facts, j) in enumerate(zip(holdout, correlation.argmax(axis=1)))
         if correlation[i, j] > threshold
     ]
     return sorted(found, key=lambda leak: -leak.correlation)
 
 
 def off_key_by_averaging(source: Source, size: tuple[int, int], limit: int) -> float:
-    """Share of pixels of no IPF colour that bilinear resampling to `size` would give, the short side fitted.
+    """Return the share of off-key pixels that bilinear resampling would give: what nearest sampling avoids.
 
-    Taken over up to `limit` images of three 8-bit channels: what nearest sampling is there to avoid.
+    Args:
+      source: the images; those of three 8-bit channels count.
+      size: height, width in px that the short side is fitted to.
+      limit: number of images at most.
     """
     shares, count = [], min(limit, len(source))
     for n in range(count):
@@ -92,7 +100,12 @@ def off_key_by_averaging(source: Source, size: tuple[int, int], limit: int) -> f
 
 
 def grey(source: Source, preparation: Preparation, limit: int = 16) -> tuple[str, float] | None:
-    """An image, of up to `limit` spread evenly over the source, that the model sees in more than black and white.
+    """Find an image that the model sees in more than black and white.
+
+    Args:
+      source: the images.
+      preparation: how they are prepared.
+      limit: number of images that are checked, spread evenly over the source.
 
     Returns:
       Its name and its level furthest from both, 0 = black to 1 = white; None where there is none.
@@ -101,24 +114,29 @@ def grey(source: Source, preparation: Preparation, limit: int = 16) -> tuple[str
     for index in (n * len(source) // count for n in range(count)):
         image = prepare(source[index], preparation).image
         level = float(image.flat[np.argmin(np.abs(image))] + 1) / 2
-        if min(level, 1 - level) > ROUNDING:
+        if min(level, 1 - level) > LEVEL_TOLERANCE:
             return image_name(source, index), level
     return None
 
 
-def duplicates(train: Source, holdout: Source, budget: int = BUDGET) -> list[tuple[str, str]]:
-    """Held-out images whose pixels are also a training image's: (held out, training) by name.
+def duplicates(train: Source, holdout: Source, budget: int = MAX_COMPARED_PIXELS) -> list[tuple[str, str]]:
+    """Return held-out images whose pixels are also a training image's: (held out, training) by name.
 
-    Only images that take as many bytes as one of the other part are decoded, `budget` pixels of either part.
+    Only images that take as many bytes as one of the other part are decoded.
+
+    Args:
+      train: the training images.
+      holdout: the held-out images.
+      budget: number of pixels of either part that are decoded at most.
     """
-    if not (isinstance(train, Records) and isinstance(holdout, Records)):
+    if not (isinstance(train, CatalogueSource) and isinstance(holdout, CatalogueSource)):
         return []
     shared = set(train.sizes.tolist()) & set(holdout.sizes.tolist())
     held = {digest: name for name, digest in _digests(holdout, shared, budget)}
     return [(held[digest], name) for name, digest in _digests(train, shared, budget) if digest in held]
 
 
-def _digests(source: Records, sizes: set[int], budget: int) -> Iterator[tuple[str, bytes]]:
+def _digests(source: CatalogueSource, sizes: set[int], budget: int) -> Iterator[tuple[str, bytes]]:
     for index in np.flatnonzero(np.isin(source.sizes, list(sizes))).tolist():
         header = source.header(index)
         budget -= header.height * header.width
@@ -128,7 +146,7 @@ def _digests(source: Records, sizes: set[int], budget: int) -> Iterator[tuple[st
         yield source.name(index), hashlib.sha256(np.ascontiguousarray(image).data).digest()
 
 
-def _look(source: Source, index: int) -> Look:
+def _examine(source: Source, index: int) -> ImageFacts:
     record = source[index]
     image = record.image
     height, width, channels = image.shape
@@ -136,7 +154,7 @@ def _look(source: Source, index: int) -> Look:
     coloured = channels == 3 and not copies and image.dtype == np.uint8
     name = image_name(source, index)
     off_key = float(off_key_share(image)) if coloured else 0.0
-    return Look(
+    return ImageFacts(
         name=name,
         label=record.label,
         height=height,

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from microgen_jax.data.augment import choice
 from microgen_jax.data.sources.file_tree import BROKEN, Tree, reason_of
-from microgen_jax.errors import UserError
+from microgen_jax.errors import UserError, require_known
 
 SIDECAR = "metadata.csv"
 MAX_TABLE_BYTES = 2**28
@@ -18,8 +17,11 @@ UNKNOWN = {"", "nan", "na", "n/a", "none", "-"}
 
 
 def pattern_columns(names: Sequence[str], pattern: str) -> dict[str, list[str]]:
-    """The named groups of a regular expression that is searched for in every name; '' where a group is
-    left out.
+    """Return the named groups of a regular expression in every name; '' where a group is left out.
+
+    Args:
+      names: the names that it is searched for in.
+      pattern: the expression.
 
     Raises:
       UserError: no regular expression, no named group in it, or a name in which it is not found.
@@ -27,55 +29,74 @@ def pattern_columns(names: Sequence[str], pattern: str) -> dict[str, list[str]]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise UserError(f"data.filename_pattern={pattern!r} is no regular expression: {error}") from error
+        raise UserError("filename_pattern", f"{pattern!r} is no regular expression: {error}") from error
     if not compiled.groupindex:
-        raise UserError(f"data.filename_pattern={pattern!r} has no named group such as (?P<step>[0-9]+)")
+        raise UserError(
+            "filename_pattern", f"{pattern!r} has no named group", "add one, such as (?P<step>[0-9]+)"
+        )
     found = [compiled.search(name) for name in names]
     missing = [name for name, match in zip(names, found) if match is None]
     if missing:
-        raise UserError(
-            f"data.filename_pattern={pattern!r} is not found in {missing[0]!r}"
-            f" ({len(missing)} of {len(names)} names)"
-        )
+        problem = f"{pattern!r} is not found in {missing[0]!r} ({len(missing)} of {len(names)} names)"
+        raise UserError("filename_pattern", problem)
     return {key: [match[key] or "" for match in found] for key in compiled.groupindex}
 
 
 def read_table(tree: Tree, name: str) -> list[list[str]]:
-    """The rows of a CSV or TSV file of a tree."""
+    """Return the rows of a CSV or TSV file of a tree.
+
+    Raises:
+      UserError: a file that cannot be read or is no table.
+    """
     if tree.files[name] > MAX_TABLE_BYTES:
-        raise UserError(
-            f"{name} has {tree.files[name]:,} bytes, more than {MAX_TABLE_BYTES:,}: is it a table?"
-        )
+        problem = f"has {tree.files[name]:,} bytes, more than {MAX_TABLE_BYTES:,}"
+        raise UserError(name, problem, "see whether it is a table")
     try:
         with tree.open(name) as stream:
             content = stream.read()
     except BROKEN as error:
-        raise UserError(f"{name} cannot be read: {reason_of(error)}") from error
+        raise UserError(name, f"cannot be read: {reason_of(error)}") from error
     return parse_table(decode_text(content, name), name)
 
 
 def parse_table(text: str, name: str) -> list[list[str]]:
-    """The rows of a CSV or TSV file, stripped, without empty and '#' lines; all of one length."""
+    """Return the rows of a CSV or TSV file, stripped, without empty and '#' lines; all of one length.
+
+    Args:
+      text: contents of the file.
+      name: name of the file.
+
+    Raises:
+      UserError: no table, or rows of different lengths.
+    """
     text = text.removeprefix("\ufeff")
     first = text.lstrip().partition("\n")[0]
     delimiter = max("\t;,", key=first.count)
     try:
         rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
     except csv.Error as error:
-        raise UserError(f"{name} cannot be read as a table: {error}") from error
+        raise UserError(name, f"cannot be read as a table: {error}") from error
     rows = [row for row in rows if any(row) and not row[0].startswith("#")]
     for number, row in enumerate(rows):
         if len(row) != len(rows[0]):
-            raise UserError(f"{name}: row {number + 1} has {len(row)} columns, the first has {len(rows[0])}")
+            raise UserError(name, f"row {number + 1} has {len(row)} columns, the first has {len(rows[0])}")
     return rows
 
 
 def decode_text(data: bytes, name: str) -> str:
-    """UTF-8 (with or without a mark), UTF-16 with a mark, or Latin-1; never binary data."""
+    """Decode UTF-8 (with or without a mark), UTF-16 with a mark, or Latin-1.
+
+    Args:
+      data: contents of the file.
+      name: name of the file.
+
+    Raises:
+      UserError: binary data.
+    """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
     if b"\0" in data:
-        raise UserError(f"{name} is not a text file")
+        raise UserError(name, "is not a text file")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -85,16 +106,21 @@ def decode_text(data: bytes, name: str) -> str:
 def sidecar_columns(
     rows: Sequence[Sequence[str]], names: Sequence[str], left_out: Sequence[str] = ()
 ) -> dict[str, list[str]]:
-    """Columns of `metadata.csv` put in the order of `names`; '' where an image has no row.
+    """Return columns of `metadata.csv` in the order of `names`; '' where an image has no row.
 
     The first column names the file, relative to the root or, where that is unique, without its folders;
     the first row names the columns. Rows of files that were left out are passed over.
+
+    Args:
+      rows: the rows of the table.
+      names: names of the images.
+      left_out: names of the files that were left out.
 
     Raises:
       UserError: no header, a row that names no image, or two rows for one image.
     """
     if len(rows) < 2 or len(rows[0]) < 2:
-        raise UserError(f"{SIDECAR} needs a header row, and a column beside the file names")
+        raise UserError(SIDECAR, "needs a header row, and a column beside the file names")
     every = [*names, *left_out]
     index = {name: number for number, name in enumerate(every)}
     bases: dict[str, list[int]] = {}
@@ -106,11 +132,10 @@ def sidecar_columns(
         name = row[0].replace("\\", "/").removeprefix("./")
         found = [index[name]] if name in index else bases.get(name, [])
         if len(found) != 1:
-            raise UserError(
-                f"{SIDECAR}: {row[0]!r} names {'several images' if found else 'no image'} under data.root"
-            )
+            problem = f"{row[0]!r} names {'several images' if found else 'no image'} under data.root"
+            raise UserError(SIDECAR, problem, "name images by their path relative to the root")
         if found[0] in seen:
-            raise UserError(f"{SIDECAR}: {row[0]!r} has two rows")
+            raise UserError(SIDECAR, f"{row[0]!r} has two rows", "remove one")
         seen.add(found[0])
         for title, value in zip(rows[0][1:], row[1:]):
             columns[title][found[0]] = value
@@ -120,25 +145,39 @@ def sidecar_columns(
 def values(
     columns: Mapping[str, Sequence[str]], names: Sequence[str], count: int
 ) -> Float[np.ndarray, "N K"]:
-    """The named columns as float32 numbers, NaN where a cell says nothing (empty, nan, na, none, -).
+    """Return columns as float32 numbers, NaN where a cell holds no value (empty, nan, na, none, -).
+
+    Args:
+      columns: the text columns by name.
+      names: names of the columns taken, K of them.
+      count: number of images, N.
 
     Raises:
       UserError: a column that does not exist, or a cell that is no number.
     """
     out = np.empty((count, len(names)), np.float32)
     for k, name in enumerate(names):
-        for n, cell in enumerate(columns[known_column(name, columns, "data.conditions")]):
+        for n, cell in enumerate(columns[known_column(name, columns, "conditions")]):
             out[n, k] = _number(cell, name)
     return out
 
 
 def known_column(name: str, columns: Mapping[str, Sequence[str]], field: str) -> str:
-    """`name` where there is such a column."""
+    """Return a column's name, checked.
+
+    Args:
+      name: name of the column.
+      columns: all columns.
+      field: the field that names it.
+
+    Raises:
+      UserError: there is no such column.
+    """
     if not columns:
-        raise UserError(
-            f"{field} asks for {name!r}, and nothing gives it: set data.filename_pattern, or add {SIDECAR}"
-        )
-    return choice(name, columns, field)
+        fix = f"set data.filename_pattern, or add {SIDECAR}"
+        raise UserError(field, f"names the column {name!r}, and there are no columns", fix)
+    require_known(field, name, columns)
+    return name
 
 
 def _number(cell: str, name: str) -> float:
@@ -149,12 +188,12 @@ def _number(cell: str, name: str) -> float:
     except ValueError:
         number = float("inf")
     if not np.isfinite(np.float32(number)):
-        raise UserError(f"data.conditions: {name} is {cell!r} for some image, which is no number")
+        raise UserError("conditions", f"{name} is {cell!r} for some image, which is no number")
     return number
 
 
 def statistics(table: Float[np.ndarray, "N K"]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of what is known of each condition; a constant one gets the deviation 1."""
+    """Return mean and standard deviation of what is known of each condition; a constant one gets the deviation 1."""
     known = np.isfinite(table)
     count = np.maximum(known.sum(0), 1)
     mean = np.where(known, table, 0).sum(0, dtype=np.float64) / count
@@ -166,7 +205,7 @@ def statistics(table: Float[np.ndarray, "N K"]) -> tuple[tuple[float, ...], tupl
 
 
 def ranges(table: Float[np.ndarray, "N K"]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Least and greatest value of what is known of each condition; 0 and 0 of one that is never known."""
+    """Return least and greatest value of what is known of each condition; 0 and 0 of one that is never known."""
     known = np.isfinite(table)
     low = np.where(known, table, np.inf).min(0, initial=np.inf)
     high = np.where(known, table, -np.inf).max(0, initial=-np.inf)

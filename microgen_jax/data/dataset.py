@@ -1,4 +1,4 @@
-"""The one door of this room: the `data` part of a configuration becomes a `Dataset`."""
+"""The entry point of this package: the `data` part of a configuration becomes a `Dataset`."""
 
 import hashlib
 import json
@@ -9,24 +9,22 @@ from typing import Any
 
 import numpy as np
 
+from microgen_jax.config import fields
 from microgen_jax.config.schema import DataConfig
-from microgen_jax.crystal.ipf import KEYS
 from microgen_jax.crystal.polycrystal import CLASSES
 from microgen_jax.data import augment, cache, conditions, resize, splits, tiles
-from microgen_jax.data.augment import choice
+from microgen_jax.data.catalogue import Catalogue, CatalogueSource, place
 from microgen_jax.data.decoding import Header
 from microgen_jax.data.pipeline import Preparation
-from microgen_jax.data.records import Listing, Records, place
 from microgen_jax.data.sources import polycrystal
+from microgen_jax.data.sources.arrays import open_arrays
 from microgen_jax.data.sources.detect import detect_source
-from microgen_jax.data.sources.ebsd import FILL, KEPT_AS, Rendering, Tiling, open_ebsd
+from microgen_jax.data.sources.ebsd import Rendering, Tiling, open_ebsd
 from microgen_jax.data.sources.file_tree import open_tree
 from microgen_jax.data.sources.folder import open_folder
-from microgen_jax.data.sources.hdf5 import open_hdf5
 from microgen_jax.data.sources.image_list import find_table, open_list
-from microgen_jax.data.sources.npz import open_npz
 from microgen_jax.data.sources.tfds import open_tfds, prepared_in
-from microgen_jax.errors import UserError
+from microgen_jax.errors import UserError, argument_of
 from microgen_jax.types import Source
 
 
@@ -41,9 +39,9 @@ class Dataset:
       preparation: how records become batches: size, channels, the conditions' mean and std (of the training
         part), and the transforms allowed for each class.
       kind: the source found: polycrystal | folder | list | hdf5 | npz | tfds | ebsd.
-      dtype: of the images as stored: uint8 | uint16 | float32.
+      dtype: dtype of the images as stored: uint8 | uint16 | float32.
       refused: (file, reason) of everything left out under `on_bad_file='skip'`.
-      notes: what a person must be told, a line each ("class X has one group: it stays in training").
+      notes: lines for the user ("class X has one group: it stays in training").
       fingerprint: sha256 (first 16 hex digits) over the kind, every image's name, class, group,
         conditions and bytes, and the share held out; of polycrystals over seed, counts and size.
         Contents and times of files are not covered.
@@ -65,57 +63,45 @@ class Dataset:
 
 
 def open_dataset(data: DataConfig, seed: int = 0, *, write_cache: bool = True) -> Dataset:
-    """Finds out what `data.root` is, checks it, splits it, and gives its images as lazy sources.
+    """Open the data: find what `data.root` is, check it, split it, and return its images as lazy sources.
 
     Args:
-      data: the `data` part of the configuration.
-      seed: of the built-in polycrystals; the split of files does not depend on it.
-      write_cache: False only reads what `data.cache` holds already.
+      data: the `data` part of the configuration; its values are checked here too.
+      seed: seed of the built-in polycrystals; the split of files does not depend on it.
+      write_cache: whether a missing cache is written; False only reads what `data.cache` holds already.
 
     Raises:
-      UserError: everything that is wrong with the data or with how they are asked for, in one line.
+      UserError: what is wrong with the data or with a field of `data`, named as in 'data.root'.
     """
-    _check(data)
+    for name, field in fields.fields().items():
+        if name.startswith("data."):
+            fields.check_value(field, getattr(data, name.removeprefix("data.")))
+    with argument_of("data"):
+        return _open_dataset(data, seed, write_cache)
+
+
+def _open_dataset(data: DataConfig, seed: int, write_cache: bool) -> Dataset:
+    if len(data.size) != 2:
+        raise UserError("size", f"{data.size} must be height and width", "as in --config.data.size='(64,64)'")
+    if data.window == "grid" and data.resample != "none":
+        problem = f"'grid' cuts at the original pixel size, and data.resample is {data.resample!r}"
+        raise UserError("window", problem, "set data.resample=none")
     kind = detect_source(data.source, data.root, data.name)
     if kind == "polycrystal":
         return _polycrystals(data, seed)
     found = _open(data, kind)
-    listing = _filter(data, found)
+    catalogue = _filter(data, found)
     if data.cache:
-        listing = _cached(data, listing, found.names, write_cache)
+        catalogue = _cached(data, catalogue, found.names, write_cache)
     if data.filename_pattern:
-        columns = conditions.pattern_columns(listing.names, data.filename_pattern)
-        listing = listing._replace(columns={**listing.columns, **columns})
+        columns = conditions.pattern_columns(catalogue.names, data.filename_pattern)
+        catalogue = catalogue._replace(columns={**catalogue.columns, **columns})
     if data.window == "grid" and kind != "ebsd":
-        listing = tiles.cut(listing, tuple(data.size), data.tile_overlap)
-    return _split(data, listing)
+        catalogue = tiles.cut(catalogue, data.size, data.tile_overlap)
+    return _split(data, catalogue)
 
 
-def _check(data: DataConfig) -> None:
-    choice(data.resample, resize.RESAMPLE, "data.resample")
-    choice(data.window, tiles.WINDOW, "data.window")
-    if data.window == "grid" and data.resample != "none":
-        raise UserError(
-            f"data.window=grid cuts at the original pixel size, and data.resample={data.resample}: set it to none"
-        )
-    choice(data.pad, resize.PAD, "data.pad")
-    choice(data.on_bad_file, ("raise", "skip"), "data.on_bad_file")
-    choice(data.fill_unindexed, FILL, "data.fill_unindexed")
-    choice(data.ebsd, KEPT_AS, "data.ebsd")
-    choice(data.colour_key, KEYS, "data.colour_key")
-    if len(data.size) != 2 or min(data.size) < 1:
-        raise UserError(f"data.size={tuple(data.size)} is no (height, width)")
-    if data.channels < 1:
-        raise UserError(f"data.channels={data.channels}: at least 1")
-    if not 0 <= data.holdout < 1:
-        raise UserError(f"data.holdout={data.holdout} is no share: 0 or more, below 1")
-    if not 0 <= data.tile_overlap < 1:
-        raise UserError(f"data.tile_overlap={data.tile_overlap} is no share: 0 or more, below 1")
-    if not 0 <= data.min_indexed <= 1:
-        raise UserError(f"data.min_indexed={data.min_indexed} is no share: 0 to 1")
-
-
-def _open(data: DataConfig, kind: str) -> Listing:
+def _open(data: DataConfig, kind: str) -> Catalogue:
     if kind == "tfds":
         return open_tfds(data.name, data_dir=data.root)
     path, on_bad_file = Path(data.root), data.on_bad_file
@@ -134,12 +120,13 @@ def _open(data: DataConfig, kind: str) -> Listing:
             rendering=Rendering(
                 data.ipf_direction, data.colour_key, data.laue_group, data.fill_unindexed, data.ebsd
             ),
-            tiling=Tiling(tuple(data.size), data.tile_overlap, data.min_indexed),
+            tiling=Tiling(data.size, data.tile_overlap, data.min_indexed),
             holdout=data.holdout,
             on_bad_file=on_bad_file,
         )
-    return {"hdf5": open_hdf5, "npz": open_npz}[kind](
+    return open_arrays(
         tree,
+        kind,
         root=data.root,
         key=data.key,
         layout=data.layout,
@@ -149,24 +136,23 @@ def _open(data: DataConfig, kind: str) -> Listing:
 
 
 def _polycrystals(data: DataConfig, seed: int) -> Dataset:
-    size, names = tuple(data.size), tuple(data.conditions)
+    size, names = data.size, data.conditions
     if data.channels not in polycrystal.CHANNELS:
-        raise UserError(
-            f"data.channels={data.channels}: the built-in polycrystals have 3 (IPF colours) or 1 (grain boundaries)"
-        )
+        problem = f"the built-in polycrystals do not have {data.channels} channels"
+        raise UserError("channels", problem, "set 3 (IPF colours) or 1 (grain boundaries)")
     lines = data.channels == 1
     fresh = max(round(data.count * data.holdout), len(CLASSES))
     train = polycrystal.Polycrystals(seed, 0, data.count, size, names, boundaries=lines)
     holdout = polycrystal.Polycrystals(seed, data.count, fresh, size, names, boundaries=lines)
-    probed = train.conditions_probed() if names else np.empty((0, 0), np.float32)
-    mean, std = conditions.statistics(probed)
-    low, high = conditions.ranges(probed)
-    stretched = CLASSES.index(polycrystal.LONGEST_AXIS_IS_X)
+    sample = train.condition_sample() if names else np.empty((0, 0), np.float32)
+    mean, std = conditions.statistics(sample)
+    low, high = conditions.ranges(sample)
+    elongated = CLASSES.index(polycrystal.ELONGATED)
     preparation = _preparation(data, CLASSES, mean, std, grey=lines)
     if preparation.transforms:
         transforms = list(preparation.transforms)
         orthotropic = augment.PROCESS["orthotropic"]
-        transforms[stretched] = tuple(e for e in transforms[stretched] if e in orthotropic)
+        transforms[elongated] = tuple(e for e in transforms[elongated] if e in orthotropic)
         preparation = preparation._replace(transforms=tuple(transforms))
     return Dataset(
         train=train,
@@ -177,7 +163,7 @@ def _polycrystals(data: DataConfig, seed: int) -> Dataset:
         kind="polycrystal",
         dtype="uint8",
         refused=(),
-        notes=(f"holdout: {fresh} fresh polycrystals", f"seed={seed} draws the polycrystals"),
+        notes=(f"holdout: {fresh} fresh polycrystals", f"the polycrystals are made from seed={seed}"),
         fingerprint=_fingerprint(
             ["polycrystal", seed, data.count, fresh, *size, *names, *(["boundaries"] if lines else [])]
         ),
@@ -186,78 +172,76 @@ def _polycrystals(data: DataConfig, seed: int) -> Dataset:
     )
 
 
-def _filter(data: DataConfig, listing: Listing) -> Listing:
-    """Refuses images that do not fit what the configuration asks for."""
-    size, to_grey = tuple(data.size), data.to_grey
-    faults = [_misfit(header, size, data, to_grey) for header in listing.headers]
-    bad = [(name, fault) for name, fault in zip(listing.names, faults) if fault]
+def _filter(data: DataConfig, catalogue: Catalogue) -> Catalogue:
+    """Refuse images that do not fit the configuration."""
+    faults = [_misfit(header, data) for header in catalogue.headers]
+    bad = [(name, f"{problem}; {fix}") for name, (problem, fix) in zip(catalogue.names, faults) if problem]
     if not bad:
-        return listing
+        return catalogue
     if data.on_bad_file == "raise" or len(bad) == len(faults):
+        problem, fix = next(fault for fault in faults if fault[0])
         more = f" ({len(bad)} of {len(faults)} images)" if len(bad) > 1 else ""
-        raise UserError(f"{place(listing.root, bad[0][0])}: {bad[0][1]}{more}")
-    return listing.keep([n for n, fault in enumerate(faults) if not fault], bad)
+        raise UserError(place(catalogue.root, bad[0][0]), problem + more, fix)
+    return catalogue.keep([n for n, (problem, _) in enumerate(faults) if not problem], bad)
 
 
-# What the pixels of a kind of source depend on, beside its files.
-PIXELS_OBEY = {
+# Fields that the pixels of a kind of source depend on, beside its files.
+PIXEL_FIELDS = {
     "hdf5": ("key", "layout", "value_range"),
     "npz": ("key", "layout", "value_range"),
     "ebsd": ("ebsd", "ipf_direction", "colour_key", "laue_group", "fill_unindexed"),
 }
 
 
-def _cached(data: DataConfig, listing: Listing, names: Sequence[str], write: bool) -> Listing:
-    """`names` are those of all images found: a cache is stale where any of them has changed."""
+def _cached(data: DataConfig, catalogue: Catalogue, names: Sequence[str], write: bool) -> Catalogue:
+    """Read the images from a cache, which is stale where any of `names`, all images found, has changed."""
     root = Path(data.root)
-    if listing.kind == "list" and root.is_file() and root.suffix.lower() != ".zip":
+    if catalogue.kind == "list" and root.is_file() and root.suffix.lower() != ".zip":
         files = [root.parent / name for name in names]
-    elif listing.kind == "tfds":
+    elif catalogue.kind == "tfds":
         files = cache.files_of(prepared_in(data.name, data.root))
     else:
         files = cache.files_of(root)
-    settings = {name: getattr(data, name) for name in PIXELS_OBEY.get(listing.kind, ())}
+    settings = {name: getattr(data, name) for name in PIXEL_FIELDS.get(catalogue.kind, ())}
     skip = data.on_bad_file == "skip"
-    return cache.cached(listing, Path(data.cache), files=files, settings=settings, skip=skip, write=write)
+    return cache.cached(catalogue, Path(data.cache), files=files, settings=settings, skip=skip, write=write)
 
 
-def _misfit(header: Header, size: tuple[int, int], data: DataConfig, to_grey: bool) -> str:
-    if data.pad == "refuse" and resize.too_small(header[:2], size, data.resample):
-        return (
-            f"{header.height}x{header.width} px is smaller than data.size: lower it, or set data.pad=reflect"
-        )
-    if header.channels == data.channels or (header.channels, data.channels) == (1, 3):
-        return ""
-    if (header.channels, data.channels) != (3, 1):
-        found = header.channels
-        return f"{found} channels, and data.channels={data.channels}: set data.channels={found}"
-    if to_grey or header.copies:
-        return ""
-    return "colour, and data.channels=1: set data.channels=3, or data.to_grey=True"
+def _misfit(header: Header, data: DataConfig) -> tuple[str, str]:
+    """Return problem and fix of an image that does not fit; '' and '' where it does."""
+    if data.pad == "refuse" and resize.too_small(header[:2], data.size, data.resample):
+        problem = f"{header.height}x{header.width} px is smaller than data.size={data.size}"
+        return problem, "lower it, or set data.pad=reflect"
+    found, wanted = header.channels, data.channels
+    if found == wanted or (found, wanted) == (1, 3):
+        return "", ""
+    if (found, wanted) == (3, 1) and (data.to_grey or header.copies):
+        return "", ""
+    return resize.channel_fault(found, wanted)
 
 
-def _split(data: DataConfig, listing: Listing) -> Dataset:
-    columns, names = listing.columns, tuple(data.conditions)
-    labels, groups = listing.labels, listing.groups or listing.names
+def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
+    columns, names = catalogue.columns, data.conditions
+    labels, groups = catalogue.labels, catalogue.groups or catalogue.names
     if label_by := data.label_by:
-        labels = columns[conditions.known_column(label_by, columns, "data.label_by")]
+        labels = columns[conditions.known_column(label_by, columns, "label_by")]
     if data.split_by:
-        groups = columns[conditions.known_column(data.split_by, columns, "data.split_by")]
-    table = conditions.values(columns, names, len(listing.names))
+        groups = columns[conditions.known_column(data.split_by, columns, "split_by")]
+    table = conditions.values(columns, names, len(catalogue.names))
     classes = tuple(sorted(set(labels)))
-    if listing.held_out is not None and not data.split_by and data.holdout:
-        held, notes = listing.held_out, listing.held_out_notes
+    if catalogue.held_out is not None and not data.split_by and data.holdout:
+        held, notes = catalogue.held_out, catalogue.held_out_notes
     else:
         held, notes = splits.holdout_mask(groups, labels, data.holdout)
     index = {name: number for number, name in enumerate(classes)}
     label = np.array([index[name] for name in labels], np.int32)
-    grey = all(header.channels == 1 or header.copies for header in listing.headers)
+    grey = all(header.channels == 1 or header.copies for header in catalogue.headers)
     mean, std = conditions.statistics(table[~held])
     low, high = conditions.ranges(table[~held])
 
-    def part(mask: np.ndarray) -> Records:
+    def part(mask: np.ndarray) -> CatalogueSource:
         skip = data.on_bad_file == "skip"
-        return Records(listing, np.flatnonzero(mask), label, table, groups, skip=skip)
+        return CatalogueSource(catalogue, np.flatnonzero(mask), label, table, groups, skip=skip)
 
     return Dataset(
         train=part(~held),
@@ -265,16 +249,16 @@ def _split(data: DataConfig, listing: Listing) -> Dataset:
         classes=classes,
         conditions=names,
         preparation=_preparation(
-            data, classes, mean, std, grey=grey, orientations=_kept_as_orientations(data, listing)
+            data, classes, mean, std, grey=grey, orientations=_kept_as_orientations(data, catalogue)
         ),
-        kind=listing.kind,
-        dtype="+".join(sorted({header.dtype for header in listing.headers})),
-        refused=listing.refused,
-        notes=(*listing.notes, *notes, *_padded(data, listing)),
+        kind=catalogue.kind,
+        dtype="+".join(sorted({header.dtype for header in catalogue.headers})),
+        refused=catalogue.refused,
+        notes=(*catalogue.notes, *notes, *_padded(data, catalogue)),
         fingerprint=_fingerprint(
             [
-                listing.kind,
-                list(zip(listing.names, labels, groups, listing.sizes)),
+                catalogue.kind,
+                list(zip(catalogue.names, labels, groups, catalogue.sizes)),
                 data.holdout,
                 table.tolist(),
             ]
@@ -284,17 +268,17 @@ def _split(data: DataConfig, listing: Listing) -> Dataset:
     )
 
 
-def _kept_as_orientations(data: DataConfig, listing: Listing) -> str:
-    """The Laue group where images are quaternions, '' otherwise."""
-    return data.laue_group if listing.kind == "ebsd" and data.ebsd == "quaternions" else ""
+def _kept_as_orientations(data: DataConfig, catalogue: Catalogue) -> str:
+    """Return the Laue group where images are quaternions, else ''."""
+    return data.laue_group if catalogue.kind == "ebsd" and data.ebsd == "quaternions" else ""
 
 
-def _padded(data: DataConfig, listing: Listing) -> tuple[str, ...]:
-    size = tuple(data.size)
-    small = sum(resize.too_small(header[:2], size, data.resample) for header in listing.headers)
+def _padded(data: DataConfig, catalogue: Catalogue) -> tuple[str, ...]:
+    size = data.size
+    small = sum(resize.too_small(header[:2], size, data.resample) for header in catalogue.headers)
     if not small:
         return ()
-    return (f"{small} of {len(listing.headers)} images are smaller than data.size: padded ({data.pad})",)
+    return (f"{small} of {len(catalogue.headers)} images are smaller than data.size: padded ({data.pad})",)
 
 
 def _preparation(
@@ -303,7 +287,7 @@ def _preparation(
     direction = "" if grey or orientations else data.ipf_direction
     transforms = augment.allowed_by_class(classes, direction, data.symmetry)
     return Preparation(
-        size=tuple(data.size),
+        size=data.size,
         channels=data.channels,
         resample=data.resample,
         pad=data.pad,

@@ -16,7 +16,7 @@ from PIL import Image
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 MAX_PIXELS = 2**27  # 11,000 x 11,000; a header that promises more is taken for a decompression bomb
-TAIL = 65536
+TAIL = 65536  # bytes in which the mark of the end is looked for
 
 # Pillow warns of a bomb and then decodes it, and tells of odd metadata that do not concern the pixels.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -28,12 +28,14 @@ class BadFile(Exception):
 
 
 class Header(NamedTuple):
-    """What is known of an image that is not kept.
+    """What is known of an image without its pixels.
 
     Attributes:
+      height, width: size in px.
+      channels: number of channels.
       dtype: uint8, uint16 or float32.
-      copies: its three channels are copies of each other; False also where it was not decoded.
-      more: the file holds further images, which are not read (pages of a TIFF).
+      copies: whether its three channels are copies of each other; False also where it was not decoded.
+      more: whether the file holds further images, which are not read (pages of a TIFF).
     """
 
     height: int
@@ -45,19 +47,23 @@ class Header(NamedTuple):
 
 
 def header_of(pixels: Shaped[np.ndarray, "H W C"]) -> Header:
-    """The header of a decoded image."""
+    """Return the header of a decoded image."""
     copies = pixels.shape[-1] == 3 and bool((pixels == pixels[..., :1]).all())
     return Header(*pixels.shape, pixels.dtype.name, copies)
 
 
 def is_image(name: str) -> bool:
-    """Whether the name ends as image files do; hidden files are none."""
+    """Return whether a name is that of an image file; hidden files are none."""
     base = name.rpartition("/")[2]
     return base.lower().endswith(SUFFIXES) and not base.startswith(".")
 
 
 def check_pixels(height: int, width: int) -> None:
-    """Refuses an image that memory may not hold.
+    """Refuse an image that memory may not hold.
+
+    Args:
+      height: height in px.
+      width: width in px.
 
     Raises:
       BadFile: it has more than `MAX_PIXELS`.
@@ -67,12 +73,12 @@ def check_pixels(height: int, width: int) -> None:
 
 
 def read_header(stream: BufferedIOBase) -> Header:
-    """Checks a file without decoding it: a known format, a size that memory can hold, an end that is there.
+    """Check a file without decoding it: a known format, a size that memory can hold, a complete end.
 
     Raises:
-      BadFile: saying why not.
+      BadFile: it fails one of these.
     """
-    with _reasons(), Image.open(stream, formats=FORMATS) as image:
+    with _opened(stream) as image:
         check_pixels(image.height, image.width)
         _check_end(stream, image)
         more = image.format == "TIFF" and bool(image.tag_v2.next)
@@ -80,20 +86,21 @@ def read_header(stream: BufferedIOBase) -> Header:
 
 
 def read_image(stream: BufferedIOBase) -> Shaped[np.ndarray, "H W C"]:
-    """Decodes an image into uint8, uint16 or float32, with one channel or three.
+    """Decode an image into uint8, uint16 or float32, with one channel or three.
 
     Raises:
-      BadFile: saying why not.
+      BadFile: it cannot be decoded, is too large, or its numbers have no meaning as levels.
     """
-    with _reasons(), Image.open(stream, formats=FORMATS) as image:
+    with _opened(stream) as image:
         check_pixels(image.height, image.width)
-        image.load()
+        with _pillow_errors():
+            image.load()
         pixels = _pixels(image)
         return pixels[..., None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., :3])
 
 
-class _reasons:
-    """Whatever a decoder stumbles over becomes a BadFile; bad bytes make Pillow raise nearly anything."""
+class _pillow_errors:
+    """Turn errors of Pillow, which raises nearly anything on bad bytes, into BadFile; no code of ours runs inside."""
 
     def __enter__(self) -> None:
         return None
@@ -111,8 +118,13 @@ class _reasons:
         raise BadFile(f"cannot be decoded ({reason or type(error).__name__})") from error
 
 
+def _opened(stream: BufferedIOBase) -> Image.Image:
+    with _pillow_errors():
+        return Image.open(stream, formats=FORMATS)
+
+
 def _check_end(stream: BufferedIOBase, image: Image.Image) -> None:
-    """PNG and JPEG end with a mark, a TIFF says where its strips lie, a BMP how long it is."""
+    """Refuse a file that is cut off: PNG and JPEG end with a mark, a TIFF lists its strips, a BMP its length."""
     stream.seek(0, 2)
     length = stream.tell()
     stream.seek(max(0, length - TAIL))
@@ -124,8 +136,9 @@ def _check_end(stream: BufferedIOBase, image: Image.Image) -> None:
         whole = b"\xff\xd9" in tail
     elif image.format == "TIFF":
         for offsets, counts in ((273, 279), (324, 325)):
-            starts, sizes = image.tag_v2.get(offsets, ()), image.tag_v2.get(counts, ())
-            whole &= all(start + size <= length for start, size in zip(starts, sizes))
+            with _pillow_errors():  # tags are decoded here, and may be of any type
+                starts, sizes = image.tag_v2.get(offsets, ()), image.tag_v2.get(counts, ())
+                whole &= all(start + size <= length for start, size in zip(starts, sizes))
     elif image.format == "BMP":
         whole = length >= image.width * image.height // 8
     if not whole:

@@ -1,8 +1,8 @@
 """From records to batches: batch k is a pure function of (seed, k), whatever the workers or processes."""
 
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -11,8 +11,8 @@ import numpy as np
 from absl import flags
 
 from microgen_jax.data import augment, resize
-from microgen_jax.data.read_timeout import Reading, patient
-from microgen_jax.data.records import image_name
+from microgen_jax.data.catalogue import image_name
+from microgen_jax.data.read_timeout import TrackedSource, read_with_timeout
 from microgen_jax.errors import UserError
 from microgen_jax.types import Batch, Record, Source
 
@@ -22,14 +22,14 @@ class Preparation(NamedTuple):
 
     Attributes:
       size: height, width in px of every batch.
-      channels: of every batch.
+      channels: channels of every batch.
       resample: none | nearest | area | stretch (see `resize.fit`).
       pad: reflect | background | refuse, for images smaller than `size`.
-      transforms: per class, the dihedral elements (see `augment`) that training may apply to its images.
+      transforms: for each class, the dihedral elements (see `augment`) that training may apply to its images.
       mean, std: [K], the training part's statistics of the conditions.
-      to_grey: colour images become their luminance where `channels` is 1.
-      ipf_xyz: the nine channels are IPF-X, Y and Z colours, of which two change places under a quarter turn.
-      orientations: Laue group of images whose four channels are quaternions; '' else.
+      to_grey: whether colour images become their luminance where `channels` is 1.
+      ipf_xyz: whether the nine channels are IPF-X, Y and Z colours, of which two change places under a quarter turn.
+      orientations: Laue group of images whose four channels are quaternions; '' for other images.
     """
 
     size: tuple[int, int]
@@ -45,7 +45,12 @@ class Preparation(NamedTuple):
 
 
 def prepare(record: Record, preparation: Preparation, rng: np.random.Generator | None = None) -> Batch:
-    """A record as one row of a batch (no leading axis): augmented with `rng`, the centre window without.
+    """Return a record as one row of a batch (no leading axis).
+
+    Args:
+      record: the record.
+      preparation: how it becomes a row.
+      rng: generator of the augmentation and of the window's place; None = no augmentation, the centre window.
 
     Raises:
       UserError: channels that do not fit.
@@ -80,35 +85,42 @@ def batches(
     start: int = 0,
     rows: Sequence[int] | None = None,
     workers: int = 4,
-    patience: float = 300.0,
-) -> Iterator[Batch]:
-    """Endless shuffled, cropped and augmented training batches, read ahead on `workers` threads.
+    read_timeout: float = 300.0,
+    put: Callable[[Batch], Any] = lambda batch: batch,
+) -> Iterator[Any]:
+    """Yield shuffled, cropped and augmented training batches without end, read ahead on threads.
 
     Args:
-      batch_size: of the global batch.
-      start: number of the first batch given; a run resumed at step k starts with batch k.
-      rows: of the global batch that this process reads; None = all. Other rows are never decoded.
-      patience: seconds without a batch after which it is read again.
+      source: the training images.
+      preparation: how a record becomes a row.
+      seed: seed of the order, the windows and the augmentation.
+      batch_size: images of the global batch.
+      start: number of the first batch; a run resumed at step k starts with batch k.
+      rows: rows of the global batch that this process reads; None = all. Other rows are never decoded.
+      workers: number of threads that decode and augment.
+      read_timeout: seconds to wait for a batch.
+      put: function that places a batch on the devices, called one batch ahead on a thread of its own.
 
     Yields:
-      numpy batches: image float32 [b, H, W, C] in [-1, 1], label int32 [b], condition float32 [b, K].
+      batches as `put` returns them; it gets numpy arrays: image float32 [b, H, W, C] in [-1, 1], label int32 [b],
+        condition float32 [b, K].
 
     Raises:
-      UserError: an image that cannot be read or prepared, named; an empty source; or reading that hangs, and did
-        so when it was tried again.
+      UserError: an empty source, or an image that cannot be read or prepared.
+      ReadTimeout: no batch within `read_timeout`.
     """
     if len(source) == 0:
-        raise UserError("the training part of the data is empty: lower data.holdout")
+        raise UserError("holdout", "the training part of the data is empty", "lower data.holdout")
     _parse_flags()
-    reading = Reading(source)
+    tracked = TrackedSource(source)
     elements = (
-        grain.MapDataset.source(_Epochs(reading, seed))
+        grain.MapDataset.source(_Epochs(tracked, seed))
         .seed(seed)
         .random_map(lambda record, rng: prepare(record, preparation, rng))
     )
     local = range(batch_size) if rows is None else rows
     picked = grain.MapDataset.source(_Rows(elements, batch_size, local))
-    return _read_ahead(picked[start * len(local) :], len(local), workers, patience, reading)
+    return _read_ahead(picked[start * len(local) :], len(local), workers, read_timeout, tracked, put)
 
 
 class _Epochs:
@@ -127,13 +139,20 @@ class _Epochs:
         return self._source[self.image(n)]
 
     def image(self, n: int) -> int:
-        """Which image of the source comes n-th."""
+        """Return the number of the image that comes n-th."""
         epoch, place = divmod(n, len(self._source))
         return int(_order(self._seed, epoch, len(self._source))[place])
 
 
 def names(source: Source, *, seed: int, batch_size: int, k: int) -> list[str]:
-    """The images that batch k is made of, row by row."""
+    """Return the names of the images of batch k, row by row.
+
+    Args:
+      source: the training images.
+      seed: seed of their order.
+      batch_size: images of the global batch.
+      k: number of the batch.
+    """
     epochs = _Epochs(source, seed)
     images = [epochs.image(n) for n in range(k * batch_size, (k + 1) * batch_size)]
     return [image_name(source, i) for i in images]
@@ -160,18 +179,25 @@ class _Rows:
 
 
 def _read_ahead(
-    elements: grain.MapDataset, batch_size: int, workers: int, patience: float, reading: Reading
+    elements: grain.MapDataset,
+    batch_size: int,
+    workers: int,
+    read_timeout: float,
+    tracked: TrackedSource,
+    put: Callable[[Any], Any] = lambda batch: batch,
 ) -> Iterator:
     options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=max(2 * batch_size, workers))
+    batched = elements.to_iter_dataset(options).batch(batch_size)
 
-    def open_at(n: int) -> Iterator:
-        return iter(elements[n * batch_size :].to_iter_dataset(options).batch(batch_size))
+    def placed() -> Iterator:
+        with closing(iter(batched)) as ready:
+            yield from map(put, ready)
 
-    return patient(open_at, patience, reading)
+    return read_with_timeout(placed(), read_timeout, tracked)
 
 
 def _parse_flags() -> None:
-    """grain reads absl flags, which nobody has parsed where this is used as a library."""
+    """Mark absl flags, which grain reads, as parsed where this is used as a library."""
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
 
@@ -184,38 +210,38 @@ def evaluation_batches(
     limit: int = 0,
     rows: Sequence[int] | None = None,
     workers: int = 4,
-    patience: float = 300.0,
+    read_timeout: float = 300.0,
 ) -> Iterator[tuple[Batch, np.ndarray]]:
-    """One pass in the source's order with centre crops and no augmentation; always the same pixels.
+    """Yield the source once, in its order, with centre windows and no augmentation; always the same pixels.
 
     The last batch is filled up from the beginning of the source, and the mask says which rows count.
 
     Args:
-      limit: images to read at most (spread evenly over the source); 0 = all.
+      source: the images.
+      preparation: how a record becomes a row.
+      batch_size: images of the global batch.
+      limit: number of images to read at most (spread evenly over the source); 0 = all.
+      rows: rows of the global batch that this process reads; None = all.
+      workers: number of threads that decode.
+      read_timeout: seconds to wait for a batch.
 
     Yields:
       (batch, mask): mask bool [b], False for the rows that only fill the batch up.
+
+    Raises:
+      UserError: an image that cannot be read or prepared.
+      ReadTimeout: no batch within `read_timeout`.
     """
     _parse_flags()
     total = min(limit, len(source)) if limit else len(source)
     local = range(batch_size) if rows is None else rows
-    reading = Reading(source)
+    tracked = TrackedSource(source)
 
     def element(n: int) -> tuple[Batch, np.bool_]:
         batch, row = divmod(n, len(local))
         place = batch * batch_size + local[row]
         image = place % total * len(source) // total
-        return prepare(reading[image], preparation), np.bool_(place < total)
+        return prepare(tracked[image], preparation), np.bool_(place < total)
 
     count = -(-total // batch_size) * len(local)
-    return _read_ahead(grain.MapDataset.range(count).map(element), len(local), workers, patience, reading)
-
-
-def prefetch_to_device(iterator: Iterator, put: Callable, depth: int = 2) -> Iterator:
-    """`map(put, iterator)`, `depth` elements ahead, so that the copy to the device runs under the step."""
-    waiting: deque[Any] = deque()
-    for element in iterator:
-        waiting.append(put(element))
-        if len(waiting) >= depth:
-            yield waiting.popleft()
-    yield from waiting
+    return _read_ahead(grain.MapDataset.range(count).map(element), len(local), workers, read_timeout, tracked)

@@ -1,28 +1,25 @@
-"""Batches from threads that may hang or fail: what is waited for is said, and reading begins again where it stood.
+"""Batches from threads that may hang: an error names the image, and the process ends without waiting for them.
 
-Decoding runs on threads of this process. A thread that hangs, on a file server that is gone say, cannot be ended; it is
-left behind, and new ones read the same batch: batch k is a function of k alone, so nothing is lost or read twice. Nor
-does the end of the process wait for it: Python would, for every thread of an executor, and grain's are such.
+Decoding runs on threads of this process. A thread that hangs, on a file server that is gone say, cannot be ended. The
+run stops with exit status 75 (temporary) and goes on, bit for bit, when the same command is started again.
 """
 
 import errno
 import queue
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import thread as executors
 from contextlib import suppress
 from typing import Any
 
-from microgen_jax.data.records import image_name
+from microgen_jax.data.catalogue import image_name
 from microgen_jax.errors import UserError
 from microgen_jax.types import Record, Source
 
-ATTEMPTS = 3
-PAUSE = 1.0  # seconds between attempts after a fault
 GRACE = 5.0  # seconds that the end waits for reads under way
-_PASSING = {
+RESTART = "see that its disk answers and start the same command again"
+TEMPORARY_ERRNOS = {
     *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ECONNRESET, errno.ECONNABORTED),
     *(
         errno.EHOSTDOWN,
@@ -35,146 +32,119 @@ _PASSING = {
 }
 
 
-class Reading:
+class TemporaryReadError(UserError):
+    """An image that could not be read now and may be readable after a restart.
+
+    Attributes:
+      exit_status: of the process that ends with it; launch scripts start the command again on it.
+    """
+
+    exit_status = 75
+
+
+class ReadTimeout(TemporaryReadError):
+    """No batch came within the time given."""
+
+
+class TrackedSource:
     """A source that knows since when each of its images is being read."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._under_way: dict[threading.Thread, tuple[float, int]] = {}
+        self._reads: dict[threading.Thread, tuple[float, int]] = {}
 
     def __len__(self) -> int:
         return len(self._source)
 
     def __getitem__(self, index: int) -> Record:
         thread = threading.current_thread()
-        self._under_way[thread] = time.monotonic(), index
+        self._reads[thread] = time.monotonic(), index
         try:
             return self._source[index]
         finally:
-            self._under_way.pop(thread, None)
+            self._reads.pop(thread, None)
 
-    def longest(self) -> str:
-        """The image that has been read for the longest time; '' where none is being read."""
-        _, index = min(self._under_way.copy().values(), default=(0.0, None))
+    def slowest(self) -> str:
+        """Return the name of the image that has been read for the longest time; '' where none is being read."""
+        _, index = min(self._reads.copy().values(), default=(0.0, None))
         return "" if index is None else image_name(self._source, index)
 
-    def abandon(self, grace: float = 0.0) -> None:
-        """Forgets the reads that are still under way after `grace` seconds; the process will end without them."""
+    def detach(self, grace: float = 0.0) -> None:
+        """Let the process end without the threads whose reads are still under way after `grace` seconds.
+
+        Python joins every thread of an executor at its end, and those of grain are such.
+        """
         until = time.monotonic() + grace
-        while self._under_way and time.monotonic() < until:
+        while self._reads and time.monotonic() < until:
             time.sleep(0.01)
-        for thread in self._under_way.copy():
-            self._under_way.pop(thread, None)
+        for thread in self._reads.copy():
+            self._reads.pop(thread, None)
             executors._threads_queues.pop(thread, None)
-
-
-def patient(open_at: Callable[[int], Iterator], limit: float, reading: Reading) -> Iterator[Any]:
-    """The elements of `open_at(0)`, opened anew at the element that hangs for `limit` seconds, or that fails.
-
-    Args:
-      open_at: `n -> iterator` that starts with element n.
-      limit: seconds to wait for an element.
-      reading: where they come from.
-
-    Raises:
-      UserError: three attempts at one element hung; or what is wrong with an image, and will be so the next time.
-    """
-    given, attempt = 0, 1
-    feed = _Feed(open_at, given)
-    try:
-        while True:
-            element, fault = feed.take(limit)
-            if fault is None:
-                if element is _END:
-                    return
-                yield element
-                given, attempt = given + 1, 1
-                continue
-            feed.leave()
-            reason = _reason(fault, limit, reading.longest())
-            reading.abandon()
-            if _lasting(fault):
-                raise fault
-            if attempt == ATTEMPTS:
-                if isinstance(fault, _Hung):
-                    raise UserError(
-                        f"{reason}, {ATTEMPTS} times over; see that its disk answers and start the same command "
-                        "again (data.read_timeout says how long to wait)"
-                    )
-                raise fault
-            attempt += 1
-            print(
-                f"warning: {reason}; reading again, attempt {attempt} of {ATTEMPTS}",
-                file=sys.stderr,
-                flush=True,
-            )
-            if not isinstance(fault, _Hung):
-                time.sleep(PAUSE)
-            feed = _Feed(open_at, given)
-    finally:
-        feed.leave()
-        reading.abandon(GRACE)
-
-
-class _Hung(Exception):
-    """Nothing came in time."""
 
 
 _END = object()
 
 
-class _Feed:
-    """A thread that takes elements, one ahead; left alone where it hangs."""
+def read_with_timeout(elements: Iterable, limit: float, source: TrackedSource) -> Iterator[Any]:
+    """Yield the elements, taken on a daemon thread, one ahead.
 
-    def __init__(self, open_at: Callable[[int], Iterator], start: int) -> None:
-        self._ready: queue.Queue = queue.Queue(1)
-        self._left = threading.Event()
-        threading.Thread(target=self._run, args=(open_at, start), name="batches", daemon=True).start()
+    Args:
+      elements: what is iterated over, on that thread alone.
+      limit: seconds to wait for an element.
+      source: the source that the elements are read from.
 
-    def _run(self, open_at: Callable[[int], Iterator], start: int) -> None:
+    Raises:
+      ReadTimeout: no element within `limit`; names the image that was waited for.
+      TemporaryReadError: an image that a disk or network did not give.
+      UserError: an image that is bad.
+    """
+    ready: queue.Queue = queue.Queue(1)
+    closed = threading.Event()
+
+    def fill() -> None:
         try:
-            iterator = open_at(start)
+            iterator = iter(elements)
             try:
                 for element in iterator:
-                    self._ready.put((element, None))
-                    if self._left.is_set():
+                    ready.put((element, None))
+                    if closed.is_set():
                         return
             finally:
-                iterator.close()
-            self._ready.put((_END, None))
-        except BaseException as fault:
-            self._ready.put((None, fault))
+                if hasattr(iterator, "close"):
+                    iterator.close()
+            ready.put((_END, None))
+        except BaseException as error:
+            ready.put((None, error))
 
-    def take(self, limit: float) -> tuple[Any, BaseException | None]:
-        """The next element, or what went wrong instead."""
-        try:
-            return self._ready.get(timeout=limit)
-        except queue.Empty:
-            return None, _Hung()
-
-    def leave(self) -> None:
-        """Lets the thread end as soon as it can."""
-        self._left.set()
+    threading.Thread(target=fill, name="batches", daemon=True).start()
+    try:
+        while True:
+            try:
+                element, error = ready.get(timeout=limit)
+            except queue.Empty:
+                where = source.slowest() or "read_timeout"
+                source.detach()
+                fix = f"{RESTART} (data.read_timeout is the limit)"
+                raise ReadTimeout(where, f"no batch for {limit:g} s", fix) from None
+            if error is not None:
+                raise _as_temporary(error)
+            if element is _END:
+                return
+            yield element
+    finally:
+        closed.set()
         with suppress(queue.Empty):
-            self._ready.get_nowait()
+            ready.get_nowait()
+        source.detach(GRACE)
 
 
-def _lasting(fault: BaseException) -> bool:
-    """Whether a fault is an image's own, or nothing to try again after."""
-    if isinstance(fault, _Hung):
-        return False
-    if not isinstance(fault, UserError):
-        return not isinstance(fault, Exception)
-    cause: BaseException | None = fault
+def _as_temporary(error: BaseException) -> BaseException:
+    """Return a TemporaryReadError for a UserError that a disk or network caused; other errors as they are."""
+    cause: BaseException | None = error if isinstance(error, UserError) else None
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in _PASSING:
-            return False
+        if isinstance(cause, OSError) and cause.errno in TEMPORARY_ERRNOS:
+            temporary = TemporaryReadError(error.where, error.problem, RESTART)
+            temporary.__cause__ = error
+            return temporary
         cause = cause.__cause__ or cause.__context__
-    return True
-
-
-def _reason(fault: BaseException, limit: float, image: str) -> str:
-    if isinstance(fault, _Hung):
-        return f"no batch for {limit:g} s" + (f", waiting for {image}" if image else "")
-    text = " ".join(str(fault).split())
-    return text if isinstance(fault, UserError) else f"reading ended with {type(fault).__name__}: {text}"
+    return error

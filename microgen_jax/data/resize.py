@@ -1,7 +1,7 @@
-"""From an image of any size to an array of one size: crop, sample, pad, and the change to [-1, 1].
+"""From an image of any size to an array of one size: window, resampling, padding, and the change to [-1, 1].
 
-Every way of resampling but `area` is a choice of source rows and source columns, so no colour arises
-that was not in the image: averaged IPF colours stand for orientations that are not there.
+Every way of resampling but `area` picks source rows and source columns, so every colour was in the image: averaged
+IPF colours would be those of orientations that are not there.
 """
 
 import numpy as np
@@ -10,13 +10,11 @@ from PIL import Image
 
 from microgen_jax.errors import UserError
 
-RESAMPLE = ("none", "nearest", "area", "stretch")
-PAD = ("reflect", "background", "refuse")
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 def step_sizes(shape: tuple[int, int], size: tuple[int, int], resample: str) -> tuple[float, float]:
-    """Source px per output px along height and width: 1 for `crop`, the fit of the short side otherwise."""
+    """Return source px per output px along height and width: 1 for `none`, the fit of the short side otherwise."""
     height, width = shape[0] / size[0], shape[1] / size[1]
     if resample == "none":
         return 1.0, 1.0
@@ -26,7 +24,7 @@ def step_sizes(shape: tuple[int, int], size: tuple[int, int], resample: str) -> 
 
 
 def too_small(shape: tuple[int, int], size: tuple[int, int], resample: str) -> bool:
-    """Whether the image must be padded."""
+    """Return whether the image must be padded."""
     return resample == "none" and (shape[0] < size[0] or shape[1] < size[1])
 
 
@@ -38,14 +36,16 @@ def fit(
     pad: str = "reflect",
     rng: np.random.Generator | None = None,
 ) -> Shaped[np.ndarray, "h w C"]:
-    """A window of the image, of `size`.
+    """Return a window of the image.
 
     Args:
+      image: the image.
+      size: height, width of the window in px.
       resample: none = at the original pixel size; nearest | area = the short side fitted, a window of the long side
         taken; stretch = the whole image by nearest sampling, whatever that does to its aspect ratio.
-      pad: what stands beside an image that is smaller than the window: its mirror image, or the median
+      pad: what surrounds an image that is smaller than the window: its mirror image, or the median
         of its border (`background`).
-      rng: places the window; without it the window is the middle one.
+      rng: generator of the window's place; None = the middle window.
 
     Returns:
       The image's own dtype, but float32 in the same units for `area`.
@@ -84,14 +84,14 @@ def _inside(indices: np.ndarray, length: int) -> np.ndarray:
 
 
 def reflect(indices: Int[np.ndarray, "N"], length: int) -> Int[np.ndarray, "N"]:
-    """Indices beyond either end of an axis, mirrored back as often as needed; the end is not repeated."""
+    """Mirror indices beyond either end of an axis back, as often as needed; the end is not repeated."""
     period = max(2 * (length - 1), 1)
     folded = indices % period
     return np.where(folded < length, folded, period - folded)
 
 
 def background(image: Shaped[np.ndarray, "H W C"]) -> Shaped[np.ndarray, "C"]:
-    """The median of the border, per channel."""
+    """Return the median of the border of each channel."""
     border = [image[0], image[-1], image[:, 0], image[:, -1]]
     return np.median(np.concatenate(border), axis=0).astype(image.dtype)
 
@@ -111,15 +111,16 @@ def _area(image: np.ndarray, size: tuple[int, int], starts: list[float], steps: 
 def to_channels(
     image: Shaped[np.ndarray, "H W C"], channels: int, *, to_grey: bool = False
 ) -> Shaped[np.ndarray, "H W c"]:
-    """Grey images become colour ones of three equal channels; colour ones become grey where that loses
-    nothing.
+    """Turn grey images into colour ones of three equal channels, and colour ones into grey where nothing is lost.
 
     Args:
-      to_grey: colour images whose channels differ become their luminance (ITU-R BT.601, rounded for
+      image: the image.
+      channels: number of channels wanted.
+      to_grey: whether colour images whose channels differ become their luminance (ITU-R BT.601, rounded for
         integers).
 
     Raises:
-      UserError: the channels cannot be had without a loss that nobody asked for.
+      UserError: the image has other channels, or colours would be lost and `to_grey` is False.
     """
     found = image.shape[-1]
     if found == channels:
@@ -132,15 +133,22 @@ def to_channels(
         if to_grey:
             grey = image.astype(np.float32) @ LUMINANCE
             return (grey if image.dtype == np.float32 else np.rint(grey).astype(image.dtype))[..., None]
-        raise UserError("colour, and data.channels=1: set data.channels=3, or data.to_grey=True")
-    raise UserError(f"{found} channels, and data.channels={channels}: set data.channels={found}")
+    raise UserError("channels", *channel_fault(found, channels))
+
+
+def channel_fault(found: int, channels: int) -> tuple[str, str]:
+    """Return problem and fix of an image whose channels do not fit."""
+    if (found, channels) == (3, 1):
+        return "in colour, and data.channels=1", "set data.channels=3, or data.to_grey=True"
+    return f"{found} channels, and data.channels={channels}", f"set data.channels={found}"
 
 
 def to_float(image: Shaped[np.ndarray, "H W C"], dtype: np.dtype | None = None) -> Float[np.ndarray, "H W C"]:
-    """uint8, uint16 and float images to float32 [-1, 1].
+    """Convert uint8, uint16 and float images to float32 [-1, 1].
 
     Args:
-      dtype: of the image as it was stored, where `image` is float32 in its units (after `area`).
+      image: the image.
+      dtype: dtype of the image as it was stored, where `image` is float32 in its units (after `area`).
     """
     dtype = image.dtype if dtype is None else dtype
     span = 1.0 if np.issubdtype(dtype, np.floating) else float(np.iinfo(dtype).max)

@@ -1,7 +1,7 @@
-"""Which groups of images are held out of training: a hash of the group's own name decides.
+"""Which groups of images are held out of training, by a hash of the group's own name.
 
 Nothing about the other images enters the hash, so files that are added later move none that were
-there. Two rules stand above the share: no class loses its last group to the holdout, and every class
+there. Two rules take precedence over the share: no class loses its last group to the holdout, and every class
 with two groups or more gives one. Only a group that the second rule alone put there can come back, when
 new groups of its class are held out instead.
 """
@@ -14,7 +14,7 @@ from jaxtyping import Bool
 
 
 def position(group: str) -> float:
-    """The group's place in [0, 1): the first 8 bytes of its sha256."""
+    """Return the group's place in [0, 1): the first 8 bytes of its sha256."""
     return (
         int.from_bytes(hashlib.sha256(group.encode(errors="surrogateescape")).digest()[:8], "big") / 2.0**64
     )
@@ -23,12 +23,12 @@ def position(group: str) -> float:
 def holdout_mask(
     groups: Sequence[str], labels: Sequence[str], share: float
 ) -> tuple[Bool[np.ndarray, "N"], tuple[str, ...]]:
-    """Which images are held out.
+    """Choose the images that are held out.
 
     Args:
-      groups: of each image; a group is kept on one side, also where several classes share it.
+      groups: group of each image; a group is kept on one side, also where several classes share it.
       labels: class name of each image.
-      share: of the groups to hold out, in [0, 1); 0 holds nothing out.
+      share: share of the groups to hold out, in [0, 1); 0 holds nothing out.
 
     Returns:
       The mask and the notes, a line for each class that stays in training as a whole.

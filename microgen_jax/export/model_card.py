@@ -1,10 +1,10 @@
-"""The README that travels with an exported model: what it was made from, how, how good it is, how to load it."""
+"""The README of an exported model: what it was trained on, how, how good it is, and how to load it."""
 
-import json
-from pathlib import Path
+from dataclasses import asdict
+from typing import Any
 
+from microgen_jax.export.trained_model import TrainedModel
 from microgen_jax.methods import SAMPLING
-from microgen_jax.sampling.generator import Generator
 
 _CARD = """\
 ---
@@ -14,7 +14,7 @@ tags: [microstructure, EBSD, diffusion, microgen-jax]
 
 # Microstructures by microgen-jax
 
-Draws synthetic microstructures of {height}x{width} px, {channels} channels. They are neither measurements nor
+Generates synthetic microstructures of {height}x{width} px, {channels} channels. They are neither measurements nor
 simulations: use them where statistics of images matter, and check the figures below first.
 
 ## Load
@@ -64,10 +64,10 @@ with torch.no_grad():
 images = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 ```"""
 
-OWN_DRAWING = """
+OWN_SAMPLING = """
 
 The scheduler takes DDPM's own steps, spaced as `trailing`, and clips; the loop has no guidance. Whatever else
-`sample.*` says under Settings is how microgen-jax draws: `--mode=import` brings it back, and
+`sample.*` says under Settings is how microgen-jax samples: `--mode=import` brings it back, and
 `export.format=stablehlo` has it built in."""
 
 STABLEHLO = """\
@@ -77,31 +77,34 @@ STABLEHLO = """\
 {loader}```"""
 
 
-def diffusers_loader(generator: Generator) -> str:
-    """How PyTorch users load the folder."""
-    height, width = generator.config.data.size
-    classes = generator.classes
+def diffusers_loader(model: TrainedModel) -> str:
+    """Return the section that shows how PyTorch users load the folder.
+
+    Args:
+      model: exported model.
+    """
+    height, width = model.config.data.size
+    classes = model.resolved.classes
     numbered = ", ".join(f"{i} = {name}" for i, name in enumerate(classes))
-    return ((UNCONDITIONAL if len(classes) < 2 else CLASSES) + OWN_DRAWING).format(
-        steps=generator.config.sample.steps,
+    return ((UNCONDITIONAL if len(classes) < 2 else CLASSES) + OWN_SAMPLING).format(
+        steps=model.config.sample.steps,
         classes=numbered,
         none=len(classes),
-        channels=generator.resolved.channels,
+        channels=model.resolved.channels,
         height=height,
         width=width,
     )
 
 
-def model_card(generator: Generator, workdir: Path, library: str, load: str) -> str:
-    """Markdown.
+def model_card(model: TrainedModel, library: str, load: str) -> str:
+    """Return the card as Markdown.
 
     Args:
-      generator: the run.
-      workdir: its folder, for the figures of its evaluation.
-      library: that loads the model.
-      load: the section that says how.
+      model: exported model.
+      library: name of the library that loads it.
+      load: section that shows how to load it.
     """
-    config, resolved = generator.config, generator.resolved
+    config, resolved = model.config, model.resolved
     height, width = config.data.size
     data = {
         "source": resolved.kind,
@@ -113,9 +116,9 @@ def model_card(generator: Generator, workdir: Path, library: str, load: str) -> 
         "resampling": config.data.resample,
     }
     settings = {
-        "checkpoint": f"{generator.step} updates of {config.train.batch_size} images, averaged weights",
-        **{f"model.{name}": value for name, value in config.model.items()},
-        **{f"diffusion.{name}": value for name, value in config.diffusion.items()},
+        "checkpoint": f"{model.step} updates of {config.train.batch_size} images, averaged weights",
+        **{f"model.{name}": value for name, value in asdict(config.model).items()},
+        **{f"diffusion.{name}": value for name, value in asdict(config.diffusion).items()},
         **{f"sample.{name}": getattr(config.sample, name) for name in (*SAMPLING["ddpm"], "ema")},
     }
     return _CARD.format(
@@ -126,7 +129,7 @@ def model_card(generator: Generator, workdir: Path, library: str, load: str) -> 
         load=load,
         data=_rows(data),
         settings=_rows(settings),
-        figures=_figures(workdir / "evaluation" / "metrics.json"),
+        figures=_figures(model.metrics),
     )
 
 
@@ -134,17 +137,14 @@ def _rows(values: dict) -> str:
     return "\n".join(f"| {name} | {value} |" for name, value in values.items())
 
 
-def _figures(path: Path) -> str:
-    """The distances of the run's evaluation beside their baselines."""
-    if not path.is_file():
+def _figures(metrics: dict[str, dict[str, Any]]) -> str:
+    """Return the distances of the run's evaluation beside their baselines."""
+    if not metrics:
         return "Not evaluated (`--mode=evaluate` before `--mode=export` puts the figures here)."
-    metrics = json.loads(path.read_text())["metrics"]
     rows = [
         f"| {name} | {metric['value']:.4g} | {metric['baseline']:.4g} |"
         for name, metric in metrics.items()
         if metric.get("value") is not None and metric.get("baseline") is not None
     ]
-    head = (
-        "Distance between drawn and real images, and between two halves of the real ones (the baseline).\n\n"
-    )
+    head = "Distance between generated and real images, and between two halves of the real ones (the baseline).\n\n"
     return head + "\n".join(["| metric | value | baseline |", "|---|---|---|", *rows])

@@ -1,11 +1,11 @@
-"""From a config to a method: the one edge of this room that sees a ConfigDict."""
+"""From a configuration to a method."""
 
 import math
 from typing import Any
 
 from microgen_jax import diffusion, networks
 from microgen_jax.config.schema import Config, SampleConfig
-from microgen_jax.errors import UserError, require_known
+from microgen_jax.errors import UserError, argument_of, renamed, require_known
 from microgen_jax.methods.ddpm import DDPM
 from microgen_jax.methods.wgan_gp import WGANGP
 from microgen_jax.training import ema, optimizer
@@ -32,33 +32,39 @@ SETTLING = 0.1  # share of the learning-rate schedule
 
 
 def check(config: Config) -> None:
-    """Refuses images that the method that the config names is not made for, before any data are opened.
+    """Refuse images that the method is not made for, before any data are opened.
+
+    Args:
+      config: configuration of the run.
 
     Raises:
-      UserError: their size or channels do not fit its networks, or they have conditions that it cannot be told.
+      UserError: size or channels do not fit the networks, or the method takes no conditions.
     """
     if config.method == "ddpm":
-        networks.check_size(config.data.size, len(config.model.channels))
+        with argument_of("data"):
+            networks.check_size(config.data.size, len(config.model.channels))
         return
-    networks.wgan.check_shape(tuple(config.data.size), config.data.channels)
+    with argument_of("data"):
+        networks.wgan.check_shape(tuple(config.data.size), config.data.channels)
     if config.data.conditions:
         raise UserError(
-            f"data.conditions={tuple(config.data.conditions)}: wgan_gp can be told classes only; "
-            "set data.conditions=() or method=ddpm"
+            "data.conditions",
+            f"{tuple(config.data.conditions)}: wgan_gp takes classes only",
+            "set data.conditions=() or method=ddpm",
         )
 
 
 def build(config: Config, *, channels: int, num_classes: int, num_conditions: int) -> Method:
-    """The method that the config names, ready to be compiled; every mistake is told here.
+    """Return the method that the configuration names, ready to be compiled.
 
     Args:
-      config: the whole of it.
-      channels: of the images.
-      num_classes: in the data; a single class is no condition.
-      num_conditions: K.
+      config: configuration of the run.
+      channels: channels of an image.
+      num_classes: number of classes in the data; a single class is no condition.
+      num_conditions: K, the number of continuous conditions.
 
     Raises:
-      UserError: a value that cannot be.
+      UserError: a value that the method cannot have.
     """
     check(config)
     num_classes = num_classes if num_classes > 1 else 0
@@ -68,9 +74,10 @@ def build(config: Config, *, channels: int, num_classes: int, num_conditions: in
 
 
 def _ddpm(config: Config, channels: int, num_classes: int, num_conditions: int) -> DDPM:
-    unet = networks.build(
-        config.model, channels=channels, num_classes=num_classes, num_conditions=num_conditions
-    )
+    with argument_of("model"):
+        unet = networks.build(
+            config.model, channels=channels, num_classes=num_classes, num_conditions=num_conditions
+        )
     schedule = diffusion.make_schedule(
         config.diffusion.schedule,
         config.diffusion.timesteps,
@@ -116,15 +123,18 @@ def _wgan_gp(config: Config, channels: int, num_classes: int) -> WGANGP:
     wgan, train = config.wgan, config.train
     if config.sample.label and not wgan.conditional and num_classes:
         raise UserError(
-            f"sample.label={config.sample.label!r}: this model was trained without classes "
-            "(wgan.conditional=False); leave sample.label empty"
+            "sample.label",
+            f"{config.sample.label!r}: this model was trained without classes (wgan.conditional=False)",
+            "leave it empty",
         )
     if config.sample.autoguidance:
         raise UserError(
-            f"sample.autoguidance={config.sample.autoguidance!r}: wgan_gp has no guidance; leave it empty"
+            "sample.autoguidance",
+            f"{config.sample.autoguidance!r}: wgan_gp has no guidance",
+            "leave it empty",
         )
     if train.ema_widths:
-        raise UserError(f"train.ema_widths={tuple(train.ema_widths)}: wgan_gp keeps one average; set ()")
+        raise UserError("train.ema_widths", f"{tuple(train.ema_widths)}: wgan_gp keeps one average", "set ()")
     generator, critic = networks.build_wgan(
         config, size=config.data.size, channels=channels, num_classes=num_classes if wgan.conditional else 0
     )
@@ -165,30 +175,34 @@ def _sampling(sample: SampleConfig) -> dict[str, Any]:
 
 
 def _ema_widths(widths: tuple[float, ...]) -> tuple[float, ...]:
-    for width in widths:
-        ema.exponent(width)
+    with renamed({"width": "train.ema_widths"}):
+        for width in widths:
+            ema.exponent(width)
     return tuple(widths)
 
 
 def _check_guidance(config: Config, conditional: bool) -> None:
-    """Refuses guidance by what the model does not have."""
+    """Refuse guidance by what the model does not have."""
     sample = config.sample
     if sample.autoguidance and sample.guidance == 1:
-        raise UserError(
-            f"sample.autoguidance={sample.autoguidance!r} needs a sample.guidance other than 1, as in 2"
-        )
+        raise UserError("sample.guidance", "1: sample.autoguidance needs another value", "set 2, for example")
     if sample.autoguidance and (sample.guidance_interval or sample.guidance_rescale):
         raise UserError(
-            "sample.autoguidance goes with no guidance_interval and no guidance_rescale; leave them out"
+            "sample.autoguidance",
+            f"{sample.autoguidance!r} cannot be combined with guidance_interval or guidance_rescale",
+            "leave them out",
         )
     if sample.guidance == 1 or sample.autoguidance:
         return
     if not conditional:
         raise UserError(
-            f"sample.guidance={sample.guidance:g}: one class and no conditions leave nothing to guide by; set 1"
+            "sample.guidance",
+            f"{sample.guidance:g}: one class and no conditions leave nothing to guide by",
+            "set 1",
         )
     if not config.diffusion.condition_dropout:
         raise UserError(
-            f"sample.guidance={sample.guidance:g}: the model was trained with diffusion.condition_dropout=0 and does "
-            "not know how to go without conditions; set 1"
+            "sample.guidance",
+            f"{sample.guidance:g}: the model was trained with diffusion.condition_dropout=0, never without conditions",
+            "set 1",
         )

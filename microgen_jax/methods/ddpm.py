@@ -1,9 +1,8 @@
 """Denoising diffusion (Ho et al. 2020) as a method: network, process, optimizer and sampler joined."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,39 +27,28 @@ from microgen_jax.training.state import TrainState
 from microgen_jax.types import Batch, Condition, Denoiser, Metrics, Params
 
 
-class Kept(NamedTuple):
-    """In the place of the optimizer's state, where importance sampling or further averages ask for more than that.
-
-    Attributes:
-      optimizer: its state.
-      square_losses: float32 [T], running mean of loss^2 at every time.
-      averages: of the parameters, one for each of `ema_widths`.
-    """
-
-    optimizer: Any
-    square_losses: Any
-    averages: Any
-
-
 @dataclass(frozen=True)
 class DDPM:
     """A `Method`: pure functions of arrays.
 
+    `TrainState.extra` holds, where they are asked for, `square_losses`, float32 [T], the running mean of loss^2 at
+    every time; and `averages`, a tree of parameters for each of `ema_widths`.
+
     Attributes:
-      unet: the network.
-      schedule: of the noise.
-      optimizer: of the parameters.
-      learning_rate: the schedule inside `optimizer`, for the log.
+      unet: network.
+      schedule: noise schedule.
+      optimizer: optimizer of the parameters.
+      learning_rate: learning-rate schedule inside `optimizer`, for the log.
       shape: (H, W, C) of an image.
-      num_conditions: K.
-      prediction: what the network gives: eps, x0 or v.
-      loss: name in `diffusion.losses`.
-      weighting: name in `diffusion.weighting`.
+      num_conditions: K, the number of continuous conditions.
+      prediction: output of the network: eps, x0 or v.
+      loss: name of a loss in `diffusion.losses`.
+      weighting: name of a weighting in `diffusion.weighting`.
       time_sampling: 'uniform', 'stratified' or 'importance'.
       condition_dropout: share of the labels, and of each condition, hidden in training.
-      ema_decay: of the averaged parameters.
-      ema_widths: of further averages, with power-function profiles.
-      accumulate: micro-batches to an update.
+      ema_decay: decay of the averaged parameters.
+      accumulate: micro-batches of an update.
+      ema_widths: widths of further averages, with power-function profiles (see `training.ema`).
       sampling: keywords of `diffusion.sample`: sampler, steps, eta, ...
     """
 
@@ -84,26 +72,27 @@ class DDPM:
     curves: ClassVar[tuple[tuple[str, ...], ...]] = (("loss", "heldout_loss"),)
 
     def init(self, key: Key[Array, ""]) -> TrainState:
-        """The state before the first update, a pure function of the key."""
+        """Return the state before the first update, a pure function of the key."""
         cond = Condition(jnp.zeros(1, jnp.int32), jnp.zeros((1, self.num_conditions)))
         image, t = jnp.zeros((1, *self.shape)), jnp.zeros(1, jnp.int32)
         return self.start(self.unet.init(key, image, t, *cond)["params"])
 
     def start(self, params: Params) -> TrainState:
-        """The state before the first update, of parameters that came from elsewhere."""
-        state = states.create(params, self.optimizer)
-        if self._plain:
-            return state
-        square_losses = jnp.zeros(self.schedule.timesteps)
-        copies = tuple(jax.tree.map(jnp.copy, params) for _ in self.ema_widths)
-        return state.replace(opt_state=Kept(state.opt_state, square_losses, copies))
-
-    @property
-    def _plain(self) -> bool:
-        return self.time_sampling != "importance" and not self.ema_widths
+        """Return the state before the first update, with parameters that came from elsewhere."""
+        extra: dict[str, Any] = {}
+        if self.time_sampling == "importance":
+            extra["square_losses"] = jnp.zeros(self.schedule.timesteps)
+        if self.ema_widths:
+            extra["averages"] = tuple(jax.tree.map(jnp.copy, params) for _ in self.ema_widths)
+        return states.create(params, self.optimizer, extra)
 
     def denoiser(self, params: Params, dropout_key: Key[Array, ""] | None = None) -> Denoiser:
-        """The network as a plain function; with a key it drops units as in training."""
+        """Return the network as a plain function.
+
+        Args:
+          params: parameters.
+          dropout_key: PRNG key of the units dropped, as in training; None drops none.
+        """
         train = dropout_key is not None
         rngs = {"dropout": dropout_key} if train else None
 
@@ -120,9 +109,17 @@ class DDPM:
         key: Key[Array, ""],
         probabilities: Float[Array, "T"] | None = None,
     ) -> tuple[Float[Array, ""], Metrics]:
-        """The training loss of (a part of) a batch; each image's draws depend on its row in the whole batch.
+        """Return the training loss of (a part of) a batch, and metrics.
 
-        With probabilities of the times, the metrics hold the sums that `update_square_losses` takes as well.
+        The random numbers of an image depend on its row in the whole batch.
+
+        Args:
+          params: parameters.
+          batch: images, labels and conditions.
+          rows: row of each image in the whole batch.
+          key: PRNG key of the whole batch.
+          probabilities: probability of every time, for importance sampling; the metrics then hold `squares` as well,
+            the sums that `update_square_losses` takes.
         """
         hide, draw, drop = jax.random.split(key, 3)
         cond = Condition(batch.label, batch.condition)
@@ -146,41 +143,46 @@ class DDPM:
         return value, {"loss": value, "squares": parts.squares(self.schedule.timesteps)}
 
     def train_step(self, state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, Metrics]:
-        """One update. The metrics are the loss, the gradient's norm before clipping, and the learning rate."""
-        if self._plain:
-            return self._update(state, batch, key, self.loss_of)
-        kept, loss_of = state.opt_state, self.loss_of
-        if self.time_sampling == "importance":
-            loss_of = partial(loss_of, probabilities=importance(kept.square_losses))
-        state, metrics = self._update(state.replace(opt_state=kept.optimizer), batch, key, loss_of)
-        square_losses = kept.square_losses
-        if self.time_sampling == "importance":
-            square_losses = update_square_losses(square_losses, metrics.pop("squares"))
-        means = tuple(
-            ema.update(average, state.params, width, state.step)
-            for average, width in zip(kept.averages, self.ema_widths)
-        )
-        return state.replace(opt_state=Kept(state.opt_state, square_losses, means)), metrics
+        """Return the state after one update, and metrics.
 
-    def _update(
-        self, state: TrainState, batch: Batch, key: Key[Array, ""], loss_of: Callable[..., Any]
-    ) -> tuple[TrainState, Metrics]:
+        Args:
+          state: state before the update.
+          batch: images, labels and conditions.
+          key: PRNG key of this batch.
+
+        Returns:
+          The state, and the loss, the gradient's norm before clipping, the learning rate and `finite_layers`.
+        """
+        extra = dict(state.extra)
+        probabilities = importance(extra["square_losses"]) if "square_losses" in extra else None
+
+        def loss_of(*args: Any) -> tuple[Array, Metrics]:
+            return self.loss_of(*args, probabilities)
+
         metrics, grads = states.accumulated_gradients(loss_of, state.params, batch, key, self.accumulate)
         metrics |= {
             "grad_norm": optax.tree.norm(grads),
             "learning_rate": self.learning_rate(state.step),
             "finite_layers": states.finite_layers(grads),
         }
-        return states.apply_gradients(state, grads, self.optimizer, self.ema_decay), metrics
+        state = states.apply_gradients(state, grads, self.optimizer, self.ema_decay)
+        if "square_losses" in extra:
+            extra["square_losses"] = update_square_losses(extra["square_losses"], metrics.pop("squares"))
+        if "averages" in extra:
+            extra["averages"] = tuple(
+                ema.update(average, state.params, width, state.step)
+                for average, width in zip(extra["averages"], self.ema_widths)
+            )
+        return state.replace(extra=extra), metrics
 
     def eval_step(
         self, state: TrainState, batch: Batch, mask: Float[Array, "B"], rows: Int[Array, "B"]
     ) -> Metrics:
-        """Sums over a held-out batch, with noise and times that depend on the images' rows only.
+        """Return sums over a held-out batch, with noise and times that depend on the images' rows only.
 
         Args:
-          state: whose averaged parameters are judged.
-          batch: B held-out images.
+          state: state whose averaged parameters are judged.
+          batch: B held-out images with their labels and conditions.
           mask: 1 for rows that count, 0 for rows that only fill the batch up.
           rows: index of each image in the held-out set.
 
@@ -202,11 +204,15 @@ class DDPM:
         return {"heldout_loss": jnp.sum(parts.per_example * mask), "count": jnp.sum(mask)}
 
     def heldout(self, means: dict[str, np.ndarray]) -> dict[str, float]:
-        """The mean loss of the held-out images."""
+        """Return the mean loss of the held-out images.
+
+        Args:
+          means: means of what `eval_step` sums.
+        """
         return {name: float(value) for name, value in means.items()}
 
     def warnings(self, step: int, heldout: dict[str, float]) -> list[str]:
-        """Nothing: a held-out loss speaks for itself."""
+        """Return no warning: a held-out loss needs none."""
         return []
 
     def generate(
@@ -216,13 +222,13 @@ class DDPM:
         cond: Condition,
         weak: Params | None = None,
     ) -> Float[Array, "B H W C"]:
-        """Images in [-1, 1]; image i is a function of `keys[i]` and its condition.
+        """Return images in [-1, 1]; image i is a function of `keys[i]` and its condition.
 
         Args:
-          params: usually the averaged ones.
-          keys: one for each image.
-          cond: what is asked of each image.
-          weak: of an earlier checkpoint; `guidance` is then away from it (autoguidance).
+          params: parameters, usually the averaged ones.
+          keys: PRNG key of each image.
+          cond: label and conditions of each image.
+          weak: parameters of an earlier checkpoint; `guidance` is then away from it (autoguidance).
         """
         return self._sample(params, keys, cond, weak)
 
@@ -235,7 +241,15 @@ class DDPM:
         *,
         which: int | tuple[int, ...],
     ) -> Float[Array, "K B H W C"]:
-        """Stills on the way of `generate`, from pure noise to the images: so many, or at these times."""
+        """Return predicted images on the way of `generate`, from pure noise to the images.
+
+        Args:
+          params: parameters, usually the averaged ones.
+          keys: PRNG key of each image.
+          cond: label and conditions of each image.
+          weak: parameters of an earlier checkpoint, for autoguidance.
+          which: number of frames, or the times of them.
+        """
         return self._sample(params, keys, cond, weak, trajectory=which)[1]
 
     def _sample(self, params: Params, keys: Array, cond: Condition, weak: Params | None, **settings: Any):
@@ -255,10 +269,10 @@ class DDPM:
         )
 
     def summary(self) -> list[Row]:
-        """What the network costs, level by level."""
+        """Return what the network costs, level by level."""
         return summary(self.unet, self.shape[:2])
 
     def _denoise_x(self, params: Params) -> Denoiser:
-        """The network in terms of `prediction`, its logits made x0, its weights converted before the scan."""
+        """Return the network in terms of `prediction`, logits made x0, its weights converted before the scan."""
         denoise = self.denoiser(in_compute_type(params, self.unet.dtype))
         return from_logits(denoise) if self.loss == "bce" else denoise

@@ -1,8 +1,8 @@
-"""Images in a few numbers each, and how far two sets of images lie apart in them; no network is asked.
+"""Images in a few numbers each, and the distance of two sets of images by these; without a network.
 
 Of every image: shares of pixels by intensity; shares of pixels by sign and by how many of the eight neighbours are
-bright, which tells lines, their ends and their crossings from specks; shares of pixel corners by how many boundaries
-meet there; and the root of the power in octaves of frequency. Sums over images are all that a distance needs:
+bright, which distinguishes lines, their ends and their crossings from specks; shares of pixel corners by how many
+boundaries meet there; and the root of the power in octaves of frequency. A distance needs sums over images only:
 
   (1) d² = mean over the numbers of  [(m - m')² + (s - s')²] / max(s', FLOOR)²
 
@@ -23,10 +23,10 @@ FLOOR = 0.05  # spread below which a number does not weigh more
 
 
 def descriptors(images: Float[Array, "B H W C"]) -> Float[Array, "B F"]:
-    """The numbers of every image, float32.
+    """Return the numbers of every image, float32.
 
     Args:
-      images: in [-1, 1].
+      images: images in [-1, 1].
     """
     grey = images.mean(axis=-1)
     return jnp.concatenate(
@@ -35,7 +35,12 @@ def descriptors(images: Float[Array, "B H W C"]) -> Float[Array, "B F"]:
 
 
 def distance(generated: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarray]) -> float:
-    """The distance (1) between two sets, each given as the means of its numbers and of their squares, [F]."""
+    """Return the distance (1) between two sets of images.
+
+    Args:
+      generated: means of the generated images' numbers and of their squares, [F] each.
+      real: means of the real images' numbers and of their squares.
+    """
     mean, spread = _moments(*generated)
     real_mean, real_spread = _moments(*real)
     unit = np.maximum(real_spread, FLOOR)
@@ -47,13 +52,13 @@ def _moments(mean: np.ndarray, square: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _intensity(images: Array) -> Array:
-    """Shares of pixels in LEVELS even bins, of each channel: [B, C LEVELS]."""
+    """Return shares of pixels in LEVELS even bins, of each channel: [B, C LEVELS]."""
     level = jnp.clip(jnp.floor((images + 1.0) * (LEVELS / 2)), 0, LEVELS - 1).astype(jnp.int32)
     return jax.nn.one_hot(level, LEVELS).mean(axis=(1, 2)).reshape(len(images), -1)
 
 
 def _neighbourhood(grey: Array) -> Array:
-    """Shares of inner pixels by (dark or bright, bright ones among the eight neighbours): [B, 18]."""
+    """Return shares of inner pixels by (dark or bright, bright ones among the eight neighbours): [B, 18]."""
     bright = (grey > 0).astype(jnp.int32)
     rows = bright[:, :-2] + bright[:, 1:-1] + bright[:, 2:]
     around = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
@@ -62,7 +67,7 @@ def _neighbourhood(grey: Array) -> Array:
 
 
 def _corners(images: Array) -> Array:
-    """Shares of pixel corners where 0, 1, ... 4 boundaries meet: [B, 5]; where just one does, it ends."""
+    """Return shares of pixel corners where 0, 1, ... 4 boundaries meet: [B, 5]; where just one does, it ends."""
     across = (jnp.abs(jnp.diff(images, axis=2)).max(axis=-1) > STEP).astype(jnp.int32)
     down = (jnp.abs(jnp.diff(images, axis=1)).max(axis=-1) > STEP).astype(jnp.int32)
     meeting = across[:, :-1] + across[:, 1:] + down[:, :, :-1] + down[:, :, 1:]
@@ -70,7 +75,7 @@ def _corners(images: Array) -> Array:
 
 
 def _power(grey: Array) -> Array:
-    """Root of the mean power in octaves of frequency, from one period an image up: [B, octaves]."""
+    """Return the root of the mean power in octaves of frequency, from one period an image up: [B, octaves]."""
     height, width = grey.shape[1:]
     side = min(height, width)
     cycles = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)) * side

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from microgen_jax.methods.descriptors import descriptors, distance
 from microgen_jax.networks import Row
-from microgen_jax.networks.wgan import Critic, Generator, summary
+from microgen_jax.networks.wgan import Critic, WGANGenerator, summary
 from microgen_jax.training import state as states
 from microgen_jax.training.state import TrainState
 from microgen_jax.types import Batch, Condition, Metrics, Params
@@ -37,11 +37,11 @@ Score = Callable[[Float[Array, "B H W C"]], Float[Array, "B"]]
 
 
 def gradient_penalty(score: Score, y: Float[Array, "B H W C"]) -> Float[Array, "B"]:
-    """(|∇D(y)| - 1)² of every image, eq. 2, float32 whatever the critic computes in.
+    """Return (|∇D(y)| - 1)² of every image, eq. 2, float32 whatever the critic computes in.
 
     Args:
-      score: the critic; an image's score depends on that image alone.
-      y: float32.
+      score: critic as a plain function; an image's score depends on that image alone.
+      y: images, float32.
     """
     gradient = jax.grad(lambda y: score(y).sum())(y).astype(jnp.float32)
     norm = jnp.sqrt(jnp.sum(jnp.square(gradient), axis=(1, 2, 3)) + EPS)
@@ -50,22 +50,27 @@ def gradient_penalty(score: Score, y: Float[Array, "B H W C"]) -> Float[Array, "
 
 @dataclass(frozen=True)
 class WGANGP:
-    """A `Method`. The state's parameters and optimizer states are dicts of `generator` and `critic`, its average
-    is that of the generator.
+    """A `Method`: pure functions of arrays.
+
+    Parameters and optimizer states of its `TrainState` are dicts of `generator` and `critic`; its average is that of
+    the generator.
 
     Attributes:
-      generator, critic: the networks.
-      generator_optimizer, critic_optimizer: of their parameters.
-      learning_rate, critic_learning_rate: the schedules inside them, by update of each, for the log.
+      generator: network that makes images from latent vectors.
+      critic: network that scores images.
+      generator_optimizer: optimizer of the generator's parameters.
+      critic_optimizer: optimizer of the critic's parameters.
+      learning_rate: learning-rate schedule inside `generator_optimizer`, for the log.
+      critic_learning_rate: learning-rate schedule inside `critic_optimizer`, by update of the critic, for the log.
       latent_dim: length of a latent vector.
       n_critic: updates of the critic to one of the generator.
-      gp_weight: λ.
-      ema_decay: of the generator's averaged parameters.
-      accumulate: micro-batches to an update of either.
+      gp_weight: λ, the weight of the gradient penalty.
+      ema_decay: decay of the generator's averaged parameters.
+      accumulate: micro-batches of an update of either.
       settling: updates after which a lack of diversity is worth a warning.
     """
 
-    generator: Generator
+    generator: WGANGenerator
     critic: Critic
     generator_optimizer: optax.GradientTransformation
     critic_optimizer: optax.GradientTransformation
@@ -88,10 +93,11 @@ class WGANGP:
 
     @property
     def minibatches(self) -> int:
+        """Number of minibatches that one `train_step` takes."""
         return self.n_critic
 
     def init(self, key: Key[Array, ""]) -> TrainState:
-        """The state before the first update, a pure function of the key."""
+        """Return the state before the first update, a pure function of the key."""
         for_generator, for_critic = jax.random.split(key)
         label = jnp.zeros(1, jnp.int32)
         image = jnp.zeros((1, *self.generator.size, self.generator.out_channels))
@@ -107,18 +113,37 @@ class WGANGP:
         return TrainState(jnp.zeros((), jnp.int32), params, average, optimizers)
 
     def images(self, params: Params, keys: Key[Array, "B"], label: Int[Array, "B"]) -> Array:
-        """G(z), float32 [B, H, W, C], with a latent vector from each key."""
+        """Return G(z), float32 [B, H, W, C], with a latent vector from each key.
+
+        Args:
+          params: parameters of the generator.
+          keys: PRNG key of each image.
+          label: class of each image.
+        """
         z = jax.vmap(lambda key: jax.random.normal(key, (self.latent_dim,)))(keys)
         return self.generator.apply({"params": params}, z, label)
 
     def score(self, params: Params, label: Int[Array, "B"]) -> Score:
-        """D for images of these classes, as a plain function."""
+        """Return D as a plain function of images.
+
+        Args:
+          params: parameters of the critic.
+          label: class of each image.
+        """
         return lambda image: self.critic.apply({"params": params}, image, label)
 
     def critic_loss(
         self, critic: Params, generator: Params, batch: Batch, rows: Int[Array, "B"], key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], Metrics]:
-        """(2) of (a part of) a minibatch; each image's draws depend on its row in the whole minibatch."""
+        """Return (2) of (a part of) a minibatch, and metrics.
+
+        Args:
+          critic: parameters of the critic.
+          generator: parameters of the generator.
+          batch: real images and their labels.
+          rows: row of each image in the whole minibatch, which its random numbers depend on.
+          key: PRNG key of the whole minibatch.
+        """
         latent, mixture = jax.random.split(key)
         x, fake = batch.image, self.images(generator, _fold_rows(latent, rows), batch.label)
         u = jax.vmap(lambda key: jax.random.uniform(key, (1, 1, 1)))(_fold_rows(mixture, rows))
@@ -131,16 +156,29 @@ class WGANGP:
     def generator_loss(
         self, generator: Params, critic: Params, batch: Batch, rows: Int[Array, "B"], key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], Metrics]:
-        """(3), with the classes of a minibatch."""
+        """Return (3) with the classes of a minibatch, and metrics.
+
+        Args:
+          generator: parameters of the generator.
+          critic: parameters of the critic.
+          batch: minibatch whose labels are taken.
+          rows: row of each image in the whole minibatch, which its random numbers depend on.
+          key: PRNG key of the whole minibatch.
+        """
         fake = self.images(generator, _fold_rows(key, rows), batch.label)
         loss = -jnp.mean(self.score(critic, batch.label)(fake))
         return loss, {"generator_loss": loss}
 
     def train_step(self, state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, Metrics]:
-        """`n_critic` updates of the critic, one of the generator.
+        """Return the state after `n_critic` updates of the critic and one of the generator, and metrics.
 
         The metrics of the critic are means over its updates. Minibatch i takes the rows i, i + n_critic, ... of the
         batch, so that every device keeps its own rows.
+
+        Args:
+          state: state before the update.
+          batch: `n_critic` minibatches of real images.
+          key: PRNG key of this batch.
         """
         generator, opt_state = state.params["generator"], state.opt_state
         parts = jax.tree.map(self._cut, batch)
@@ -187,36 +225,45 @@ class WGANGP:
         )
 
     def _cut(self, x: Array) -> Array:
-        """[n_critic B, ...] -> [n_critic, B, ...]"""
+        """Cut [n_critic B, ...] into [n_critic, B, ...]."""
         return jnp.moveaxis(x.reshape(x.shape[0] // self.n_critic, self.n_critic, *x.shape[1:]), 1, 0)
 
     def eval_step(
         self, state: TrainState, batch: Batch, mask: Float[Array, "B"], rows: Int[Array, "B"]
     ) -> Metrics:
-        """Sums over a held-out batch, beside images from latent vectors that depend on the rows only.
+        """Return sums over a held-out batch, beside images from latent vectors that depend on the rows only.
 
         The critic judges the generator that it was trained against; the averaged one's images are described.
+
+        Args:
+          state: state whose networks are judged.
+          batch: B held-out images with their labels.
+          mask: 1 for rows that count, 0 for rows that only fill the batch up.
+          rows: index of each image in the held-out set.
         """
         keys, x = _fold_rows(jax.random.key(0), rows), batch.image
         score = self.score(state.params["critic"], batch.label)
         fake = self.images(state.params["generator"], keys, batch.label)
-        drawn = self.images(state.ema_params, keys, batch.label)
-        of_real, of_drawn = descriptors(x), descriptors(drawn)
+        averaged = self.images(state.ema_params, keys, batch.label)
+        of_real, of_generated = descriptors(x), descriptors(averaged)
         values = {
             "heldout_wasserstein": score(x) - score(fake),
             "apart": _distance(x, fake),
             "real_diversity": _distance(x, jnp.roll(x, 1, axis=0)),
-            "diversity": _distance(drawn, jnp.roll(drawn, 1, axis=0)),
+            "diversity": _distance(averaged, jnp.roll(averaged, 1, axis=0)),
             "real": of_real,
             "real_square": jnp.square(of_real),
-            "drawn": of_drawn,
-            "drawn_square": jnp.square(of_drawn),
+            "generated": of_generated,
+            "generated_square": jnp.square(of_generated),
             "count": jnp.ones_like(mask),
         }
         return {name: jnp.tensordot(mask, value, 1) for name, value in values.items()}
 
     def heldout(self, means: dict[str, np.ndarray]) -> dict[str, float]:
-        """What the means of `eval_step` say.
+        """Return what is logged, from the means of what `eval_step` sums.
+
+        Args:
+          means: means over the held-out images.
 
         Returns:
           `heldout_loss`, the distance of `descriptors`, by which checkpoints are ranked, since the critic's loss
@@ -227,7 +274,7 @@ class WGANGP:
         real = float(means["real_diversity"])
         return {
             "heldout_loss": distance(
-                (means["drawn"], means["drawn_square"]), (means["real"], means["real_square"])
+                (means["generated"], means["generated_square"]), (means["real"], means["real_square"])
             ),
             "heldout_wasserstein": float(means["heldout_wasserstein"]),
             "apart": float(means["apart"]),
@@ -235,9 +282,13 @@ class WGANGP:
         }
 
     def warnings(self, step: int, heldout: dict[str, float]) -> list[str]:
-        """What a person should know of the values of `heldout`: lost diversity, a critic that left its bounds.
+        """Return warnings about values of `heldout`: lost diversity, a critic that left its bounds.
 
-        No critic of slope 1 tells sets farther apart than their images are; (4) is allowed for.
+        No critic of slope 1 puts sets farther apart than their images are; (4) is allowed for.
+
+        Args:
+          step: number of updates done.
+          heldout: values that `heldout` returned.
         """
         gap, apart, found = heldout["heldout_wasserstein"], heldout["apart"], []
         if step >= self.settling and heldout["diversity"] < COLLAPSED:
@@ -258,11 +309,17 @@ class WGANGP:
         return found
 
     def generate(self, params: Params, keys: Key[Array, "B"], cond: Condition) -> Float[Array, "B H W C"]:
-        """Images in [-1, 1]; image i is a function of `keys[i]` and its class."""
+        """Return images in [-1, 1]; image i is a function of `keys[i]` and its class.
+
+        Args:
+          params: parameters of the generator, usually the averaged ones.
+          keys: PRNG key of each image.
+          cond: label of each image.
+        """
         return self.images(params, keys, cond.label)
 
     def summary(self) -> list[Row]:
-        """What the networks cost, part by part."""
+        """Return what the networks cost, part by part."""
         return summary(self.generator, self.critic, self.latent_dim)
 
 
@@ -271,5 +328,5 @@ def _fold_rows(key: Key[Array, ""], rows: Int[Array, "B"]) -> Key[Array, "B"]:
 
 
 def _distance(a: Array, b: Array) -> Any:
-    """Euclidean distances of images, float32 [B]."""
+    """Return Euclidean distances of images, float32 [B]."""
     return jnp.sqrt(jnp.sum(jnp.square(a - b), axis=(1, 2, 3)))

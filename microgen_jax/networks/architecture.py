@@ -12,6 +12,7 @@ from typing import Any
 from microgen_jax.errors import UserError
 from microgen_jax.networks.unet import UNet
 
+FILE = "unet/config.json"
 DOWN = {"DownBlock2D": False, "AttnDownBlock2D": True}
 UP = {"UpBlock2D": False, "AttnUpBlock2D": True}
 # What diffusers can vary and `UNet` cannot: the value that `UNet` has, which is diffusers' default as well.
@@ -50,15 +51,21 @@ DEFAULTS = {
 
 
 def to_unet2d(unet: UNet, size: tuple[int, int]) -> dict[str, Any]:
-    """`unet/config.json` of a network that draws images of `size` (height, width).
+    """Return `unet/config.json` of a network.
+
+    Args:
+      unet: the network.
+      size: height and width of its images in px.
 
     Raises:
       UserError: it has continuous conditions, which `UNet2DModel` cannot take.
     """
     if unet.num_conditions:
         raise UserError(
-            "export.format=diffusers: UNet2DModel takes a class and no continuous conditions, and this model has "
-            f"{unet.num_conditions}; use export.format=stablehlo"
+            "export.format",
+            f"diffusers' UNet2DModel takes a class and no continuous conditions, and this model has "
+            f"{unet.num_conditions}",
+            "use export.format=stablehlo",
         )
     return {
         "_class_name": "UNet2DModel",
@@ -79,7 +86,10 @@ def to_unet2d(unet: UNet, size: tuple[int, int]) -> dict[str, Any]:
 
 
 def from_unet2d(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `config.model`, and `size`, `image_channels` and `class_rows`, from `unet/config.json`.
+    """Return the fields of `config.model`, and `size`, `image_channels` and `class_rows`, from `unet/config.json`.
+
+    Args:
+      config: the parsed file.
 
     Raises:
       UserError: another architecture; names the part that is not supported.
@@ -91,7 +101,7 @@ def from_unet2d(config: Mapping[str, Any]) -> dict[str, Any]:
         if name in FIXED and value != FIXED[name]:
             raise _unsupported(name, value, FIXED[name])
         if name not in known and not name.startswith("_"):
-            raise UserError(f"unet/config.json: {name}={value!r} is not known to this version")
+            raise UserError(FILE, f"{name}={value!r} is not known to this version")
     given = {**DEFAULTS, **config}
     for name, blocks in (("down_block_types", DOWN), ("up_block_types", UP)):
         for block in given[name]:
@@ -103,7 +113,7 @@ def from_unet2d(config: Mapping[str, Any]) -> dict[str, Any]:
     if given["in_channels"] != given["out_channels"]:
         raise _unsupported("in_channels", given["in_channels"], f"out_channels ({given['out_channels']})")
     if len(attention) != len(given["block_out_channels"]):
-        raise UserError("unet/config.json: block_out_channels and down_block_types differ in length")
+        raise UserError(FILE, "block_out_channels and down_block_types differ in length")
     for name in ("sample_size", "attention_head_dim"):
         if not given[name]:
             raise _unsupported(name, given[name], "a number")
@@ -128,4 +138,4 @@ def _name(blocks: Mapping[str, bool], attention: bool) -> str:
 
 
 def _unsupported(name: str, value: Any, supported: Any) -> UserError:
-    return UserError(f"unet/config.json: {name}={value!r} is not supported; this UNet has {supported!r}")
+    return UserError(FILE, f"{name}={value!r} is not supported", f"this UNet has {supported!r}")

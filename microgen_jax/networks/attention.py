@@ -29,6 +29,11 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+        """Return the image with the attention's output added.
+
+        Args:
+          x: images or feature maps.
+        """
         batch, height, width, channels = x.shape
         h = GroupNorm(self.norm_groups, name="group_norm")(x)
         q, k, v = (
@@ -42,7 +47,13 @@ class Attention(nn.Module):
 def dot_product_attention(
     q: Float[Array, "B N heads dim"], k: Float[Array, "B N heads dim"], v: Float[Array, "B N heads dim"]
 ) -> Float[Array, "B N heads dim"]:
-    """Softmax in float32; cuDNN's fused kernel on a GPU where it applies."""
+    """Return attention with its softmax in float32; cuDNN's fused kernel on a GPU where it applies.
+
+    Args:
+      q: queries.
+      k: keys.
+      v: values.
+    """
     if jax.default_backend() == "gpu" and _fits_cudnn(q):
         return jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
     if q.shape[1] > 2 * QUERIES:
@@ -56,7 +67,14 @@ def in_blocks(
     v: Float[Array, "B N heads dim"],
     queries: int,
 ) -> Float[Array, "B N heads dim"]:
-    """The same, `queries` at a time."""
+    """Return the same attention, computed for a number of queries at a time.
+
+    Args:
+      q: queries.
+      k: keys.
+      v: values.
+      queries: number of queries in a block.
+    """
     batch, pixels, heads, dim = q.shape
     padded = jnp.pad(q, ((0, 0), (0, -pixels % queries), (0, 0), (0, 0)))
     blocks = padded.reshape(batch, -1, queries, heads, dim).swapaxes(0, 1)
@@ -73,6 +91,6 @@ def _at_once(
 
 
 def _fits_cudnn(q: Array) -> bool:
-    """cuDNN wants bfloat16, heads of a multiple of 8 up to 128, and an even number of pixels."""
+    """Return whether cuDNN takes it: bfloat16, heads of a multiple of 8 up to 128, and an even number of pixels."""
     pixels, dim = q.shape[1], q.shape[3]
     return q.dtype == jnp.bfloat16 and dim % 8 == 0 and dim <= 128 and pixels % 2 == 0

@@ -1,4 +1,4 @@
-"""Weights to diffusers' `UNet2DModel` and back: plain dicts of numpy arrays, no PyTorch.
+"""Conversion of weights to diffusers' `UNet2DModel` and back: plain dicts of numpy arrays, no PyTorch.
 
     down_blocks_0/resnets_1/conv1/kernel [3, 3, C, K] <-> down_blocks.0.resnets.1.conv1.weight [K, C, 3, 3]
 
@@ -17,7 +17,11 @@ _NUMBER = re.compile(r"\.(\d+)")
 
 
 def to_diffusers(params: dict) -> dict[str, np.ndarray]:
-    """The parameters of `UNet` as a state dict of diffusers' `UNet2DModel`."""
+    """Return the parameters of `UNet` as a state dict of diffusers' `UNet2DModel`.
+
+    Args:
+      params: of `UNet`.
+    """
     state = {}
     for path, value in flatten_dict(params).items():
         name, array = ".".join(path[:-1]), np.asarray(value)
@@ -26,9 +30,12 @@ def to_diffusers(params: dict) -> dict[str, np.ndarray]:
 
 
 def from_diffusers(state: dict[str, np.ndarray]) -> dict:
-    """The parameters of `UNet` from a state dict of diffusers' `UNet2DModel`.
+    """Return the parameters of `UNet` from a state dict of diffusers' `UNet2DModel`.
 
     What the dict holds is taken as it is: compare the result's shapes with those of `UNet.init`.
+
+    Args:
+      state: arrays by diffusers' names.
     """
     flat = {}
     for name, array in state.items():
@@ -39,12 +46,12 @@ def from_diffusers(state: dict[str, np.ndarray]) -> dict:
 
 
 def _dotted(name: str) -> str:
-    """down_blocks_0.downsamplers_0_conv -> down_blocks.0.downsamplers.0.conv"""
+    """Turn down_blocks_0.downsamplers_0_conv into down_blocks.0.downsamplers.0.conv."""
     return _NUMBERED.sub(r"\1.\2.", name).replace("..", ".").rstrip(".")
 
 
 def _underlined(name: str) -> str:
-    """down_blocks.0.downsamplers.0.conv.weight -> down_blocks_0.downsamplers_0_conv.weight"""
+    """Turn down_blocks.0.downsamplers.0.conv.weight into down_blocks_0.downsamplers_0_conv.weight."""
     return _NUMBER.sub(r"_\1", name).replace("samplers_0.conv", "samplers_0_conv")
 
 

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-Padding = tuple[tuple[int, int], tuple[int, int]]  # top and bottom, left and right
+from microgen_jax.networks import cpu_kernels
+from microgen_jax.networks.cpu_kernels import Padding
 
 EPS = 1e-5  # of every norm, as in diffusers
 AROUND: Padding = ((1, 1), (1, 1))
@@ -39,13 +40,18 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w features"]:
+        """Return the convolution of an image.
+
+        Args:
+          x: images or feature maps.
+        """
         kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.features), jnp.float32)
         bias = self.param("bias", zeros, (self.features,), jnp.float32)
         kernel, bias = kernel.astype(x.dtype), bias.astype(x.dtype).reshape(1, 1, 1, -1)
         if self.stride > 1:
             return _conv(x, kernel, stride=self.stride) + bias
-        if self.upsample and alone_on_cpu():
-            return conv_of_upsampled(x, kernel) + bias
+        if self.upsample and cpu_kernels.on_single_cpu():
+            return cpu_kernels.conv_of_upsampled(x, kernel, conv) + bias
         return conv(upsample(x) if self.upsample else x, kernel) + bias
 
 
@@ -62,37 +68,66 @@ class Pointwise(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W features"]:
+        """Return the dense layer of every pixel.
+
+        Args:
+          x: images or feature maps.
+        """
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), jnp.float32)
         bias = self.param("bias", zeros, (self.features,), jnp.float32)
         return conv(x, kernel.astype(x.dtype)[None, None], NONE) + bias.astype(x.dtype).reshape(1, 1, 1, -1)
 
 
 class GroupNorm(nn.Module):
-    """GroupNorm over height, width and the channels of a group (Wu and He 2018), then SiLU on request."""
+    """GroupNorm over height, width and the channels of a group (Wu and He 2018), then SiLU on request.
+
+    Attributes:
+      groups: number of groups; divides the channels.
+      silu: whether SiLU follows.
+    """
 
     groups: int
     silu: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+        """Return the normalised image.
+
+        Args:
+          x: images or feature maps.
+        """
         scale = self.param("scale", nn.initializers.ones_init(), (x.shape[-1],), jnp.float32)
         bias = self.param("bias", zeros, (x.shape[-1],), jnp.float32)
         return group_norm(x, scale, bias, self.groups, self.silu)
 
 
 class Embedding(nn.Module):
-    """Two dense layers with SiLU between them: of the time's sinusoids, and of the continuous conditions."""
+    """Two dense layers with SiLU between them: of the time's sinusoids, and of the continuous conditions.
+
+    Attributes:
+      features: channels that come out.
+    """
 
     features: int
 
     @nn.compact
     def __call__(self, x: Float[Array, "B C"]) -> Float[Array, "B features"]:
+        """Return the embedding.
+
+        Args:
+          x: images or feature maps.
+        """
         x = nn.Dense(self.features, dtype=x.dtype, name="linear_1")(x)
         return nn.Dense(self.features, dtype=x.dtype, name="linear_2")(nn.silu(x))
 
 
 def sinusoids(t: Num[Array, "B"], dim: int) -> Float[Array, "B dim"]:
-    """Cosines, then sines, of t at dim/2 frequencies, 1 to 1/10000, float32 (Vaswani et al. 2017)."""
+    """Return cosines, then sines, of t at dim/2 frequencies, 1 to 1/10000, float32 (Vaswani et al. 2017).
+
+    Args:
+      t: time of each image.
+      dim: number of channels, even.
+    """
     half = dim // 2
     frequencies = jnp.exp(-math.log(10_000) * jnp.arange(half, dtype=jnp.float32) / half)
     angles = t.astype(jnp.float32)[:, None] * frequencies[None, :]
@@ -101,7 +136,13 @@ def sinusoids(t: Num[Array, "B"], dim: int) -> Float[Array, "B dim"]:
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv(x: Array, kernel: Array, padding: Padding = AROUND) -> Array:
-    """[B, H, W, C] and [n, m, C, K] -> [B, h, w, K], stride 1, zero padding; the kernel's gradient has two forms."""
+    """Return the convolution of stride 1, [B, h, w, K]; the kernel's gradient has two forms (`cpu_kernels`).
+
+    Args:
+      x: [B, H, W, C].
+      kernel: [n, m, C, K].
+      padding: zeros above and below, left and right.
+    """
     return _conv(x, kernel, padding)
 
 
@@ -112,8 +153,8 @@ def _conv_forward(x: Array, kernel: Array, padding: Padding) -> tuple[Array, tup
 def _conv_backward(padding: Padding, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     x, kernel = saved
     (dx,) = jax.linear_transpose(lambda x: _conv(x, kernel, padding), x)(dy)
-    if products_win(kernel.shape):
-        return dx, kernel_gradient_by_products(x, dy, kernel.shape[:2], padding)
+    if cpu_kernels.products_win(kernel.shape):
+        return dx, cpu_kernels.kernel_gradient_by_products(x, dy, kernel.shape[:2], padding)
     (dkernel,) = jax.linear_transpose(lambda kernel: _conv(x, kernel, padding), kernel)(dy)
     return dx, dkernel
 
@@ -129,75 +170,19 @@ def _conv(x: Array, kernel: Array, padding: Padding = AROUND, stride: int = 1) -
     )
 
 
-def alone_on_cpu() -> bool:
-    """One CPU device: where XLA's own forms are slow, and a scan over images brings none from elsewhere."""
-    return jax.default_backend() == "cpu" and jax.device_count() == 1
-
-
-def products_win(kernel: tuple[int, ...]) -> bool:
-    """Where `kernel_gradient_by_products` was measured to be the faster form (docs/performance.md)."""
-    return alone_on_cpu() and min(kernel[2:]) >= 16
-
-
-def kernel_gradient_by_products(
-    x: Array, dy: Array, size: tuple[int, int], padding: Padding = AROUND
-) -> Array:
-    """Gradient of a kernel, [n, m, C, K], as matrix products over about a thousand pixels each.
-
-    The m column shifts of x side by side (mC wide) times the n row shifts of dy side by side (nK wide) hold the
-    products of all shifts; they are summed in float32, over several images at a time or over strips of one.
-    """
-    rows, columns = size
-    batch, height, width, channels = x.shape
-    out_width, features = dy.shape[2:]
-    images, strip = _chunk(batch, height, out_width)
-    strips = height // strip
-    dy = jnp.pad(dy, ((0, 0), tuple(rows - 1 - n for n in padding[0]), (0, 0), (0, 0)))
-
-    def add(total: Array, i: Array) -> tuple[Array, None]:
-        corner = (i // strips * images, i % strips * strip, 0, 0)
-        shifts = jax.lax.dynamic_slice(x, corner, (images, strip, width, channels))
-        shifts = jnp.pad(shifts, ((0, 0), (0, 0), padding[1], (0, 0)))
-        shifts = jnp.concatenate([shifts[:, :, j : j + out_width] for j in range(columns)], axis=-1)
-        out = jax.lax.dynamic_slice(dy, corner, (images, strip + rows - 1, out_width, features))
-        out = jnp.concatenate([out[:, j : j + strip] for j in reversed(range(rows))], axis=-1)
-        return total + jnp.einsum("bhwk,bhwc->kc", out, shifts, preferred_element_type=jnp.float32), None
-
-    total = jnp.zeros((rows * features, columns * channels), jnp.float32)
-    total, _ = jax.lax.scan(add, total, jnp.arange(batch // images * strips))
-    gradient = total.reshape(rows, features, columns, channels).transpose(0, 2, 3, 1)
-    return gradient.astype(x.dtype)
-
-
-def _chunk(batch: int, height: int, width: int) -> tuple[int, int]:
-    """How many images, and rows of each, divide the batch and hold nearest to 1024 pixels, which stay in cache."""
-    images = [(n, height) for n in range(1, batch + 1) if batch % n == 0]
-    strips = [(1, n) for n in range(1, height) if height % n == 0]
-    return min(images + strips, key=lambda chunk: abs(math.log2(math.prod(chunk) * width / 1024)))
-
-
-def conv_of_upsampled(x: Array, kernel: Array) -> Array:
-    """[B, H, W, C] and [3, 3, C, K] -> [B, 2H, 2W, K]: `conv` of `upsample(x)` with 4/9 of the products.
-
-    Three rows of a doubled image are two of the image, and so for columns: each of the four places in a 2×2
-    square has a 2×2 kernel of its own, made of sums.
-    """
-    batch, height, width, _ = x.shape
-    sums = np.array(
-        [[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], kernel.dtype
-    )  # place, tap, row of the kernel
-    kernels = jnp.einsum("ami,bnj,ijck->abmnck", sums, sums, kernel)
-    places = [[conv(x, kernels[a, b], ((1 - a, a), (1 - b, b))) for b in range(2)] for a in range(2)]
-    y = jnp.stack([jnp.stack(row, axis=3) for row in places], axis=2)
-    return y.reshape(batch, 2 * height, 2 * width, -1)
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def group_norm(x: Array, scale: Array, bias: Array, groups: int, silu: bool) -> Array:
     """Normalise [B, H, W, C] over H, W and the channels of each group, in float32, in few passes over x.
 
     One pass takes sums and sums of squares of each channel, measured from the channel's first pixel so that a
     large mean cancels nothing; a second scales and shifts. The derivative takes two passes and keeps only x.
+
+    Args:
+      x: [B, H, W, C].
+      scale: float32 [C].
+      bias: float32 [C].
+      groups: number of groups; divides C.
+      silu: whether SiLU follows.
     """
     return _group_norm_forward(x, scale, bias, groups, silu)[0]
 
@@ -233,7 +218,7 @@ group_norm.defvjp(_group_norm_forward, _group_norm_backward)
 
 
 def _statistics(x: Array, groups: int) -> tuple[Array, Array]:
-    """Mean and 1 / standard deviation of every group, float32 [B, groups]."""
+    """Return mean and 1 / standard deviation of every group, float32 [B, groups]."""
     pixels = math.prod(x.shape[1:3])
     x = x.astype(jnp.float32)
     first = x[:, :1, :1, :]
@@ -246,17 +231,17 @@ def _statistics(x: Array, groups: int) -> tuple[Array, Array]:
 
 
 def _sum_pixels(x: Array) -> Array:
-    """[B, H, W, C] -> [B, C]; rows first, which XLA's CPU code does in half the time."""
+    """Sum [B, H, W, C] to [B, C]; rows first, which XLA's CPU code does in half the time."""
     return x.sum(1).sum(1)
 
 
 def _group_mean(x: Array, groups: int) -> Array:
-    """[B, C] -> [B, groups]"""
+    """Average [B, C] to [B, groups]."""
     return x.reshape(x.shape[0], groups, -1).mean(-1)
 
 
 def _spread(x: Array, channels: int) -> Array:
-    """[B, groups] -> [B, C]: a group's number for every channel of it, to the bit.
+    """Repeat [B, groups] to [B, C]: a group's number for every channel of it, to the bit.
 
     As a product, because XLA would put a broadcast into the loop over pixels, where it divides every index.
     """
@@ -265,12 +250,16 @@ def _spread(x: Array, channels: int) -> Array:
 
 
 def _over_pixels(x: Array) -> Array:
-    """[B, C] -> [B, 1, 1, C]"""
+    """Reshape [B, C] to [B, 1, 1, C]."""
     return x[:, None, None, :]
 
 
 def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
-    """Every pixel becomes a square of 2×2 (nearest)."""
+    """Return the image of twice the size: every pixel becomes a square of 2×2.
+
+    Args:
+      x: the image.
+    """
     batch, height, width, channels = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
     return x.reshape(batch, 2 * height, 2 * width, channels)

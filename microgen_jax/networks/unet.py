@@ -28,6 +28,13 @@ class ResBlock(nn.Module):
     def __call__(
         self, x: Float[Array, "B H W C"], emb: Float[Array, "B E"], train: bool
     ) -> Float[Array, "B H W features"]:
+        """Return the block's output.
+
+        Args:
+          x: images or feature maps.
+          emb: embedding of time, class and conditions.
+          train: whether dropout acts.
+        """
         h = GroupNorm(self.norm_groups, silu=True, name="norm1")(x)
         h = Conv(self.features, name="conv1")(h)
         h += nn.Dense(self.features, dtype=x.dtype, name="time_emb_proj")(nn.silu(emb))[:, None, None, :]
@@ -52,6 +59,13 @@ class DownBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, emb: Array, train: bool) -> tuple[Array, list[Array]]:
+        """Return the level's output and its skips.
+
+        Args:
+          x: images or feature maps.
+          emb: embedding of time, class and conditions.
+          train: whether dropout acts.
+        """
         skips = []
         for i in range(self.blocks):
             x = ResBlock(self.features, self.norm_groups, self.dropout, name=f"resnets_{i}")(x, emb, train)
@@ -75,6 +89,13 @@ class MidBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, emb: Array, train: bool) -> Array:
+        """Return the block's output.
+
+        Args:
+          x: images or feature maps.
+          emb: embedding of time, class and conditions.
+          train: whether dropout acts.
+        """
         x = ResBlock(self.features, self.norm_groups, self.dropout, name="resnets_0")(x, emb, train)
         if self.attention:
             x = Attention(self.head_dim, self.norm_groups, name="attentions_0")(x)
@@ -93,6 +114,14 @@ class UpBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, skips: list[Array], emb: Array, train: bool) -> Array:
+        """Return the level's output.
+
+        Args:
+          x: images or feature maps.
+          skips: feature maps of the same level on the way down.
+          emb: embedding of time, class and conditions.
+          train: whether dropout acts.
+        """
         for i, skip in enumerate(reversed(skips)):
             x = jnp.concatenate([x, skip], axis=-1)
             x = ResBlock(self.features, self.norm_groups, self.dropout, name=f"resnets_{i}")(x, emb, train)
@@ -143,7 +172,15 @@ class UNet(nn.Module):
         condition: Float[Array, "B K"],
         train: bool = False,
     ) -> Float[Array, "B H W C"]:
-        """float32 [B, H, W, C] for float32 x, int32 or float32 t, int32 label, float32 condition (NaN = not given)."""
+        """Return the network's output for noisy images, float32.
+
+        Args:
+          x: noisy images, float32.
+          t: time of each image, int32 or float32.
+          label: class of each image, int32.
+          condition: continuous conditions, float32; NaN = not given.
+          train: whether dropout acts.
+        """
         emb = self._embed(t, label, condition)
         shared = {"head_dim": self.head_dim, "norm_groups": self.norm_groups, "dropout": self.dropout}
         last = len(self.channels) - 1
@@ -180,7 +217,7 @@ class UNet(nn.Module):
         return Conv(self.out_channels, kernel_init=zeros, name="conv_out")(x.astype(jnp.float32))
 
     def _embed(self, t: Array, label: Array, condition: Array) -> Array:
-        """[B, 4 * channels[0]], in the compute type."""
+        """Return the embedding [B, 4 * channels[0]], in the compute type."""
         features = 4 * self.channels[0]
         emb = Embedding(features, name="time_embedding")(sinusoids(t, self.channels[0]).astype(self.dtype))
         if self.num_classes:
@@ -197,9 +234,13 @@ def _remat(block: type[nn.Module], on: bool, train_at: int) -> type[nn.Module]:
 
 
 def in_compute_type(params: Params, dtype: DTypeLike) -> Params:
-    """The parameters as the layers take them, so that many calls convert them once; the output keeps its bits.
+    """Return the parameters as the layers take them, so that many calls convert them once; the output keeps its bits.
 
     Norms and the last convolution take theirs in float32.
+
+    Args:
+      params: float32 parameters of `UNet`.
+      dtype: of the activations.
     """
 
     def convert(path: jax.tree_util.KeyPath, x: Array) -> Array:

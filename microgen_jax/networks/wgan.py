@@ -1,13 +1,13 @@
 """Generator and critic of the Wasserstein GAN: plain convolutions, no batch norm, any power of two from 32 to 256 px.
 
-Both are ladders between the image and a grid whose shorter side is 4 px, one rung for each doubling. The critic's
-rungs have width, 2 width, 4 width, 8 width, 8 width, ... channels, the generator's the same from the other end. At
-64 px and width 64:
+Both have one level for each doubling between the image and a grid whose shorter side is 4 px. The critic's levels
+have width, 2 width, 4 width, 8 width, 8 width, ... channels, the generator's the same in reverse. At 64 px and width
+64:
 
     generator  latent 100 -> 4×4×512 -> 8×8×256 -> 16×16×128 -> 32×32×64 -> 64×64×C
     critic     64×64×C -> 32×32×64 -> 16×16×128 -> 8×8×256 -> 4×4×512 -> 1
 
-Kernels are drawn from a normal distribution of standard deviation 0.02 (Radford et al. 2016, section 4).
+Kernels start from a normal distribution of standard deviation 0.02 (Radford et al. 2016, section 4).
 """
 
 import math
@@ -19,8 +19,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from microgen_jax.errors import UserError
-from microgen_jax.networks.cost import Row
+from microgen_jax.networks import cpu_kernels
 from microgen_jax.networks.layers import Conv
+from microgen_jax.networks.parts import Row
 
 SMALLEST = 4  # px, the shorter side of the coarsest grid
 SIDES = (32, 64, 128, 256)
@@ -30,15 +31,15 @@ SLOPE = 0.2  # of leaky ReLU below 0
 normal = nn.initializers.normal(0.02)
 
 
-class Generator(nn.Module):
+class WGANGenerator(nn.Module):
     """From latent vectors to images.
 
     Attributes:
       size: height and width in px.
-      out_channels: C.
-      width: channels beside the image.
+      out_channels: channels of the images.
+      width: channels of the finest level.
       num_classes: 0 = no class embedding.
-      dtype: inside the network; parameters and tanh are float32.
+      dtype: of the activations; parameters and tanh are float32.
     """
 
     size: tuple[int, int]
@@ -49,8 +50,13 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "B L"], label: Int[Array, "B"]) -> Float[Array, "B H W C"]:
-        """Images in [-1, 1], float32; a label that is no class embeds as zero."""
-        *widths, widest = rungs(self.size, self.width)
+        """Return images in [-1, 1], float32.
+
+        Args:
+          z: latent vectors.
+          label: class numbers; one that is no class embeds as zero.
+        """
+        *widths, widest = level_channels(self.size, self.width)
         height, width = coarsest(self.size)
         x = z.astype(self.dtype)
         if self.num_classes:
@@ -80,37 +86,36 @@ class Halve(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w features"]:
+        """Return the image of half the size.
+
+        Args:
+          x: images or feature maps.
+        """
         kernel = self.param("kernel", normal, (4, 4, x.shape[-1], self.features), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
-        form = halve_by_product if jax.default_backend() == "cpu" else halve
+        form = cpu_kernels.halve_by_product if cpu_kernels.on_cpu() else halve
         return form(x, kernel.astype(x.dtype)) + bias.astype(x.dtype).reshape(1, 1, 1, -1)
 
 
 def halve(x: Array, kernel: Array) -> Array:
-    """[B, H, W, C] and [4, 4, C, K] -> [B, H/2, W/2, K]"""
+    """Return the 4×4 convolution of stride 2 with zero padding 1, [B, H/2, W/2, K].
+
+    Args:
+      x: [B, H, W, C].
+      kernel: [4, 4, C, K].
+    """
     return jax.lax.conv_general_dilated(
         x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-
-
-def halve_by_product(x: Array, kernel: Array) -> Array:
-    """`halve`: squares of 2×2 pixels become 4C channels, four neighbouring squares one row of the product."""
-    batch, height, width, channels = x.shape
-    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    x = x.reshape(batch, height // 2 + 1, 2, width // 2 + 1, 2, channels).transpose(0, 1, 3, 2, 4, 5)
-    x = x.reshape(batch, height // 2 + 1, width // 2 + 1, 4 * channels)
-    x = jnp.concatenate([x[:, :-1, :-1], x[:, :-1, 1:], x[:, 1:, :-1], x[:, 1:, 1:]], axis=-1)
-    kernel = kernel.reshape(2, 2, 2, 2, channels, -1).transpose(0, 2, 1, 3, 4, 5)
-    return jnp.einsum("bhwc,ck->bhwk", x, kernel.reshape(16 * channels, -1))
 
 
 class Critic(nn.Module):
     """From images to scores without bound; with classes a projection critic (Miyato and Koyama 2018).
 
     Attributes:
-      width: channels beside the image.
+      width: channels of the finest level.
       num_classes: 0 = no projection.
-      dtype: inside the network; parameters and the score are float32.
+      dtype: of the activations; parameters and the score are float32.
     """
 
     width: int = 64
@@ -119,7 +124,13 @@ class Critic(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], label: Int[Array, "B"]) -> Float[Array, "B"]:
-        widths = rungs(x.shape[1:3], self.width)
+        """Return a score for each image, float32.
+
+        Args:
+          x: images or feature maps.
+          label: class of each image.
+        """
+        widths = level_channels(x.shape[1:3], self.width)
         x = x.astype(self.dtype)
         for i, features in enumerate(widths):
             x = nn.leaky_relu(Halve(features, name=f"down_{i}")(x), SLOPE)
@@ -131,20 +142,33 @@ class Critic(nn.Module):
         return score
 
 
-def rungs(size: tuple[int, int], width: int) -> tuple[int, ...]:
-    """Channels from the finest grid under the image to the coarsest."""
+def level_channels(size: tuple[int, int], width: int) -> tuple[int, ...]:
+    """Return the channels of each level, from the finest grid under the image to the coarsest.
+
+    Args:
+      size: height and width of the image in px.
+      width: channels of the finest level.
+    """
     doublings = (min(size) // SMALLEST).bit_length() - 1
     return tuple(width * min(2**i, WIDEST) for i in range(doublings))
 
 
 def coarsest(size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the coarsest grid."""
+    """Return height and width of the coarsest grid.
+
+    Args:
+      size: height and width of the image in px.
+    """
     factor = min(size) // SMALLEST
     return size[0] // factor, size[1] // factor
 
 
 def check_shape(size: tuple[int, int], channels: int) -> None:
-    """Refuses images that the ladders cannot be built for.
+    """Refuse images that the networks cannot be built for.
+
+    Args:
+      size: height and width of the images in px.
+      channels: of the images.
 
     Raises:
       UserError: a side that is no power of two from 32 to 256, or channels that are neither 1 nor 3.
@@ -152,21 +176,29 @@ def check_shape(size: tuple[int, int], channels: int) -> None:
     if any(side not in SIDES for side in size):
         near = ",".join(str(min(SIDES, key=lambda s: abs(s - side))) for side in size)
         raise UserError(
-            f"data.size=({size[0]},{size[1]}): wgan_gp needs powers of two from 32 to 256; take ({near})"
+            "size",
+            f"({size[0]},{size[1]}) must be powers of two from 32 to 256 for wgan_gp",
+            f"take ({near})",
         )
     if channels not in (1, 3):
-        raise UserError(f"data.channels={channels}: wgan_gp makes images of 1 or 3 channels; set one of them")
+        raise UserError("channels", f"{channels} must be 1 or 3 for wgan_gp")
 
 
-def summary(generator: Generator, critic: Critic, latent_dim: int) -> list[Row]:
-    """The rungs of both networks, as `cost.summary` has those of a UNet; operations of one image each."""
+def summary(generator: WGANGenerator, critic: Critic, latent_dim: int) -> list[Row]:
+    """Return the levels of both networks, as `parts.summary` has those of a UNet; operations of one image each.
+
+    Args:
+      generator: the generator.
+      critic: the critic.
+      latent_dim: length of a latent vector.
+    """
     size, channels = generator.size, generator.out_channels
     args = jnp.zeros((1, latent_dim)), jnp.zeros(1, jnp.int32)
     made = jax.eval_shape(generator.init, jax.random.key(0), *args)["params"]
     judged = jax.eval_shape(critic.init, jax.random.key(0), jnp.zeros((1, *size, channels)), args[1])[
         "params"
     ]
-    widths = rungs(size, generator.width)
+    widths = level_channels(size, generator.width)
     at = [(size[0] >> i, size[1] >> i) for i in range(len(widths) + 1)]
     dense = made["dense"]["kernel"].size
     rows = [_row("generator latent", at[-1], widths[-1], made, ("dense", "class_embedding"), 2 * dense)]

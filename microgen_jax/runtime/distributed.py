@@ -18,23 +18,28 @@ T = TypeVar("T")
 
 
 class ProcessError(UserError):
-    """What one of several processes ran into by itself; it is left at once after the line.
+    """An error of one of several processes alone, which ends at once after printing it.
 
     At an ordinary exit it would wait, for five minutes, for the others, which wait for its part of the next update.
+
+    Attributes:
+      exit_status: exit status of the process.
     """
+
+    exit_status = 2
 
 
 def initialize(coordinator: str = "", num_processes: int = 0, process_id: int = -1) -> None:
-    """Joins the run's other processes; to be called before anything asks for a device.
+    """Join the other processes of the run; to be called before anything asks for a device.
 
     Without arguments the other processes are found where Slurm's `srun`, Open MPI's `mpirun` or GKE on a TPU slice
     started several, and nothing happens elsewhere.
 
     Args:
-      coordinator: host:port of process 0; or 'auto': JAX asks whatever started it, as the hosts of a Cloud TPU
-        slice are known to Google's metadata server alone, then without the other two.
-      num_processes: how many there are.
-      process_id: which of them this is, from 0.
+      coordinator: host:port of process 0; or 'auto', without the other two: JAX asks whatever started it, as the
+        hosts of a Cloud TPU slice are known to Google's metadata server alone.
+      num_processes: number of processes.
+      process_id: number of this process, from 0.
 
     Raises:
       UserError: some of the three are missing, or the others cannot be reached.
@@ -43,8 +48,9 @@ def initialize(coordinator: str = "", num_processes: int = 0, process_id: int = 
     given = bool(coordinator) and not asked, num_processes > 0, process_id >= 0
     if any(given) and not all(given):
         raise UserError(
-            "several processes need all of --coordinator=host:port, --num_processes and --process_id, or "
-            f"--coordinator=auto alone (given: {coordinator!r}, {num_processes}, {process_id})"
+            "--coordinator",
+            f"incomplete: given are {coordinator!r}, --num_processes={num_processes} and --process_id={process_id}",
+            "give all three, or --coordinator=auto alone",
         )
     if not any(given) and not asked and not _started_among_others():
         return
@@ -53,10 +59,12 @@ def initialize(coordinator: str = "", num_processes: int = 0, process_id: int = 
             jax.distributed.initialize(coordinator, num_processes, process_id)
         else:
             jax.distributed.initialize()
-    except (ValueError, TypeError, RuntimeError, OSError) as fault:
+    except (ValueError, RuntimeError, OSError) as error:
         raise UserError(
-            f"cannot join the other processes ({fault}); see docs/launch, or start one process alone"
-        ) from fault
+            "--coordinator",
+            f"cannot join the other processes ({error})",
+            "see docs/launch, or start one process alone",
+        ) from error
 
 
 def _started_among_others() -> bool:
@@ -66,76 +74,95 @@ def _started_among_others() -> bool:
 
 
 def is_process_0() -> bool:
-    """Whether this process is the one that writes and speaks."""
+    """Return whether this process is the one that writes and prints."""
     return jax.process_index() == 0
 
 
 def is_multi_process() -> bool:
-    """Whether this process is one of many; asked before any device is."""
+    """Return whether this process is one of several; may be called before any device is used."""
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def log(text: str) -> None:
-    """Prints a line, once for all processes."""
+    """Print a line on process 0.
+
+    Args:
+      text: line to print.
+    """
     if is_process_0():
         print(text, flush=True)
 
 
 def barrier(where: str) -> None:
-    """Returns when every process has come here."""
+    """Return when every process has come here.
+
+    Args:
+      where: name of this place, the same on every process.
+    """
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(where)
 
 
 def broadcast_from_process_0(flag: bool) -> bool:
-    """Process 0's answer, on every process."""
+    """Return the flag of process 0, on every process.
+
+    Args:
+      flag: flag of this process.
+    """
     return bool(multihost_utils.broadcast_one_to_all(np.array(flag))) if jax.process_count() > 1 else flag
 
 
 @contextmanager
 def broadcast_errors() -> Iterator[None]:
-    """What one process is refused stops all of them, each with one line, instead of leaving the others waiting.
+    """Stop all processes where one raises a UserError within, instead of leaving the others waiting.
 
     Raises:
-      UserError: this process's own, or the number of the process that raised one.
+      UserError: the error of this process, or the number of the process that raised one.
     """
-    fault = None
+    error = None
     try:
         yield
     except UserError as own:
-        fault = own
+        error = own
     if jax.process_count() > 1:
-        failed = np.flatnonzero(multihost_utils.process_allgather(np.array(fault is not None)))
-        if len(failed) and fault is None:
+        failed = np.flatnonzero(multihost_utils.process_allgather(np.array(error is not None)))
+        if len(failed) and error is None:
             raise UserError(
-                f"process {failed[0]} of {jax.process_count()} was refused; its own line says why"
+                f"process {failed[0]} of {jax.process_count()}",
+                "ended with an error",
+                "see the line that it printed",
             )
-    if fault is not None:
-        raise fault
+    if error is not None:
+        raise error
 
 
 def local_errors_abort(elements: Iterator[T]) -> Iterator[T]:
-    """What this process alone reads, such as its rows of the batches.
+    """Yield elements that this process reads alone, such as its rows of the batches.
+
+    Args:
+      elements: elements of this process.
 
     Raises:
-      ProcessError: among several processes, what was a UserError.
+      ProcessError: among several processes, in the place of a UserError.
     """
     try:
         yield from elements
-    except UserError as fault:
+    except UserError as error:
         if is_multi_process():
-            raise ProcessError(str(fault)) from fault
+            alone = ProcessError(error.where, error.problem, error.fix)
+            alone.exit_status = getattr(error, "exit_status", alone.exit_status)
+            raise alone from error
         raise
 
 
 def assert_same_config(facts: Mapping[str, str]) -> None:
-    """Refuses to go on with processes that were told different things.
+    """Refuse processes that were started with different configurations.
 
     Args:
-      facts: what must be the same everywhere, by name.
+      facts: what must be the same on every process, by name.
 
     Raises:
-      UserError: naming the first process that differs from process 0, and in what.
+      UserError: a process differs from process 0; names the first one, and in what.
     """
     if jax.process_count() == 1:
         return
@@ -145,13 +172,14 @@ def assert_same_config(facts: Mapping[str, str]) -> None:
         differing = [name for name, same in zip(facts, row == everywhere[0]) if not same]
         if differing:
             raise UserError(
-                f"process {process} has another {' and '.join(differing)} than process 0; "
-                "give every process the same"
+                f"process {process}",
+                f"has another {' and '.join(differing)} than process 0",
+                "start every process with the same",
             )
 
 
 def code_digest() -> str:
-    """A digest of the package's own source files."""
+    """Return a digest of the package's own source files."""
     folder = Path(__file__).resolve().parents[1]
     digest = 0
     for path in sorted(folder.rglob("*.py")):
@@ -160,9 +188,9 @@ def code_digest() -> str:
 
 
 class StopSignal:
-    """Turns the first SIGTERM or SIGINT into a wish to stop; the second acts at once.
+    """A context that turns the first SIGTERM or SIGINT into a request to stop; the second acts at once.
 
-    With several processes, JAX tells all of them of a SIGTERM that one has received (or of a preemption notice
+    With several processes, JAX informs all of them of a SIGTERM that one has received (or of a preemption notice
     of the cloud), and of the step after which all stop.
 
     Attributes:
@@ -175,7 +203,11 @@ class StopSignal:
         return self
 
     def reached(self, step: int) -> str:
-        """The signal's name where the run is to stop after update `step`, else ''; asked once an update."""
+        """Return the signal's name where the run is to stop after update `step`, else ''; called once an update.
+
+        Args:
+          step: number of updates done.
+        """
         if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
             self.received = "SIGTERM"
         return self.received

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -12,21 +13,23 @@ from typing import TextIO
 
 from microgen_jax.errors import UserError
 
+PROBE_SECONDS = 0.2  # after which `is_held` of another process has let go
+
 
 @contextmanager
 def hold(workdir: Path, active: bool = True) -> Iterator[None]:
-    """Keeps every other run out of the folder while the context lasts.
+    """Keep every other run out of the folder while the context lasts.
 
-    The system lets go of the lock when its process ends, however it ends, so that none is ever stale. On file
-    systems without locks (some Lustre mounts) the run goes on unprotected, and says so. On those whose locks hold for
-    one machine only (mounted buckets), it says which run of another machine has not ended by itself.
+    The system releases the lock when its process ends, however it ends, so that none is ever stale. On file systems
+    without locks (some Lustre mounts) the run goes on unprotected, with a note. On those whose locks hold for one
+    machine only (mounted buckets), a note names the run of another machine that has not ended by itself.
 
     Args:
-      workdir: the run's folder; made where there is none.
-      active: False for processes that are not the first of their run: they hold nothing.
+      workdir: folder of the run; made where there is none.
+      active: False for processes other than process 0: they hold nothing.
 
     Raises:
-      UserError: another run holds it; says where that one runs and since when.
+      UserError: another run holds it; names its machine, process and start.
     """
     if not active:
         yield
@@ -41,34 +44,60 @@ def hold(workdir: Path, active: bool = True) -> Iterator[None]:
                 file.truncate(0)
 
 
+def is_held(workdir: Path) -> bool:
+    """Return whether a run holds the folder now.
+
+    Args:
+      workdir: folder of a run.
+    """
+    try:
+        with open(workdir / ".lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
 def _take(file: TextIO, workdir: Path) -> None:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as fault:
+        _lock(file)
+    except BlockingIOError as error:
+        holder = _describe(_holder(file))
         raise UserError(
-            f"--workdir={workdir} is in use by {_said(_holder(file))}; wait for it, stop it, or choose another"
-        ) from fault
-    except OSError as fault:
-        print(f"note: {workdir} cannot be locked ({fault.strerror}); start no second run there", flush=True)
+            f"--workdir={workdir}", f"is in use by {holder}", "wait for it, stop it, or choose another"
+        ) from error
+    except OSError as error:
+        print(f"note: {workdir} cannot be locked ({error.strerror}); start no second run there", flush=True)
     if (left := _holder(file)) and left["host"] != socket.gethostname():
-        print(f"note: {workdir} was in use by {_said(left)}; see that it has ended", flush=True)
+        print(f"note: {workdir} was in use by {_describe(left)}; see that it has ended", flush=True)
     file.truncate(0)
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started": started}, file)
     file.flush()
 
 
+def _lock(file: TextIO) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(PROBE_SECONDS)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def _holder(file: TextIO) -> dict | None:
-    """Who wrote the file; None where nobody has yet."""
+    """Return who wrote the file; None where nobody has yet."""
     file.seek(0)
     try:
         holder = json.load(file)
-        return {name: holder[name] for name in ("host", "pid", "started")}
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         return None
+    names = ("host", "pid", "started")
+    return holder if isinstance(holder, dict) and all(name in holder for name in names) else None
 
 
-def _said(holder: dict | None) -> str:
+def _describe(holder: dict | None) -> str:
     if holder is None:
         return "a run that has just started"
     return f"process {holder['pid']} on {holder['host']}, started {holder['started']}"

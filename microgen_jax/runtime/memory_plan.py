@@ -1,6 +1,8 @@
 """What a compiled step costs a device: operations, bytes, memory and messages, without running it.
 
-Operations are those of the matrix products and convolutions in the traced program, a multiply-add counting two:
+`flops` counts a whole traced step, backward pass and recomputed levels included, and is what --mode=plan uses;
+`networks.cost` has the forward pass of one image by levels, for the table that a run starts with. Operations are those
+of the matrix products and convolutions in the traced program, a multiply-add counting two:
 
     product      2 B M N K                    (batch, rows, columns, contracted)
     convolution  2 |output| |kernel window| C / |input dilation|
@@ -28,7 +30,7 @@ _COLLECTIVE = re.compile(
     r"= (?P<result>.*?) (?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
 )
 _ARRAY = re.compile(r"(?P<kind>pred|[a-z]+)(?P<bits>\d*)\[(?P<shape>[\d,]*)\]")
-_LEAST_MEMORY = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}  # as accelerators schedule
+_SAVE_MEMORY = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}  # as accelerators schedule
 _MESH_AXIS = re.compile(r"'(\w+)'=(\d+)")
 _RING = {
     "all-reduce": lambda n, k: 2 * n * (k - 1) / k,
@@ -40,12 +42,12 @@ _RING = {
 
 
 class Cost(NamedTuple):
-    """Of one step, for each device.
+    """Cost of one step, for each device.
 
     Attributes:
-      flops: of products and convolutions.
-      bytes_accessed: read and written by the compiled program's operations.
-      temporaries: bytes of what lives only within the step, activations above all.
+      flops: operations of products and convolutions.
+      bytes_accessed: bytes read and written by the compiled program's operations.
+      temporaries: bytes of arrays that live only within the step, activations above all.
       messages: bytes sent, by kind of collective.
     """
 
@@ -56,15 +58,15 @@ class Cost(NamedTuple):
 
 
 def step_cost(traced: Any, devices: int) -> Cost:
-    """Compiles a traced step for CPU devices and counts.
+    """Return the cost of a traced step, compiled for CPU devices.
 
     The CPU's own schedule would run what `remat` computes again as early as it can, and so save no memory.
 
     Args:
-      traced: `jax.jit(step, ...).trace(...)`.
-      devices: that share the step.
+      traced: traced step, `jax.jit(step, ...).trace(...)`.
+      devices: number of devices that share the step.
     """
-    compiled = traced.lower().compile(compiler_options=_LEAST_MEMORY)
+    compiled = traced.lower().compile(compiler_options=_SAVE_MEMORY)
     return Cost(
         flops(traced.jaxpr) / devices,
         compiled.cost_analysis()["bytes accessed"],
@@ -74,7 +76,14 @@ def step_cost(traced: Any, devices: int) -> Cost:
 
 
 def batch_shapes(count: int, size: tuple[int, int], channels: int, conditions: int) -> Batch:
-    """A global batch of `count` images, without its pixels."""
+    """Return the shapes of a global batch.
+
+    Args:
+      count: number of images.
+      size: height and width of an image.
+      channels: channels of an image.
+      conditions: number of continuous conditions.
+    """
     return Batch(
         jax.ShapeDtypeStruct((count, *size, channels), jnp.float32),
         jax.ShapeDtypeStruct((count,), jnp.int32),
@@ -83,7 +92,12 @@ def batch_shapes(count: int, size: tuple[int, int], channels: int, conditions: i
 
 
 def bytes_on_device(tree: Params, shardings: Params) -> int:
-    """Bytes of a tree's arrays that lie on one device."""
+    """Return the bytes of a tree's arrays that lie on one device.
+
+    Args:
+      tree: arrays, or their shapes.
+      shardings: sharding of each array.
+    """
     sizes = jax.tree.map(
         lambda x, s: math.prod(s.shard_shape(x.shape)) * np.dtype(x.dtype).itemsize, tree, shardings
     )
@@ -91,7 +105,11 @@ def bytes_on_device(tree: Params, shardings: Params) -> int:
 
 
 def flops(jaxpr: ClosedJaxpr | Jaxpr) -> float:
-    """Operations of the products and convolutions of a program, loops counted as often as they run."""
+    """Return the operations of a program's products and convolutions, loops counted as often as they run.
+
+    Args:
+      jaxpr: traced program.
+    """
     inner = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
     return sum((_of_equation(equation) for equation in inner.eqns), 0.0)
 
@@ -126,10 +144,10 @@ def _convolution(equation: JaxprEqn) -> float:
 
 
 def messages(program: str) -> dict[str, float]:
-    """Bytes that each device sends in one run of a partitioned program, by kind of collective.
+    """Return the bytes that each device sends in one run of a partitioned program, by kind of collective.
 
     Args:
-      program: the compiled program's text (`compiled.as_text()`).
+      program: text of the compiled program (`compiled.as_text()`).
     """
     sent: Counter[str] = Counter()
     for line in program.splitlines():
@@ -148,7 +166,7 @@ def _bytes(shapes: str) -> int:
 
 
 def _group_size(line: str) -> int:
-    """How many devices take part: `[groups,size]<=...`, `{{0,1},{2,3}}` or `mesh['a'=4,'b'=2] {'b'}`."""
+    """Return how many devices take part: `[groups,size]<=...`, `{{0,1},{2,3}}` or `mesh['a'=4,'b'=2] {'b'}`."""
     groups = line.partition("replica_groups=")[2]
     if match := re.match(r"\[\d+,(\d+)\]<=", groups):
         return int(match[1])

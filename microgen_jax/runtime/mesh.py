@@ -15,50 +15,53 @@ AXES = ("data", "fsdp")
 
 
 def make_mesh(data: int, fsdp: int) -> Mesh:
-    """A mesh of `data` x `fsdp` devices.
+    """Return a mesh of `data` x `fsdp` devices.
 
     Args:
-      data: devices along the batch; -1 takes all that `fsdp` leaves.
-      fsdp: devices that share parameters, EMA and optimizer state.
+      data: number of devices along the batch; -1 takes all that `fsdp` leaves.
+      fsdp: number of devices that share parameters, EMA and optimizer state.
 
     Raises:
-      UserError: the devices do not divide so.
+      UserError: there are not enough devices, or they do not divide evenly.
     """
     available = jax.device_count()
-    if fsdp < 1 or (data < 1 and data != -1):
-        raise UserError(
-            f"mesh.data={data} and mesh.fsdp={fsdp} must be at least 1 (mesh.data=-1 takes all devices)"
-        )
+    if fsdp < 1:
+        raise UserError("fsdp", f"{fsdp} must be at least 1")
+    if data < 1 and data != -1:
+        raise UserError("data", f"{data} must be at least 1", "-1 takes all devices")
     if data == -1:
         if available % fsdp:
             raise UserError(
-                f"mesh.fsdp={fsdp} does not divide the {available} devices here; choose a divisor"
+                "fsdp", f"{fsdp} does not divide the {available} devices here", "choose a divisor"
             )
         data = available // fsdp
     if data * fsdp > available:
         raise UserError(
-            f"mesh.data={data} x mesh.fsdp={fsdp} asks for {data * fsdp} devices; there are {available}"
+            "data",
+            f"{data} x fsdp={fsdp} asks for {data * fsdp} devices; there are {available}",
+            "lower one of them, or set data to -1",
         )
     devices = None if data * fsdp == available else jax.devices()[: data * fsdp]
     return jax.make_mesh((data, fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
+    """Return the sharding of an array that every device of the mesh holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def by_rows(mesh: Mesh) -> NamedSharding:
-    """The first axis over every device of the mesh."""
+    """Return the sharding that cuts the first axis over every device of the mesh."""
     return NamedSharding(mesh, PartitionSpec(AXES))
 
 
 def parameter_shardings(tree: Params, mesh: Mesh, smallest: int = 4096) -> Params:
-    """Each array's largest axis that `fsdp` divides is cut along it; small arrays stay whole.
+    """Return shardings that cut each array's largest axis that `fsdp` divides; small arrays stay whole.
 
     Args:
-      tree: arrays or their shapes.
-      mesh: from `make_mesh`.
-      smallest: arrays of fewer entries are replicated.
+      tree: arrays, or their shapes.
+      mesh: mesh from `make_mesh`.
+      smallest: number of entries below which an array is replicated.
     """
     fsdp = mesh.shape["fsdp"]
 
@@ -73,12 +76,12 @@ def parameter_shardings(tree: Params, mesh: Mesh, smallest: int = 4096) -> Param
 
 
 def compiled_step(train_step: Callable, shardings: Params, mesh: Mesh, size: tuple[int, int]) -> Callable:
-    """`(state, batch, key) -> (state, metrics)` over the mesh, jitted; the state is donated.
+    """Return `(state, batch, key) -> (state, metrics)` over the mesh, jitted; the state is donated.
 
     Args:
-      train_step: a method's.
-      shardings: of the state.
-      mesh: from `make_mesh`.
+      train_step: update of a method.
+      shardings: shardings of the state.
+      mesh: mesh from `make_mesh`.
       size: height and width of an image.
     """
     return jax.jit(
@@ -91,34 +94,53 @@ def compiled_step(train_step: Callable, shardings: Params, mesh: Mesh, size: tup
 
 
 def check_batch(batch_size: int, accumulate: int, mesh: Mesh) -> None:
-    """Refuses a global batch that the devices and micro-batches do not divide.
+    """Refuse a global batch that the devices and micro-batches do not divide.
+
+    Args:
+      batch_size: images of the global batch.
+      accumulate: micro-batches of an update.
+      mesh: mesh from `make_mesh`.
 
     Raises:
-      UserError: naming the nearest size that works.
+      UserError: `batch_size` does not fit; names the nearest one that does.
     """
-    if batch_size < 1 or accumulate < 1:
-        raise UserError(f"train.batch_size={batch_size} and train.accumulate={accumulate} must be at least 1")
     parts = mesh.size * accumulate
     if batch_size % parts:
         nearest = max(parts, round(batch_size / parts) * parts)
         raise UserError(
-            f"train.batch_size={batch_size} is not divisible by {mesh.size} devices x train.accumulate={accumulate}; "
-            f"the nearest that is: {nearest}"
+            "batch_size",
+            f"{batch_size} is not divisible by {mesh.size} devices x {accumulate} micro-batches (train.accumulate)",
+            f"the nearest that is: {nearest}",
         )
 
 
 def process_rows(batch_size: int, mesh: Mesh) -> list[int]:
-    """The rows of the global batch that this process's devices hold, in order."""
+    """Return the rows of the global batch that this process's devices hold, in order.
+
+    Args:
+      batch_size: images of the global batch.
+      mesh: mesh from `make_mesh`.
+    """
     by_device = by_rows(mesh).addressable_devices_indices_map((batch_size,))
     return sorted(row for index in by_device.values() for row in range(batch_size)[index[0]])
 
 
 def put_batch(batch: Any, mesh: Mesh) -> Any:
-    """This process's rows of every array of a tree as one global array over the mesh."""
+    """Return arrays that every process has its own rows of as global arrays over the mesh.
+
+    Args:
+      batch: tree of numpy arrays, the rows of `process_rows`.
+      mesh: mesh from `make_mesh`.
+    """
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(by_rows(mesh), x), batch)
 
 
 def put_whole(tree: Params, mesh: Mesh) -> Params:
-    """Arrays of which every process holds all rows as global arrays over the mesh."""
+    """Return arrays that every process has all rows of as global arrays over the mesh.
+
+    Args:
+      tree: tree of numpy arrays.
+      mesh: mesh from `make_mesh`.
+    """
     rows = by_rows(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, rows, lambda i: x[i]), tree)

@@ -1,4 +1,4 @@
-"""Drawing any number of images in batches of one compiled shape; image i of a seed is always the same."""
+"""Any number of images in batches of one compiled shape; image i of a seed is always the same."""
 
 from collections.abc import Callable, Iterator
 
@@ -18,24 +18,24 @@ Generate = Callable[[Params, int, np.ndarray, Condition], Array]
 
 
 def image_keys(seed: UInt32[Array, ""], indices: Int[Array, "B"]) -> Key[Array, "B"]:
-    """A key an image: a function of the seed and the image's index alone."""
+    """Return the PRNG key of each image, a function of the seed and the image's index alone."""
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(seed), indices)
 
 
-def compiled(
-    draw: Callable[[Params, Array, Condition], Array], mesh: Mesh, size: tuple[int, int]
+def compile_batch(
+    generate: Callable[[Params, Array, Condition], Array], mesh: Mesh, size: tuple[int, int]
 ) -> Generate:
-    """`(params, seed, indices, cond) -> images`, a batch over all devices of the mesh, back on each of them.
+    """Return the jitted `(params, seed, indices, cond) -> images` of one batch over all devices of a mesh.
 
     Args:
-      draw: `method.generate` or like it: `(params, keys, cond) -> images`.
-      mesh: from `make_mesh`.
-      size: height and width of an image.
+      generate: `method.generate` or a function like it, `(params, keys, cond) -> images`.
+      mesh: devices, from `make_mesh`; the images are whole on each of them.
+      size: height and width of an image, in pixels.
     """
 
     def program(params: Params, seed: Array, rows: tuple[Array, Condition]) -> Array:
         indices, cond = rows
-        return draw(params, image_keys(seed, indices), cond)
+        return generate(params, image_keys(seed, indices), cond)
 
     by_rows, whole = meshes.by_rows(mesh), meshes.replicated(mesh)
     program = jax.jit(
@@ -47,7 +47,7 @@ def compiled(
     return lambda params, seed, *rows: program(params, np.uint32(seed), meshes.put_whole(rows, mesh))
 
 
-def draw(
+def generate_batches(
     generate: Generate,
     params: Params,
     label: Int[np.ndarray, "N"],
@@ -56,15 +56,15 @@ def draw(
     seed: int,
     batch_size: int,
 ) -> Iterator[UInt8[np.ndarray, "B H W C"]]:
-    """Draws image i with `label[i]` and `value[i]`, batch by batch; the last batch is padded and then cut.
+    """Generate image i with `label[i]` and `value[i]`, batch by batch; the last batch is padded and then cut.
 
     Args:
-      generate: from `compiled`.
-      params: the averaged parameters.
+      generate: program of one batch, from `compile_batch`.
+      params: averaged parameters.
       label: class of each image; the number of classes stands for "no class".
       value: standardised conditions of each image, float32; NaN = not given.
-      seed: of the images.
-      batch_size: over all devices.
+      seed: seed of the images.
+      batch_size: images of a batch over all devices.
     """
     for start in range(0, len(label), batch_size):
         indices = np.arange(start, start + batch_size)
@@ -74,17 +74,17 @@ def draw(
         yield to_uint8(jax.device_get(images))[: len(label) - start]
 
 
-def shown(images: UInt8[np.ndarray, "N H W C"], data: DataConfig) -> UInt8[np.ndarray, "N H W c"]:
-    """What a grid shows: orientations by their IPF-Z colours, all else as it is."""
-    kept = data.ebsd == "quaternions" and images.shape[-1] == 4
-    return image_colour(images, data.laue_group) if kept else images
+def to_display(images: UInt8[np.ndarray, "N H W C"], data: DataConfig) -> UInt8[np.ndarray, "N H W c"]:
+    """Return the images as a grid shows them: orientations by their IPF-Z colours, all else as it is."""
+    has_orientations = data.ebsd == "quaternions" and images.shape[-1] == 4
+    return image_colour(images, data.laue_group) if has_orientations else images
 
 
 def in_turn(num: int, num_classes: int) -> Int[np.ndarray, "N"]:
-    """Every class in turn."""
+    """Return labels that take every class in turn."""
     return np.arange(num, dtype=np.int32) % num_classes
 
 
 def not_given(num: int, num_conditions: int) -> Float[np.ndarray, "N K"]:
-    """No condition at all."""
+    """Return conditions of which none is given."""
     return np.full((num, num_conditions), np.nan, np.float32)

@@ -44,7 +44,7 @@ def watch(config: Config, dataset: Dataset, mesh: Mesh) -> Callable[[TrainState]
         num_classes=len(dataset.classes),
         num_conditions=len(dataset.conditions),
     )
-    generate = batching.compiled(method.generate, mesh, config.data.size)
+    generate = batching.compile_batch(method.generate, mesh, config.data.size)
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def now(state: TrainState) -> dict[str, float]:
@@ -52,7 +52,7 @@ def watch(config: Config, dataset: Dataset, mesh: Mesh) -> Callable[[TrainState]
             kept.append(_held_out(dataset, 2 * count, config.data.workers))
         real, label, value = kept[0]
         rows = np.arange(count) % len(real)
-        parts = batching.draw(
+        parts = batching.generate_batches(
             generate,
             state.ema_params,
             label[rows],

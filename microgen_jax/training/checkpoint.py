@@ -1,6 +1,8 @@
-"""`<workdir>/checkpoints/<step>/`, written in the background and whole or not at all; orbax's only room."""
+"""`<workdir>/checkpoints/<step>/`, written in the background, whole or not at all; only this module imports orbax."""
 
+import dataclasses
 import errno
+import glob
 import os
 import re
 import shutil
@@ -8,11 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
+from etils.epath.gpath import PosixGPath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -22,7 +26,8 @@ from microgen_jax.training.state import TrainState
 from microgen_jax.types import Params
 
 METRIC = "heldout_loss"
-FORMAT = 1  # of what lies in a checkpoint; those without a number are of format 1
+FORMAT = 2  # of what lies in a checkpoint; those without a number are of format 1
+_CHECK_DISK = "the older ones are intact: see that the disk is sound, and start again"
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # its own fault; other numbers are the system's
 _OS_ERROR = re.compile(r"os_error_code='(\d+)'")  # as tensorstore ends its messages
 _REFUSALS = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAVAILABLE", "DEADLINE_EXCEEDED")
@@ -36,19 +41,43 @@ class Damaged(UserError):
     """A checkpoint that cannot be read, or that holds other numbers than were written."""
 
 
+class LiteralPath(PosixGPath):
+    """A folder of this machine whose own name is never taken for a pattern.
+
+    orbax looks for the files of each process with `path.glob("ocdbt.process_*")`. etils joins path and pattern, so
+    that `[`, `*` or `?` in a folder's name would find nothing, or another run's files.
+    """
+
+    def glob(self, pattern: str) -> Iterator["LiteralPath"]:
+        """Return the paths inside this folder that match a pattern."""
+        for path in glob.glob(os.path.join(glob.escape(str(self)), pattern)):
+            yield self._new(path)
+
+
+class _Written(NamedTuple):
+    """What is being written: its step, the shapes of its arrays and their sums."""
+
+    step: int
+    shapes: TrainState
+    sums: dict[str, int]
+
+
 class Checkpoints:
     """The checkpoints of one work directory: the newest few, and the best by held-out loss.
 
-    Beside the state lies a sum of every array's bits, which is compared when it is read.
+    Beside the state lies a sum of every array's bits. A checkpoint is read back and compared with it before it counts
+    and before an older one is removed; and again whenever it is restored.
 
     Args:
-      workdir: the run's folder.
+      workdir: folder of the run.
       keep: how many of the newest stay.
       read_only: nothing will be saved; the folder is left as it is.
     """
 
     def __init__(self, workdir: Path, keep: int = 3, read_only: bool = False):
         self._workdir, self._read_only = workdir, read_only
+        self._folder = LiteralPath(workdir.absolute()) / "checkpoints"
+        self._written: _Written | None = None
         best = policies.BestN(
             get_metric_fn=_heldout_loss, reverse=True, n=1, keep_checkpoints_without_metrics=False
         )
@@ -58,41 +87,71 @@ class Checkpoints:
             best_mode="min",
             create=not read_only,
             cleanup_tmp_directories=not read_only,
+            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._check_written),
         )
         self._manager = ocp.CheckpointManager(
-            (workdir / "checkpoints").absolute(), options=options, item_names=("state", "checksums")
+            self._folder, options=options, item_names=("state", "checksums")
         )
 
     def newest(self) -> int | None:
-        """The step of the newest checkpoint, or None."""
+        """Return the step of the newest checkpoint, or None."""
         return self._manager.latest_step()
 
     def best(self) -> int | None:
-        """The step of the checkpoint with the least held-out loss; the newest where none has one."""
+        """Return the step of the checkpoint with the smallest held-out loss; the newest where none has one."""
         return self._manager.best_step() or self.newest()
 
     def steps(self) -> list[int]:
-        """The steps that can be restored, oldest first."""
+        """Return the steps that can be restored, oldest first."""
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: TrainState, heldout_loss: float | None) -> None:
-        """Starts writing; the arrays may be donated as soon as this returns.
+        """Start to write a state; its arrays may be donated as soon as this returns.
+
+        Args:
+          step: number of updates done.
+          state: the state after them.
+          heldout_loss: what the best checkpoint is chosen by; None where it was not measured.
 
         Raises:
-          UserError: this one, or the one before it, cannot be written.
+          UserError: this one, or the one before it, cannot be written or read back.
         """
         metrics = None if heldout_loss is None else {METRIC: heldout_loss}
+        self.wait()
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
+        self._written = _Written(step, shapes, checksums(state))
         items = ocp.args.Composite(
             state=ocp.args.PyTreeSave(state),
-            checksums=ocp.args.JsonSave(checksums(state) | {"format": FORMAT}),
+            checksums=ocp.args.JsonSave(self._written.sums | {"format": FORMAT}),
         )
         with self._writing():
             self._manager.save(step, args=items, metrics=metrics, force=True)
 
-    def resume(self, target: TrainState) -> TrainState | None:
-        """The newest state that is whole, or None where there is none at all.
+    def _check_written(self) -> None:
+        """Read back what was written; orbax calls this on process 0 when it is whole but does not count yet.
 
-        Damaged checkpoints above it are moved to `<workdir>/damaged/`, with a line each.
+        Raises:
+          Damaged: it cannot be read, or differs; it will not count, and no older checkpoint is removed.
+        """
+        step, shapes, sums = self._written
+        names = (str(step), f"{step}.orbax-checkpoint-tmp")
+        (place,) = (path for path in self._folder.iterdir() if path.name in names)
+        wrong = f"{self._folder}/{step}"
+        try:
+            listed = ocp.JsonCheckpointHandler().restore(place / "checksums")
+            found = _sums_on_disk(place / "state", shapes)
+        except Exception as fault:
+            raise Damaged(
+                wrong, f"was written and cannot be read back ({_cause(fault)})", _CHECK_DISK
+            ) from fault
+        for name, value in sums.items():
+            if found[name] != value or listed.get(name) != value:
+                raise Damaged(wrong, f"was written and reads back with another {name}", _CHECK_DISK)
+
+    def resume(self, target: TrainState) -> TrainState | None:
+        """Return the newest state that is whole, or None where there is none at all.
+
+        Newer checkpoints that are damaged are moved to `<workdir>/damaged/`, with a line each.
 
         Args:
           target: `jax.ShapeDtypeStruct`s with shardings; any device topology will do.
@@ -104,7 +163,11 @@ class Checkpoints:
         return self._newest_whole(lambda step: self._restore(step, target))[1]
 
     def restore(self, step: int, target: TrainState) -> TrainState:
-        """The state of a step, laid out as `target` says.
+        """Return the state of a step.
+
+        Args:
+          step: one of `steps()`.
+          target: shapes and shardings, as for `resume`.
 
         Raises:
           Damaged: the checkpoint cannot be read, or not as this architecture's.
@@ -113,11 +176,11 @@ class Checkpoints:
         return self._restore(step, target)
 
     def restore_ema(self, step: int | None, target: TrainState) -> tuple[int, Params]:
-        """A step and its averaged parameters; the rest of the state is not read.
+        """Return a step and its averaged parameters; the rest of the state is not read.
 
         Args:
           step: one of `steps()`; None takes the newest that is whole.
-          target: as for `resume`.
+          target: shapes and shardings, as for `resume`.
 
         Raises:
           Damaged: the checkpoint cannot be read, or not as this architecture's.
@@ -175,16 +238,19 @@ class Checkpoints:
         except Exception as fault:
             if refusal := _refusal(fault) or _denied(Path(where)):
                 raise UserError(
-                    f"{where} cannot be read ({refusal}); it was left in place: mend that and start again"
+                    where, f"cannot be read ({refusal})", "it was left in place: mend that and start again"
                 ) from fault
             raise Damaged(
-                f"{where} is damaged or holds another architecture than config.json says "
-                f"({type(fault).__name__}); remove it to use the one before, or restore its config.json"
+                where,
+                f"is damaged or holds another architecture than config.json says ({type(fault).__name__})",
+                "move it away to use the one before, or restore its config.json",
             ) from fault
         wrong = [name for name, value in checksums(found["state"]).items() if written.get(name) != value]
         if wrong:
             raise Damaged(
-                f"{where} is damaged ({wrong[0]} is not what was written); remove it to use the one before"
+                where,
+                f"is damaged ({wrong[0]} is not what was written)",
+                "move it away to use the one before",
             )
         return found["state"]
 
@@ -192,18 +258,22 @@ class Checkpoints:
     def _writing(self) -> Iterator[None]:
         try:
             yield
+        except UserError:
+            raise
         except Exception as fault:
+            whole = ", ".join(map(str, self._on_disk())) or "none yet"
             raise UserError(
-                f"cannot write to {self._workdir}/checkpoints ({_cause(fault)}); the whole ones there are "
-                f"intact ({', '.join(map(str, self._on_disk())) or 'none yet'}): mend it and start again"
+                str(self._folder),
+                f"cannot be written to ({_cause(fault)})",
+                f"the whole checkpoints there are intact ({whole}): mend it and start again",
             ) from fault
 
     def _on_disk(self) -> list[int]:
-        """The steps that are whole; after a failed save orbax leaves out the one that was to make room."""
+        """Return the steps that are whole; after a failed save orbax leaves out the one that was to make room."""
         return sorted(int(p.name) for p in (self._workdir / "checkpoints").glob("*") if p.name.isdecimal())
 
     def wait(self) -> None:
-        """Returns when everything that was started is on disk.
+        """Return when everything that was started is written.
 
         Raises:
           UserError: it cannot be written.
@@ -212,18 +282,39 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def close(self) -> None:
+        """Wait for what is being written and let go of the folder."""
         self._manager.close()
 
 
 def _check_format(where: str, found: object) -> None:
     if found != FORMAT:
         raise UserError(
-            f"{where} has format {found}, this version reads {FORMAT}; use the version of microgen-jax that wrote it"
+            where, f"has format {found}, this version reads {FORMAT}", "use the version that wrote it"
         )
 
 
+def _sums_on_disk(place: epath.Path, shapes: TrainState) -> dict[str, int]:
+    """Return the sums of a written state, a group of arrays at a time so that little memory is needed."""
+    handler, sums = ocp.PyTreeCheckpointHandler(), {}
+    for field in dataclasses.fields(shapes):
+        part = {field.name: getattr(shapes, field.name)}
+        if not jax.tree.leaves(part):
+            continue
+        places = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), part)
+        found = handler.restore(
+            place, args=ocp.args.PyTreeRestore(part, restore_args=places, partial_restore=True)
+        )
+        arrays = map(np.asarray, jax.tree.leaves(found))
+        sums |= dict(zip(_names(part), (int(_sum_of_array(x)) for x in arrays)))
+    return sums
+
+
 def checksums(tree: Params) -> dict[str, int]:
-    """The sum of every array's words, modulo 2^64, by its place in the tree; the same on any topology."""
+    """Return the sum of every array's words modulo 2^64 by its place in the tree; the same on any topology.
+
+    Args:
+      tree: arrays on the devices of one or several processes.
+    """
     sums = np.array([_sum_of_words(x) for x in jax.tree.leaves(tree)], np.uint64)
     if jax.process_count() > 1:
         halves = sums.view(np.uint32)
@@ -233,19 +324,23 @@ def checksums(tree: Params) -> dict[str, int]:
 
 
 def _names(tree: Params) -> list[str]:
-    """The place of every leaf in the tree."""
+    """Return the place of every leaf in the tree."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
 
 
 def _sum_of_words(x: jax.Array) -> np.uint64:
     parts = [np.asarray(shard.data) for shard in x.addressable_shards if shard.replica_id == 0]
-    words = [np.ascontiguousarray(part).reshape(-1).view(f"u{part.dtype.itemsize}") for part in parts]
-    return np.sum([np.sum(word, dtype=np.uint64) for word in words], dtype=np.uint64)
+    return np.sum([_sum_of_array(part) for part in parts], dtype=np.uint64)
+
+
+def _sum_of_array(x: np.ndarray) -> np.uint64:
+    words = np.ascontiguousarray(x).reshape(-1).view(f"u{x.dtype.itemsize}")
+    return np.sum(words, dtype=np.uint64)
 
 
 def _refusal(fault: BaseException | None) -> str:
-    """What the system refused where a checkpoint could not be read through no fault of its own; '' else."""
+    """Return what the system refused where a checkpoint is unreadable through no fault of its own; '' else."""
     while fault is not None:
         code = _OS_ERROR.search(str(fault))
         number = int(code[1]) if code else getattr(fault, "errno", None)
@@ -260,7 +355,7 @@ def _refusal(fault: BaseException | None) -> str:
 
 
 def _denied(folder: Path) -> str:
-    """What may not be read in a checkpoint, as then it looks as if it were missing; '' where everything may."""
+    """Return what may not be read in a checkpoint and so looks as if it were missing; '' where everything may."""
     inside = (Path(parent, name) for parent, folders, names in os.walk(folder) for name in folders + names)
     denied = (
         path for path in chain([folder], inside) if not os.access(path, os.R_OK) and os.path.lexists(path)
@@ -269,12 +364,12 @@ def _denied(folder: Path) -> str:
 
 
 def _cause(fault: Exception) -> str:
-    """The end of a chain such as 'Error writing a: failed to write b: No space left on device'."""
+    """Return the end of a chain such as 'Error writing a: failed to write b: No space left on device'."""
     return str(fault).strip().split(": ")[-1].partition(" [")[0][:200] or type(fault).__name__
 
 
 def abstract(state: TrainState, shardings: TrainState) -> TrainState:
-    """Shapes, dtypes and places of a state, as `Checkpoints.restore` wants them."""
+    """Return shapes, dtypes and shardings of a state, as `Checkpoints.restore` takes them."""
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
         jax.eval_shape(lambda: state),

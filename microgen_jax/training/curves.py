@@ -6,11 +6,11 @@ WIDTH, HEIGHT = 7.0, 2.4  # inches, of a panel
 
 
 def draw(lines: list[dict[str, float | int | None]], panels: tuple[tuple[str, ...], ...]) -> bytes | None:
-    """A PNG of one panel for every group of names that occur; None where none does.
+    """Return a PNG with one panel for every group of names that occur; None where none does.
 
     Args:
-      lines: as in `metrics.jsonl`: a `step`, and values by name, None where they were not finite.
-      panels: names of metrics.
+      lines: lines of `metrics.jsonl`: a `step`, and values by name, None where they were not finite.
+      panels: groups of names of metrics.
     """
     shown = [[name for name in names if any(name in line for line in lines)] for names in panels]
     shown = [names for names in shown if names]

@@ -4,18 +4,20 @@ The order within a step is a contract:
 
 1. batch k = step is taken (a pure function of seed and k), the update is dispatched with `fold_in(key, k)`;
 2. the metrics of the update before are read, while this one runs; a value that is not finite stops the run;
-3. what is due at this step happens: log, held-out loss, checkpoint, images, in this order;
-4. a stop saves after the log and leaves; one that comes during 3 lets the measurement or drawing end first. The
-   held-out loss and the images that were not begun are then made at the next start.
+3. what is due at this step happens: log, held-out loss, checkpoint, samples, in this order;
+4. a stop saves after the log and leaves; one that comes during 3 lets the measurement or sampling end first. The
+   held-out loss and the samples that were not begun are then made at the next start.
 
-A run that starts again from the checkpoint of a step therefore does what the undisturbed run did after it.
+A run that starts again from the checkpoint of a step therefore does what the undisturbed run did after it. Within 1
+and 2 nothing moves between host and devices but by an explicit call (`jax.transfer_guard`).
 """
 
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,11 +28,14 @@ from microgen_jax.training.checkpoint import METRIC, Checkpoints
 from microgen_jax.training.logging import Writer
 from microgen_jax.training.progress import Progress
 from microgen_jax.training.state import TrainState
-from microgen_jax.training.watchdog import Explosions, Watch
+from microgen_jax.training.watchdog import FACTOR, RunningMedian, Watch
 from microgen_jax.types import Batch, Metrics
 
 FINITE_LAYERS = "finite_layers"
-_NAMED = 16
+MAX_NAMED = 16  # images in a message
+UPDATES_BEFORE_PROFILE = 2  # the first one compiles
+
+_fold_in = jax.jit(jax.random.fold_in)
 
 
 class Diverged(UserError):
@@ -43,7 +48,17 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Steps:
-    """How long to train, and what happens how often (in updates; 0 = never); `skip` names batches to pass over."""
+    """How far to train, and how often what happens (in updates; 0 = never).
+
+    Attributes:
+      total: number of the last update.
+      log_every: updates between two lines of the log.
+      sample_every: updates between two grids of samples.
+      eval_every: updates between two held-out losses.
+      checkpoint_every: updates between two checkpoints.
+      skip: numbers of batches to pass over.
+      profile: updates to trace for TensorBoard's profiler.
+    """
 
     total: int
     log_every: int
@@ -51,35 +66,119 @@ class Steps:
     eval_every: int
     checkpoint_every: int
     skip: tuple[int, ...] = ()
+    profile: int = 0
 
 
-class Functions(NamedTuple):
-    """What the loop calls, compiled.
+@dataclass(frozen=True)
+class Run:
+    """What the loop needs beside the state and the batches.
 
     Attributes:
-      train_step: `(state, batch, key) -> (state, metrics)`; the state is donated.
-      heldout: `state -> metrics`, means over the held-out images, or None where there are none.
-      draw: `state -> uint8 [N, H, W, C]`, the same seeds at every call.
+      train_step: compiled `(state, batch, key) -> (state, metrics)`; the state is donated.
+      heldout: `state -> metrics`, means over the held-out images; None where there are none.
+      preview: `state -> uint8 [N, H, W, C]`, samples of the same seeds at every call.
+      key: PRNG key of the run, on every device; update k draws from `fold_in(key, k)`.
+      steps: how far, and how often what happens.
+      batch_size: images of an update, over all devices, for the speed.
+      workdir: folder of the run.
+      checkpoints: checkpoints of the run.
+      writer: log of metrics and samples.
       images: `k -> names` of the images of batch k.
       layers: names of the groups of parameters, in the order of the metric `finite_layers`.
     """
 
     train_step: Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
     heldout: Callable[[TrainState], dict[str, float]] | None
-    draw: Callable[[TrainState], np.ndarray]
+    preview: Callable[[TrainState], np.ndarray]
+    key: jax.Array
+    steps: Steps
+    batch_size: int
+    workdir: Path
+    checkpoints: Checkpoints
+    writer: Writer
     images: Callable[[int], list[str]] = lambda k: []
     layers: tuple[str, ...] = ()
+
+
+def train(run: Run, state: TrainState, batches: Iterator[Batch]) -> TrainState:
+    """Train from the state's step to the last one and return the state there.
+
+    Args:
+      run: what to call, how often, and where it goes.
+      state: state to start from.
+      batches: batches on the devices, starting with number `state.step`.
+
+    Raises:
+      Diverged: a loss or gradient norm was not finite.
+      Interrupted: SIGTERM or SIGINT came; the state is saved.
+    """
+    step, loss, active = int(state.step), None, distributed.is_process_0()
+    first, pending, stopwatch, losses = step + 1, {}, _Stopwatch(), RunningMedian()
+    with (
+        distributed.StopSignal() as stop,
+        Progress(step, run.steps.total, active) as progress,
+        Watch(run.workdir, active) as watch,
+        _Profile(run, first, active) as profile,
+    ):
+        missing = owed(step, run.steps, run.writer)
+        _measure(step, missing, state, run, progress)
+        if not stop.received:
+            _preview(step, missing, state, run)
+        while step < run.steps.total and not stop.received:
+            profile.start(step + 1)
+            stopwatch.start()
+            watch.start()
+            with jax.transfer_guard("disallow"), jax.profiler.StepTraceAnnotation("train", step_num=step):
+                batch = next(batches)
+                stopwatch.waited()
+                state, metrics = _update(run, state, batch, step)
+                _read(step, pending, run)
+            step, pending = step + 1, metrics
+            due = _due(step, first, run.steps)
+            values = _read(step, pending, run) if stop.reached(step) or any(due) else {}
+            stopwatch.stop()
+            profile.stop(step, state)
+            progress.advance(step)
+            if slow := watch.stop(step):
+                distributed.log(f"warning: {slow}")
+
+            if due.log:
+                values |= stopwatch.report(run.batch_size, compiled=step == first)
+                run.writer.scalars(step, values)
+                progress.report(step, values)
+                if (factor := losses.add(values.get("loss", 0.0))) > FACTOR:
+                    distributed.log(f"warning: {_explosion(step, values['loss'], factor, run)}")
+
+            measured = None if stop.received else _measure(step, due, state, run, progress)
+            loss = measured if due.save else None
+            if due.save and not stop.received:
+                run.checkpoints.save(step, state, loss)
+            if not stop.received:
+                _preview(step, due, state, run)
+        noticed = time.perf_counter()
+        run.checkpoints.wait()
+        if stop.received:
+            _read(step, pending, run)
+            if run.checkpoints.newest() != step:
+                run.checkpoints.save(step, state, loss)
+                run.checkpoints.wait()
+            if step < run.steps.total or any(owed(step, run.steps, run.writer)):
+                seconds = time.perf_counter() - noticed
+                raise Interrupted(
+                    f"{stop.received}: stopped after step {step}, saved as checkpoints/{step} in {seconds:.1f} s"
+                )
+    return state
 
 
 class _Due(NamedTuple):
     log: bool
     heldout: bool
-    draw: bool
+    preview: bool
     save: bool
 
 
 def _due(step: int, first: int, steps: Steps) -> _Due:
-    """What happens after update `step`; the last step does everything, and a saved step has its held-out loss."""
+    """Return what happens after update `step`; the last step does everything, a saved step has its held-out loss."""
 
     def now(every: int) -> bool:
         return bool(every) and (step % every == 0 or step == steps.total)
@@ -90,163 +189,118 @@ def _due(step: int, first: int, steps: Steps) -> _Due:
 
 
 def owed(step: int, steps: Steps, writer: Writer) -> _Due:
-    """What was due after update `step` and is not there, as a stop has left without it; the same on every process."""
+    """Return what was due after update `step` and is not there, as a stop left without it.
+
+    Args:
+      step: updates done.
+      steps: how often what happens.
+      writer: log of the run; process 0's is asked, for every process.
+    """
     due = _due(step, step, steps) if step else _Due(False, False, False, False)
     heldout = due.heldout and not writer.has_scalar(step, METRIC)
-    draw = due.draw and not writer.has_images(step)
+    preview = due.preview and not writer.has_images(step)
     return _Due(
         False,
         distributed.broadcast_from_process_0(heldout),
-        distributed.broadcast_from_process_0(draw),
+        distributed.broadcast_from_process_0(preview),
         False,
     )
 
 
-def _measure(
-    step: int, due: _Due, state: TrainState, functions: Functions, writer: Writer, progress: Progress
-) -> float | None:
-    """Writes the held-out loss where it is due, and gives it; None where there is none to rank by."""
-    if not (due.heldout and functions.heldout):
+def _update(run: Run, state: TrainState, batch: Any, step: int) -> tuple[TrainState, Metrics]:
+    if step in run.steps.skip:
+        with jax.transfer_guard("allow"):  # the 1
+            return state.replace(step=state.step + 1), {}
+    return run.train_step(state, batch, _fold_in(run.key, state.step))
+
+
+def _measure(step: int, due: _Due, state: TrainState, run: Run, progress: Progress) -> float | None:
+    """Log the held-out loss where it is due and return it; None where there is none to rank by."""
+    if not (due.heldout and run.heldout):
         return None
-    heldout = functions.heldout(state)
-    writer.scalars(step, heldout)
+    heldout = run.heldout(state)
+    run.writer.scalars(step, heldout)
     progress.report(step, heldout)
     return heldout[METRIC] if math.isfinite(heldout[METRIC]) else None
 
 
-def _draw(step: int, due: _Due, state: TrainState, functions: Functions, writer: Writer) -> None:
-    if due.draw:
-        writer.images(step, functions.draw(state))
+def _preview(step: int, due: _Due, state: TrainState, run: Run) -> None:
+    if due.preview:
+        run.writer.images(step, run.preview(state))
 
 
-def _read(step: int, metrics: Metrics, functions: Functions) -> dict[str, float]:
-    """The metrics of update `step` as numbers."""
-    values = {name: float(value) for name, value in metrics.items() if name != FINITE_LAYERS}
+def _read(step: int, metrics: Metrics, run: Run) -> dict[str, float]:
+    """Return the metrics of update `step` as numbers.
+
+    Raises:
+      Diverged: one of them is not finite.
+    """
+    found = jax.device_get(metrics)
+    finite = found.pop(FINITE_LAYERS, ())
+    values = {name: float(value) for name, value in found.items()}
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     if bad:
-        finite = metrics.get(FINITE_LAYERS, ())
-        layers = [name for name, good in zip(functions.layers, finite) if not good]
-        raise Diverged(_divergence(step, bad, layers, functions))
+        layers = [name for name, good in zip(run.layers, finite) if not good]
+        every = len(layers) == len(run.layers)
+        where = f" (gradient: {'every layer' if every else ', '.join(layers)})" if layers else ""
+        raise Diverged(
+            f"step {step}",
+            f"{' and '.join(bad)} not finite{where}{_images(step, run)}",
+            f"checkpoints of earlier steps are intact: start again with --config.train.skip_batches='({step - 1},)' "
+            "to pass over this batch, or look at the data, or train in another workdir with a smaller "
+            "train.learning_rate",
+        )
     return values
 
 
-def _divergence(step: int, bad: list[str], layers: list[str], functions: Functions) -> str:
-    where = ""
-    if layers:
-        every = len(layers) == len(functions.layers)
-        where = f" (gradient: {'every layer' if every else ', '.join(layers)})"
+def _explosion(step: int, loss: float, factor: float, run: Run) -> str:
     return (
-        f"step {step}: {' and '.join(bad)} not finite{where}{_images(step, functions)}. Checkpoints of earlier steps "
-        f"are intact: start again with --config.train.skip_batches='({step - 1},)' to pass over this batch, or "
-        "look at the data, or train in another workdir with a smaller train.learning_rate"
+        f"step {step}: loss {loss:.4g} is {factor:.0f} times the median{_images(step, run)}. If it does not come "
+        f"back: stop, remove the later checkpoints, and start again with --config.train.skip_batches='({step - 1},)' "
+        "or a smaller train.learning_rate in another workdir"
     )
 
 
-def _explosion(step: int, exploded: str, functions: Functions) -> str:
-    return (
-        f"step {step}: {exploded}{_images(step, functions)}. If it does not come back: stop, remove the younger "
-        f"checkpoints, and start again with --config.train.skip_batches='({step - 1},)' or a smaller "
-        "train.learning_rate in another workdir"
-    )
+def _images(step: int, run: Run) -> str:
+    """Name the images of the batch of update `step`."""
+    images = run.images(step - 1)
+    more = f" and {len(images) - MAX_NAMED} more" if len(images) > MAX_NAMED else ""
+    return f"; its images: {', '.join(images[:MAX_NAMED])}{more}" if images else ""
 
 
-def _images(step: int, functions: Functions) -> str:
-    """Of the batch of update `step`."""
-    images = functions.images(step - 1)
-    more = f" and {len(images) - _NAMED} more" if len(images) > _NAMED else ""
-    return f"; its images: {', '.join(images[:_NAMED])}{more}" if images else ""
+class _Profile:
+    """A context that traces `run.steps.profile` updates for TensorBoard, on one process, after the first ones."""
 
+    def __init__(self, run: Run, first: int, active: bool):
+        self._folder = run.workdir / "tensorboard"
+        self._first = first + UPDATES_BEFORE_PROFILE if active and run.steps.profile else 0
+        self._last = self._first + run.steps.profile - 1
+        self._tracing = False
 
-def train(
-    functions: Functions,
-    state: TrainState,
-    batches: Iterator[Batch],
-    key: jax.Array,
-    steps: Steps,
-    batch_size: int,
-    checkpoints: Checkpoints,
-    writer: Writer,
-    progress: Progress,
-    watch: Watch,
-) -> TrainState:
-    """Trains from the state's step to the last one.
+    def __enter__(self):
+        return self
 
-    Args:
-      functions: the method's, compiled.
-      state: where to start.
-      batches: on the devices, starting with the state's step.
-      key: the run's root; step k draws from `fold_in(key, k)`.
-      steps: how far, and what how often.
-      batch_size: images an update, for the speed.
-      checkpoints: where the state goes.
-      writer: where metrics and images go.
-      progress: what the person sees.
-      watch: times the updates.
+    def start(self, step: int) -> None:
+        """Begin the trace where update `step` is the first one of it."""
+        if step == self._first:
+            jax.profiler.start_trace(str(self._folder))
+            self._tracing = True
 
-    Raises:
-      Diverged: a loss or gradient norm was not finite.
-      Interrupted: SIGTERM or SIGINT; the state is saved.
-    """
-    step, loss = int(state.step), None
-    first, pending, stopwatch, explosions = step + 1, {}, _Stopwatch(), Explosions()
-    with distributed.StopSignal() as stop, progress, watch:
-        missing = owed(step, steps, writer)
-        _measure(step, missing, state, functions, writer, progress)
-        if not stop.received:
-            _draw(step, missing, state, functions, writer)
-        while step < steps.total and not stop.received:
-            stopwatch.start()
-            watch.start()
-            batch = next(batches)
-            stopwatch.waited()
-            if step in steps.skip:
-                state, metrics = state.replace(step=state.step + 1), {}
-            else:
-                state, metrics = functions.train_step(state, batch, jax.random.fold_in(key, step))
-            _read(step, pending, functions)
-            step, pending = step + 1, metrics
-            due = _due(step, first, steps)
-            values = _read(step, pending, functions) if stop.reached(step) or any(due) else {}
-            stopwatch.stop()
-            progress.advance(step)
-            if slow := watch.stop(step):
-                distributed.log(f"warning: {slow}")
+    def stop(self, step: int, state: TrainState) -> None:
+        """End the trace where update `step` is the last one of it."""
+        if self._tracing and step == self._last:
+            jax.block_until_ready(state)
+            self.__exit__()
+            distributed.log(f"profile of updates {self._first} to {step}: {self._folder}/plugins/profile")
 
-            if due.log:
-                values |= stopwatch.report(batch_size, compiled=step == first)
-                writer.scalars(step, values)
-                progress.report(step, values)
-                if exploded := explosions.seen(values.get("loss", 0.0)):
-                    distributed.log(f"warning: {_explosion(step, exploded, functions)}")
-
-            measured = None if stop.received else _measure(step, due, state, functions, writer, progress)
-            loss = measured if due.save else None
-            if due.save and not stop.received:
-                checkpoints.save(step, state, loss)
-            if not stop.received:
-                _draw(step, due, state, functions, writer)
-        noticed = time.perf_counter()
-        checkpoints.wait()
-        if stop.received:
-            _read(step, pending, functions)
-            _save(step, state, loss, checkpoints)
-            if step < steps.total or any(owed(step, steps, writer)):
-                seconds = time.perf_counter() - noticed
-                raise Interrupted(
-                    f"{stop.received}: stopped after step {step}, saved as checkpoints/{step} in {seconds:.1f} s"
-                )
-    return state
-
-
-def _save(step: int, state: TrainState, loss: float | None, checkpoints: Checkpoints) -> None:
-    """The last step's checkpoint, where it has none yet."""
-    if checkpoints.newest() != step:
-        checkpoints.save(step, state, loss)
-        checkpoints.wait()
+    def __exit__(self, *_):
+        if self._tracing:
+            jax.profiler.stop_trace()
+            self._tracing = False
 
 
 class _Stopwatch:
-    """Seconds spent on updates and on waiting for their batches; drawing and saving do not count."""
+    """Seconds spent on updates and on waiting for their batches; sampling and saving do not count."""
 
     def __init__(self):
         self._updates, self._busy, self._waiting, self._began = 0, 0.0, 0.0, 0.0
@@ -262,7 +316,7 @@ class _Stopwatch:
         self._updates += 1
 
     def report(self, batch_size: int, compiled: bool) -> dict[str, float]:
-        """Speed and share of waiting since the last report; of a step that compiled, its seconds."""
+        """Return speed and share of waiting since the last report; of a step that compiled, its seconds."""
         busy, speed = self._busy, batch_size * self._updates / self._busy
         share = self._waiting / busy
         self.__init__()

@@ -9,10 +9,10 @@ from microgen_jax.types import Params
 def learning_rate_schedule(
     learning_rate: float, lr_schedule: str, warmup_steps: int, schedule_steps: int
 ) -> optax.Schedule:
-    """Linear warm-up to `learning_rate`, then a cosine to zero at `schedule_steps`, or the constant.
+    """Return a linear warm-up to `learning_rate`, then a cosine to zero at `schedule_steps`, or the constant.
 
     Args:
-      learning_rate: the peak.
+      learning_rate: learning rate at the peak.
       lr_schedule: 'cosine' or 'constant'.
       warmup_steps: updates until the peak; at most `schedule_steps`.
       schedule_steps: updates until the cosine's end.
@@ -35,13 +35,13 @@ def adamw(
     b1: float = 0.9,
     b2: float = 0.999,
 ) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter 2019) behind a clip of the global gradient norm.
+    """Return AdamW (Loshchilov and Hutter 2019) behind a clip of the global gradient norm.
 
     Weights are decayed where they have more than one axis: kernels and tables, not biases and norm scales.
 
     Args:
       schedule: learning rate by update.
-      weight_decay: decoupled, times the learning rate.
+      weight_decay: decoupled weight decay, times the learning rate.
       clip_norm: largest global norm let through; 0 leaves the gradient alone.
       b1: decay of the first moment.
       b2: decay of the second moment.

@@ -15,9 +15,9 @@ class Progress:
     """A context that shows where training stands.
 
     Args:
-      step: where it starts.
-      total: where it ends.
-      active: whether this process speaks.
+      step: number of the update that it starts after.
+      total: number of the last update.
+      active: whether this process prints.
     """
 
     def __init__(self, step: int, total: int, active: bool = True):
@@ -43,10 +43,16 @@ class Progress:
         self._bar.stop()
 
     def advance(self, step: int) -> None:
+        """Move the bar to update `step`."""
         self._bar.update(self._task, completed=step)
 
     def report(self, step: int, values: dict[str, float]) -> None:
-        """Says the values beside the bar, or as a line of their own where there is no bar."""
+        """Show values beside the bar, or as a line of their own where there is no bar.
+
+        Args:
+          step: number of the update.
+          values: metrics by name.
+        """
         note = "  ".join(f"{name} {values[name]:.4g}" for name in _SHOWN if name in values)
         self._bar.update(self._task, note=note)
         if self._active and self._bar.disable:

@@ -1,4 +1,4 @@
-"""Updates unlike the others: what takes far longer is said, with where it stood while it hung; so is what explodes."""
+"""Updates unlike the others: one that takes far longer is reported with where it hung, as is a loss that explodes."""
 
 import faulthandler
 import time
@@ -6,23 +6,39 @@ from collections import deque
 from pathlib import Path
 from statistics import median
 
-TIMES = 20  # as long as the median
-LEAST = 10.0  # seconds
-BEFORE = 10  # updates that must have been seen
+FACTOR = 20  # times the median, from which on a value is unusual
+MIN_SECONDS = 10.0  # an update below is never slow
+MIN_SEEN = 10  # values before the median counts
+
+
+class RunningMedian:
+    """The median of the last hundred values."""
+
+    def __init__(self):
+        self._values: deque[float] = deque(maxlen=100)
+
+    def usual(self) -> float:
+        """Return the median, or 0 before `MIN_SEEN` values have been added."""
+        return median(self._values) if len(self._values) >= MIN_SEEN else 0.0
+
+    def add(self, value: float) -> float:
+        """Add a value and return it in units of the median of those before; 0 where that is not known."""
+        usual = self.usual()
+        self._values.append(value)
+        return value / usual if usual > 0 else 0.0
 
 
 class Watch:
     """A context that times updates; `slow_steps.txt` gets every thread's stack while one hangs.
 
     Args:
-      workdir: the run's folder.
+      workdir: folder of the run.
       active: whether this process writes.
     """
 
     def __init__(self, workdir: Path, active: bool = True):
         self._path, self._active = workdir / "slow_steps.txt", active
-        self._seconds: deque[float] = deque(maxlen=100)
-        self._began = 0.0
+        self._seconds, self._began = RunningMedian(), 0.0
 
     def __enter__(self):
         if self._active:
@@ -30,25 +46,27 @@ class Watch:
         return self
 
     def start(self) -> None:
-        """An update begins: with the wait for its batch."""
+        """Begin an update, with the wait for its batch."""
         self._began = time.perf_counter()
-        if self._active and len(self._seconds) >= BEFORE:
-            faulthandler.dump_traceback_later(self.limit(), file=self._file)
+        if self._active and self._seconds.usual():
+            faulthandler.dump_traceback_later(self._limit(), file=self._file)
 
     def stop(self, step: int) -> str:
-        """The update has ended: what to say of it, or ''."""
-        faulthandler.cancel_dump_traceback_later()
-        seconds = time.perf_counter() - self._began
-        slow = len(self._seconds) >= BEFORE and seconds > self.limit()
-        usual = median(self._seconds) if slow else 0.0
-        self._seconds.append(seconds)
-        if not slow:
-            return ""
-        return f"step {step} took {seconds:.1f} s, {seconds / usual:.0f} times the median; see {self._path}"
+        """End an update and return a warning, or '' where it was as fast as others.
 
-    def limit(self) -> float:
-        """Seconds from which on an update is slow."""
-        return max(TIMES * median(self._seconds), LEAST)
+        Args:
+          step: number of updates done.
+        """
+        faulthandler.cancel_dump_traceback_later()
+        seconds, limit = time.perf_counter() - self._began, self._limit()
+        factor = self._seconds.add(seconds)
+        if not factor or seconds <= limit:
+            return ""
+        return f"step {step} took {seconds:.1f} s, {factor:.0f} times the median; see {self._path}"
+
+    def _limit(self) -> float:
+        """Return the seconds from which on an update is slow."""
+        return max(FACTOR * self._seconds.usual(), MIN_SECONDS)
 
     def __exit__(self, *_):
         faulthandler.cancel_dump_traceback_later()
@@ -56,19 +74,3 @@ class Watch:
             self._file.close()
             if not self._path.stat().st_size:
                 self._path.unlink()
-
-
-class Explosions:
-    """Knows the usual loss, and says when one is far above it: `TIMES` the median of the last ones that were logged."""
-
-    def __init__(self):
-        self._losses: deque[float] = deque(maxlen=100)
-
-    def seen(self, loss: float) -> str:
-        """What to say of a loss, or ''."""
-        known = len(self._losses) >= BEFORE
-        usual = median(self._losses) if known else 0.0
-        self._losses.append(loss)
-        if not known or usual <= 0 or loss <= TIMES * usual:
-            return ""
-        return f"loss {loss:.4g} is {loss / usual:.0f} times the median"

@@ -105,7 +105,9 @@ def main(workdir: str, out: str, num: int = 32, seed: int = 0) -> None:
             other = {"aspect_ratio": 1.0} if name == "grain_diameter" else {"grain_diameter": 10.0}
             drawn = [
                 measure(
-                    generator.sample(num, label=kind, condition={name: float(v), **other}, seed=first + i)
+                    generator.sample(
+                        num, label=kind, condition={name: float(v), **other}, seed=first + i
+                    ).images
                 )
                 for i, v in enumerate(values)
             ]

@@ -1,6 +1,6 @@
 """Images that a model with conditions draws of one noise: a row for each request, a column for each noise.
 
-python tests/benchmarks/conditions_figure.py runs/conditions32 docs/conditions32.png
+python tests/benchmarks/conditions_figure.py runs/conditions32 docs/figures/conditions32.png
 """
 
 import sys
@@ -19,7 +19,7 @@ def main(workdir: str, out: str) -> None:
     rows = []
     for label, diameter, aspect_ratio in ROWS:
         condition = {"grain_diameter": diameter, "aspect_ratio": aspect_ratio}
-        images = generator.sample(COLUMNS, label=label, condition=condition, seed=3)
+        images = generator.sample(COLUMNS, label=label, condition=condition, seed=3).images
         framed = np.pad(images, ((0, 0), (GAP, 0), (GAP, 0), (0, 0)), constant_values=255)
         rows.append(np.concatenate(list(framed), axis=1))
     image = np.concatenate(rows)[GAP:, GAP:]

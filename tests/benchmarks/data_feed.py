@@ -22,7 +22,6 @@ from PIL import Image
 
 from configs.default import get_config
 from microgen_jax.commands.train import train
-from microgen_jax.config.command_line import Request
 from microgen_jax.data import batches, open_dataset
 
 
@@ -84,7 +83,7 @@ def training(root: Path, workdir: Path, steps: int) -> None:
     config = tiny(root)
     config.train.update(steps=steps, checkpoint_every=steps)
     start = time.perf_counter()
-    train(Request(config, {}, False, workdir))
+    train(config, workdir)
     print(
         f"training {steps} steps of 32 on it: {time.perf_counter() - start:.1f} s, peak {peak()} MiB",
         flush=True,

@@ -1,6 +1,6 @@
 """What a training step costs as it grows: with size, batch, channels and devices; and sampling with its steps.
 
-    python -m tests.benchmarks.growth --out=docs/growth.png
+    python -m tests.benchmarks.growth --out=docs/figures/growth.png
 
 Every case runs in a process of its own: seconds (the least of three steps), the same for a million pixels, gigabytes
 of temporaries as XLA plans them, seconds to compile. Devices are pretended ones that share this machine's cores, with

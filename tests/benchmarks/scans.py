@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from microgen_jax.crystal.ipf import ipf_colour
-from microgen_jax.crystal.maps import read_euler, read_scan
+from microgen_jax.crystal.maps import read_euler, read_map
 from tests.crystal.test_maps import ANSWERS, same_turns
 
 
@@ -42,11 +42,11 @@ def drawn_share(data: Path, answer: str, raw: str, direction: str) -> float:
     """Of the indexed pixels, whose colour is within 2 of 255 of the map that orix drew."""
     with Image.open(data / "ipf_maps" / f"{answer}_{direction}.png") as image:
         stored = np.asarray(image.convert("RGB")).astype(int)
-    scan = read_scan(data / "scans" / raw)
+    scan = read_map(data / "scans" / raw)
     drawn = np.zeros(stored.shape, int)
     for entry in scan.phases:
         mask = scan.phase == entry.id
-        drawn[mask] = ipf_colour(scan.quaternions[mask], direction, entry.laue_group, "tsl")
+        drawn[mask] = ipf_colour(scan.orientations[mask], direction, entry.laue_group, "tsl")
     return float((np.abs(drawn - stored).max(axis=-1)[scan.indexed] <= 2).mean())
 
 

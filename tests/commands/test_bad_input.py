@@ -207,7 +207,7 @@ class TestWorkdir:
             result = run(mode="sample", workdir=tmp_path / "w", config=None)
             if left:
                 assert "warning" in result.stdout
-                assert "checkpoints/4 is damaged" in result.stdout
+                assert "checkpoints/4: is damaged" in result.stdout
             else:
                 refused(result, "checkpoints/4", "damaged")
 

@@ -21,7 +21,7 @@ def inspected(tmp_path):
     def summary(root: Path, **fields) -> dict:
         config = get_config()
         config.data.update(root=str(root), **fields)
-        inspect(Request(config, {}, False, tmp_path / "work"))
+        inspect(Request(fields.freeze(config), {}, False, tmp_path / "work"))
         return json.loads((tmp_path / "work/inspect/summary.json").read_text())
 
     return summary

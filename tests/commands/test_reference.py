@@ -43,7 +43,7 @@ def torch_python(tmp_path_factory) -> str:
 
 
 @pytest.mark.reference
-def test_diffusers_draws_the_same_images(run, trained, torch_python, tmp_path):
+def test_diffusers_samples_the_same_images(run, trained, torch_python, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(os.environ.get("MICROGEN_REFERENCE_RUN", trained), workdir)
     assert run(mode="export", workdir=workdir, config=None).returncode == 0
@@ -75,7 +75,7 @@ def test_a_model_of_one_class_is_a_pipeline_of_diffusers(run, torch_python, tmp_
     for mode in ("train", "export"):
         result = run(mode=mode, workdir=workdir, config__data__root=maps)
         assert result.returncode == 0, result.stderr
-    words = [torch_python, "-c", PIPELINE, str(workdir / "export" / "diffusers")]
-    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    print(f"\nDDPMPipeline: {said.strip()}")
-    assert said.strip().endswith("(2, 16, 16, 3) True")
+    command = [torch_python, "-c", PIPELINE, str(workdir / "export" / "diffusers")]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    print(f"\nDDPMPipeline: {printed.strip()}")
+    assert printed.strip().endswith("(2, 16, 16, 3) True")

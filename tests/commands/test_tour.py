@@ -26,7 +26,7 @@ def test_the_tour_runs(trained, tmp_path, monkeypatch, capsys):
     for cell in cells:
         if cell["cell_type"] == "code":
             exec(compile("".join(cell["source"]), str(NOTEBOOK), "exec"), names)
-    assert names["stills"].shape == (4, 4, 16, 16, 3)
+    assert names["frames"].shape == (4, 4, 16, 16, 3)
     printed = capsys.readouterr().out
     assert "4 updates; classes bimodal" in printed
     assert "grain_diameter" in printed

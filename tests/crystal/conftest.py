@@ -1,4 +1,4 @@
-"""Small scans of known content, written by code in every format that `read_scan` knows."""
+"""Small scans of known content, written by code in every format that `read_map` knows."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,11 +1,11 @@
-"""`read_scan` gives back what was written, in every format, and the answers kept beside the real scans."""
+"""`read_map` gives back what was written, in every format, and the answers kept beside the real scans."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from microgen_jax.crystal.ipf import ipf_colour
-from microgen_jax.crystal.maps import read_euler, read_scan
+from microgen_jax.crystal.maps import read_euler, read_map
 from microgen_jax.crystal.orientations import from_euler
 from microgen_jax.errors import UserError
 
@@ -43,17 +43,17 @@ def test_every_format_is_tried(writers):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_written_scan_is_read_back(kind, writers, truth, tmp_path):
     path = writers[kind](tmp_path / "scan", truth)
-    scan = read_scan(path)
+    scan = read_map(path)
     euler, phase, indexed = read_euler(path)
     assert (indexed == (truth.phase > 0)).all()
     assert (phase == np.where(truth.phase > 0, truth.phase, -1)).all()
     assert same_turns(euler, truth.euler, 2e-6)[indexed].all()
     assert (scan.phase == phase).all()
     assert (scan.indexed == indexed).all()
-    overlap = np.abs((scan.quaternions * from_euler(truth.euler)).sum(axis=-1))
+    overlap = np.abs((scan.orientations * from_euler(truth.euler)).sum(axis=-1))
     assert (overlap[indexed] > 1 - 1e-9).all()
-    assert (scan.quaternions[~indexed] == [1, 0, 0, 0]).all()
-    np.testing.assert_allclose(scan.step, (truth.step, truth.step), rtol=1e-6)
+    assert (scan.orientations[~indexed] == [1, 0, 0, 0]).all()
+    np.testing.assert_allclose(scan.pixel_size, (truth.step, truth.step), rtol=1e-6)
     assert [entry.id for entry in scan.phases] == [1, 2]
     assert scan.unit == "um"
     if "text" not in kind:
@@ -69,8 +69,8 @@ def test_real_scans_agree_with_their_answers(answer, raw, shared):
     assert same_turns(euler, stored["euler"], 1e-4)[indexed].all()
     assert (phase == stored["phase"]).mean() == 1
     assert (indexed == (stored["phase"] >= 0)).mean() == 1
-    scan = read_scan(shared / "scans" / raw)
-    np.testing.assert_allclose(scan.step, stored["step"], rtol=1e-6)
+    scan = read_map(shared / "scans" / raw)
+    np.testing.assert_allclose(scan.pixel_size, stored["step"], rtol=1e-6)
     named = [f"{entry.id}:{entry.name}:{entry.laue_group}" for entry in scan.phases]
     assert named == stored["phases"].tolist()
 
@@ -81,20 +81,20 @@ def test_real_scans_give_the_stored_ipf_maps(answer, raw, direction, shared):
     """Measured: every pixel within 1 of 255, so also X, which a wrong frame would show."""
     with Image.open(shared / "ipf_maps" / f"{answer}_{direction}.png") as image:
         stored = np.asarray(image)[..., :3].astype(int)
-    scan = read_scan(shared / "scans" / raw)
+    scan = read_map(shared / "scans" / raw)
     drawn = np.zeros(stored.shape, int)
     for entry in scan.phases:
         mask = scan.phase == entry.id
-        drawn[mask] = ipf_colour(scan.quaternions[mask], direction, entry.laue_group, "tsl")
+        drawn[mask] = ipf_colour(scan.orientations[mask], direction, entry.laue_group, "tsl")
     assert (np.abs(drawn - stored).max(axis=-1)[scan.indexed] <= 2).mean() >= 0.995
     assert (stored[~scan.indexed] == 0).all()
 
 
 def test_a_real_hexagonal_scan(shared):
     """No step and no counts in its header, phase 0 throughout; 23,909 points, 12.4 % of them 4 pi."""
-    scan = read_scan(shared / "scans" / "ebsdlab_copper.ang")
-    assert scan.quaternions.shape == (200, 104, 4)
-    assert scan.step == pytest.approx((0.2, 0.2))
+    scan = read_map(shared / "scans" / "ebsdlab_copper.ang")
+    assert scan.orientations.shape == (200, 104, 4)
+    assert scan.pixel_size == pytest.approx((0.2, 0.2))
     assert [tuple(entry) for entry in scan.phases] == [(1, "Copper", "m-3m")]
     assert set(np.unique(scan.phase)) == {-1, 1}
     table = np.loadtxt(shared / "scans" / "ebsdlab_copper.ang")
@@ -103,13 +103,15 @@ def test_a_real_hexagonal_scan(shared):
 
 
 def test_decimal_commas_of_a_real_scan_change_nothing(shared):
-    american = read_scan(shared / "scans" / "ebsdlib_Test_US_1.ctf")
-    european = read_scan(shared / "scans" / "ebsdlib_Test_European_1.ctf")
-    assert (american.quaternions == european.quaternions).all()
+    american = read_map(shared / "scans" / "ebsdlib_Test_US_1.ctf")
+    european = read_map(shared / "scans" / "ebsdlib_Test_European_1.ctf")
+    assert (american.orientations == european.orientations).all()
     assert (american.indexed == european.indexed).all()
-    assert european.step == american.step == (0.5, 0.5)
+    assert european.pixel_size == american.pixel_size == (0.5, 0.5)
 
 
 def test_a_real_scan_that_was_cut_off_is_refused(shared):
-    with pytest.raises(UserError, match=r"ebsdlib_ShortFile\.ang: is cut off"):
-        read_scan(shared / "scans" / "ebsdlib_ShortFile.ang")
+    path = shared / "scans" / "ebsdlib_ShortFile.ang"
+    with pytest.raises(UserError, match="cut off") as error:
+        read_map(path)
+    assert error.value.where == str(path)

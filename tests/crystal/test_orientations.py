@@ -43,6 +43,14 @@ def test_euler_angles_are_bunges(phi1: float, big_phi: float, phi2: float) -> No
     assert same(from_euler(to_euler(quaternion)), quaternion)
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(lambda q: np.linalg.norm(q) > 1e-3))
+def test_quaternions_survive_matrices_and_euler_angles(components: list[float]) -> None:
+    quaternion = normalise(np.array(components))
+    assert same(from_matrix(to_matrix(quaternion)), quaternion)
+    assert np.abs(to_matrix(from_euler(to_euler(quaternion))) - to_matrix(quaternion)).max() < 1e-9
+
+
 def test_orientation_turns_sample_into_crystal() -> None:
     quarter = from_euler(np.array([np.pi / 2, 0.0, 0.0]))
     np.testing.assert_allclose(rotate(quarter, AXES[0]), -AXES[1], atol=1e-12)

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from microgen_jax.crystal.maps import read_scan
+from microgen_jax.crystal.maps import read_map
 from microgen_jax.errors import UserError
 
 FORMATS = ["ang", "ctf", "cpr", "edax", "oxford", "orix", "dream3d", "dream3d 8", "tsl text", "mtex text"]
@@ -51,7 +51,7 @@ def mutate(content: bytes, rng: np.random.Generator) -> tuple[bytes, int]:
 def fault_of(path):
     """The line of the UserError that reading a file ends in, None where it is read."""
     try:
-        read_scan(path)
+        read_map(path)
     except UserError as fault:
         return str(fault)
     return None

@@ -2,6 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from microgen_jax.crystal.orientations import from_axis_angle, from_euler, multiply
@@ -55,6 +58,33 @@ def test_both_ways_find_the_grains_that_were_made() -> None:
     assert same_partition(grains_from_orientations(tile.orientations[tile.grains], "m-3m"), truth)
     found = grains_from_colour(tile.image)
     assert abs(found.max() - truth.max()) <= 0.1 * truth.max()
+
+
+MOVES = [
+    lambda a, n=n, flip=flip: np.rot90(a[:, ::-1] if flip else a, n) for n in range(4) for flip in (0, 1)
+]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    arrays.arrays(
+        np.int64, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 4)
+    ),
+    st.permutations(range(5)),
+    st.sampled_from(MOVES),
+)
+def test_grains_do_not_depend_on_labels_and_move_with_the_map(grains, order, move) -> None:
+    """Five orientations (and their colours) far apart: which of them a grain has does not change the grains."""
+    turns = from_axis_angle(np.array([0.0, 0.0, 1.0]), np.radians(np.arange(5) * 15.0))
+    colours = np.arange(0, 250, 50, dtype=np.uint8)[:, None].repeat(3, 1)
+    relabelled = np.asarray(order)[grains]
+    for find in (
+        lambda g: grains_from_orientations(turns[g], "m-3m"),
+        lambda g: grains_from_colour(colours[g]),
+    ):
+        found = find(grains)
+        np.testing.assert_array_equal(find(relabelled), found)
+        assert same_partition(find(move(grains)), move(found))
 
 
 @pytest.mark.parametrize("scan", SCANS)

@@ -5,20 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
-from configs.default import get_config
+from microgen_jax.config.schema import DataConfig
 
 
 @pytest.fixture
-def data_config() -> Callable[..., ConfigDict]:
-    """The defaults for a root, with some fields changed."""
+def data_config() -> Callable[..., DataConfig]:
+    """The defaults for a root, with some fields changed; not checked."""
 
-    def build(root: Path | str, **fields) -> ConfigDict:
-        data = get_config().data.unlock()
-        data.update(root=str(root), size=(16, 16), workers=2, **fields)
-        return data
+    def build(root: Path | str, **fields) -> DataConfig:
+        return DataConfig(**{"root": str(root), "size": (16, 16), "workers": 2, **fields})
 
     return build
 

@@ -128,7 +128,7 @@ CASES: dict[str, Case] = {
     "list of a header only": listed("file,class\n", "names no image"),
     "list of ragged rows": listed("0.png,a\n1.png\n", "row 2 has 1 columns"),
     "list with a NUL": listed("0.png\n1\0.png\n", "text file"),
-    "list with an open quote": listed('0.png,"' + "x" * 200_000, r"list\.csv cannot be read as a table"),
+    "list with an open quote": listed('0.png,"' + "x" * 200_000, r"list\.csv.* cannot be read as a table"),
     "image called csv": listed(image("PNG"), "text file"),
     "UTF-16 list without a mark": listed("0.png\n1.png\n".encode("utf-16-le"), "text file"),
     "sidecar that names no image": sidecar("file,strain\n9.png,1\n", "names no image"),
@@ -158,7 +158,7 @@ CASES: dict[str, Case] = {
     "h5 of no images": hdf5(dataset(data=STACK[:0]), "is empty"),
     "h5 null": hdf5(dataset(data=h5py.Empty("u1")), "no dataset"),
     "h5 of one axis": hdf5(dataset(data=np.zeros(9, np.uint8)), "no dataset"),
-    "h5 of a cube": hdf5(dataset(data=np.zeros((16, 16, 16), np.uint8)), "data.layout", 0),
+    "h5 of a cube": hdf5(dataset(data=np.zeros((16, 16, 16), np.uint8)), "HWK", 0),
     "h5 broken chunk": hdf5(broken_chunk, "cannot be read"),
     "h5 2^50 images": hdf5(
         dataset((2**50, 16, 16), "uint8", chunks=(1, 16, 16)), "stored|too few", layout="NHW"

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.orientations import conjugate, from_axis_angle, multiply, random_uniform
@@ -24,17 +26,44 @@ def sample_motion(element: str) -> np.ndarray:
     return from_axis_angle(axis / np.linalg.norm(axis), np.array(np.pi))
 
 
-@pytest.mark.parametrize("element", augment.DIHEDRAL)
-@pytest.mark.parametrize("direction", ["X", "Y", "Z", "1,0,1"])
-def test_an_element_is_allowed_exactly_where_it_leaves_ipf_colours_true(element, direction):
-    field = random_uniform(np.random.default_rng(0), 6 * 5).reshape(6, 5, 4)
-    vector = augment.parse_direction(direction)
-    colours = ipf_colour(field.reshape(-1, 4), np.array(vector), "m-3m").reshape(6, 5, 3)
+ELEMENTS = st.sampled_from(list(augment.DIHEDRAL))
+DIRECTIONS = st.tuples(*[st.integers(-2, 2)] * 3).filter(any)
+
+
+@settings(max_examples=60, deadline=None)
+@given(element=ELEMENTS, direction=DIRECTIONS, seed=st.integers(0, 99))
+def test_an_element_is_allowed_exactly_where_it_leaves_ipf_colours_true(element, direction, seed):
+    """Colours stay true if and only if P d = ±d."""
+    field = random_uniform(np.random.default_rng(seed), 6 * 5).reshape(6, 5, 4)
+    vector = np.array(direction, float)
+    colours = ipf_colour(field.reshape(-1, 4), vector, "m-3m").reshape(6, 5, 3)
     turned = multiply(field, conjugate(sample_motion(element)))
     moved = augment.apply(turned, element)
-    expected = ipf_colour(moved.reshape(-1, 4), np.array(vector), "m-3m").reshape(moved.shape[:2] + (3,))
+    expected = ipf_colour(moved.reshape(-1, 4), vector, "m-3m").reshape(moved.shape[:2] + (3,))
     true = np.abs(expected.astype(int) - augment.apply(colours, element)).max() <= 1
-    assert true == (element in augment.allowed(direction, "all"))
+    assert true == (element in augment.allowed(",".join(map(str, direction)), "all"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(first=ELEMENTS, second=ELEMENTS, height=st.integers(1, 6), width=st.integers(1, 6))
+def test_augmentation_is_a_group_action(first, second, height, width):
+    """Moving by P and then by Q moves by QP, and some element undoes each."""
+    image = np.arange(height * width * 9, dtype=np.int32).reshape(height, width, 9)
+    product = np.array(augment.DIHEDRAL[second]) @ augment.DIHEDRAL[first]
+    (name,) = (n for n, matrix in augment.DIHEDRAL.items() if np.array_equal(matrix, product))
+    for xyz in (False, True):
+        twice = augment.apply(augment.apply(image, first, ipf_xyz=xyz), second, ipf_xyz=xyz)
+        np.testing.assert_array_equal(twice, augment.apply(image, name, ipf_xyz=xyz))
+        back = [augment.apply(twice, inverse, ipf_xyz=xyz) for inverse in augment.DIHEDRAL]
+        assert any(b.shape == image.shape and np.array_equal(b, image) for b in back)
+
+
+@given(direction=DIRECTIONS, symmetry=st.sampled_from(list(augment.PROCESS)))
+def test_the_allowed_elements_are_a_group(direction, symmetry):
+    allowed = augment.allowed(",".join(map(str, direction)), symmetry)
+    matrices = [np.array(augment.DIHEDRAL[element]) for element in allowed]
+    products = {(a @ b).tobytes() for a in matrices for b in matrices}
+    assert products == {matrix.tobytes() for matrix in matrices}
 
 
 @pytest.mark.parametrize("element", augment.DIHEDRAL)
@@ -94,10 +123,11 @@ def test_one_symmetry_per_class():
 
 
 @pytest.mark.parametrize(
-    ("direction", "symmetry", "word"),
-    [("W", "all", "ipf_direction"), ("0,0,0", "all", "ipf_direction"), ("nan,0,0", "all", "ipf_direction"),
-     ("Z", "orthotropc", "orthotropic"), ("Z", "Sheer=none", "'Shear'"), ("Z", "Shear=nine", "none")],
+    ("where", "direction", "symmetry"),
+    [("ipf_direction", "W", "all"), ("ipf_direction", "0,0,0", "all"), ("ipf_direction", "nan,0,0", "all"),
+     ("symmetry", "Z", "orthotropc"), ("symmetry", "Z", "Sheer=none"), ("symmetry", "Z", "Shear=nine")],
 )  # fmt: skip
-def test_mistakes_are_named(direction, symmetry, word):
-    with pytest.raises(UserError, match=word):
+def test_mistakes_are_named(where, direction, symmetry):
+    with pytest.raises(UserError) as caught:
         augment.allowed_by_class(("Shear",), direction, symmetry)
+    assert caught.value.where == where

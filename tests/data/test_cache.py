@@ -5,6 +5,7 @@ import shutil
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,8 +97,7 @@ def test_only_what_is_stale_is_removed(tmp_path, maps, data_config, save):
     old = open_dataset(data_config(maps, cache=str(cache)))
     mapped, (first,) = some(old), homes(cache)
     origin = first[:12]
-    few = data_config(maps, cache=str(cache), pad="refuse", on_bad_file="skip")
-    few.size = (22, 22)
+    few = data_config(maps, cache=str(cache), pad="refuse", on_bad_file="skip", size=(22, 22))
     open_dataset(few)
     shutil.copytree(maps, tmp_path / "other")
     open_dataset(data_config(tmp_path / "other", cache=str(cache)))
@@ -145,10 +145,11 @@ def test_a_bad_image_stops_the_writing_and_leaves_nothing(tmp_path, maps, data_c
     whole = (maps / "a/3.png").read_bytes()
     (maps / "a/3.png").write_bytes(whole[:200] + bytes(100) + whole[300:])
     data = data_config(maps, cache=str(tmp_path / "cache"))
-    with pytest.raises(UserError, match=r"a/3\.png: .*on_bad_file=skip"):
+    with pytest.raises(UserError) as caught:
         open_dataset(data)
+    assert caught.value.where == f"{maps}/a/3.png"
     assert homes(tmp_path / "cache") == []
-    data.on_bad_file = "skip"
+    data = replace(data, on_bad_file="skip")
     cached, plain = open_dataset(data), open_dataset(data_config(maps, on_bad_file="skip"))
     assert equal(some(plain), some(cached))
     assert plain.train.failed == cached.train.failed != {}
@@ -156,9 +157,9 @@ def test_a_bad_image_stops_the_writing_and_leaves_nothing(tmp_path, maps, data_c
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, maps, data_config):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"data\.cache=.*file cannot be used") as caught:
+    with pytest.raises(UserError) as caught:
         open_dataset(data_config(maps, cache=str(tmp_path / "file")))
-    assert "\n" not in str(caught.value)
+    assert caught.value.where == "data.cache"
 
 
 def test_settings_that_change_the_pixels_change_the_cache(tmp_path, data_config):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from microgen_jax.config import fields
 from microgen_jax.data import batches, open_dataset
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -22,9 +23,8 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
     ],
 )  # fmt: skip
 def test_a_config_reads_its_data(shared, name, root, kind, count, shape):
-    data = runpy.run_path(str(CONFIGS / f"{name}.py"))["get_config"]().data
-    data.root = str(shared / root)
-    dataset = open_dataset(data)
+    config = fields.freeze(runpy.run_path(str(CONFIGS / f"{name}.py"))["get_config"]().to_dict())
+    dataset = open_dataset(fields.replace(config, {"data.root": str(shared / root)}).data)
     assert (dataset.kind, len(dataset.train) + len(dataset.holdout)) == (kind, count)
     batch = next(batches(dataset.train, dataset.preparation, seed=0, batch_size=2))
     assert batch.image.shape == (2, *shape)

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from microgen_jax.methods import WGANGP
 from microgen_jax.methods.wgan_gp import gradient_penalty
-from microgen_jax.networks.wgan import Critic, Generator
+from microgen_jax.networks.wgan import Critic, WGANGenerator
 from microgen_jax.runtime import mesh as meshes
 from microgen_jax.training import optimizer, state
 from microgen_jax.types import Batch, Condition
@@ -32,7 +32,7 @@ def wgan(
 
     adam = {"weight_decay": 0.0, "clip_norm": 0.0, "b1": 0.5, "b2": 0.9}
     values = {
-        "generator": Generator(size, channels, 8, classes, dtype),
+        "generator": WGANGenerator(size, channels, 8, classes, dtype),
         "critic": Critic(8, classes, dtype),
         "generator_optimizer": optimizer.adamw(schedule, **adam),
         "critic_optimizer": optimizer.adamw(critic_schedule, **adam),
@@ -257,7 +257,7 @@ def test_held_out_sums_do_not_depend_on_the_cut():
         evaluate(now, jax.tree.map(lambda x: x[cut], data), jnp.float32(mask), jnp.asarray(rows[cut]))  # noqa: B023
         for cut, mask in ((slice(0, 4), [1, 1, 1, 1]), (slice(2, 6), [0, 0, 1, 1]))
     ]
-    for name in ("heldout_wasserstein", "real", "drawn_square", "apart", "count"):
+    for name in ("heldout_wasserstein", "real", "generated_square", "apart", "count"):
         np.testing.assert_allclose(whole[name], parts[0][name] + parts[1][name], rtol=1e-4, atol=1e-5)
 
 

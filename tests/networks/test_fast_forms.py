@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from microgen_jax.networks import attention, layers
+from microgen_jax.networks import attention, cpu_kernels, layers
 
 SHAPES = [(1, 5, 7, 6, 10), (2, 8, 8, 8, 4), (3, 16, 16, 12, 12), (2, 9, 4, 3, 32), (1, 48, 40, 5, 3)]
 KERNELS = [((3, 3), layers.AROUND), ((1, 1), layers.NONE), ((2, 2), ((0, 1), (1, 0)))]
@@ -29,12 +29,12 @@ def close(one, other, tolerance=1e-5) -> None:
 def test_kernel_gradient_is_that_of_the_convolution(b, h, w, c, k, size, padding):
     x, dy, kernel = arrays((b, h, w, c), (b, h, w, k), (*size, c, k))
     _, plain = jax.vjp(lambda kernel: layers._conv(x, kernel, padding), kernel)
-    close(layers.kernel_gradient_by_products(x, dy, size, padding), plain(dy)[0])
+    close(cpu_kernels.kernel_gradient_by_products(x, dy, size, padding), plain(dy)[0])
 
 
 @pytest.mark.parametrize("products", [True, False])
 def test_convolution_has_the_plain_derivative(products, monkeypatch):
-    monkeypatch.setattr(layers, "products_win", lambda kernel: products)
+    monkeypatch.setattr(cpu_kernels, "products_win", lambda kernel: products)
     x, dy, kernel = arrays((2, 6, 10, 5), (2, 6, 10, 7), (3, 3, 5, 7), seed=1)
     fast, plain = jax.vjp(layers.conv, x, kernel), jax.vjp(layers._conv, x, kernel)
     close(fast[0], plain[0])
@@ -45,7 +45,9 @@ def test_convolution_has_the_plain_derivative(products, monkeypatch):
 @pytest.mark.parametrize(("b", "h", "w", "c", "k"), SHAPES)
 def test_convolution_of_a_doubled_image(b, h, w, c, k):
     x, dy, kernel = arrays((b, h, w, c), (b, 2 * h, 2 * w, k), (3, 3, c, k), seed=6)
-    ours, backward = jax.vjp(layers.conv_of_upsampled, x, kernel)
+    ours, backward = jax.vjp(
+        lambda x, kernel: cpu_kernels.conv_of_upsampled(x, kernel, layers.conv), x, kernel
+    )
     theirs, plain = jax.vjp(lambda x, kernel: layers._conv(layers.upsample(x), kernel), x, kernel)
     close(ours, theirs)
     for one, other in zip(backward(dy), plain(dy)):
@@ -100,7 +102,7 @@ def test_bfloat16_keeps_its_type():
     x, scale, bias, kernel = arrays((2, 8, 8, 8), (8,), (8,), (3, 3, 8, 8))
     half = x.astype(jnp.bfloat16)
     assert layers.group_norm(half, scale, bias, 4, True).dtype == jnp.bfloat16
-    gradient = layers.kernel_gradient_by_products(half, half, (3, 3))
+    gradient = cpu_kernels.kernel_gradient_by_products(half, half, (3, 3), layers.AROUND)
     assert gradient.dtype == jnp.bfloat16
     _, plain = jax.vjp(layers._conv, x, kernel)
     close(gradient.astype(jnp.float32), plain(x)[1], 2e-2)
@@ -114,7 +116,7 @@ def test_fast_forms_are_right_over_a_sharded_batch():
     @jax.jit
     def gradients(x, dy):
         _, backward = jax.vjp(lambda *a: layers.group_norm(*a, 2, True), x, scale, bias)
-        return layers.kernel_gradient_by_products(x, dy, (3, 3)), *backward(dy)
+        return cpu_kernels.kernel_gradient_by_products(x, dy, (3, 3), layers.AROUND), *backward(dy)
 
     sharded = gradients(jax.device_put(x, rows), jax.device_put(dy, rows))
     for ours, theirs in zip(sharded, gradients(x, dy)):
@@ -123,8 +125,8 @@ def test_fast_forms_are_right_over_a_sharded_batch():
 
 def test_fast_forms_are_left_alone_over_several_devices():
     assert jax.device_count() > 1
-    assert not layers.products_win((3, 3, 128, 128))
-    assert not layers.alone_on_cpu()
+    assert not cpu_kernels.products_win((3, 3, 128, 128))
+    assert not cpu_kernels.on_single_cpu()
 
 
 @pytest.mark.parametrize(("pixels", "heads", "dim", "queries"), [(13, 2, 5, 4), (16, 1, 8, 8), (7, 3, 6, 9)])

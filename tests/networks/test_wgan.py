@@ -1,4 +1,4 @@
-"""The ladders of the Wasserstein GAN: shapes at every size, their published widths, classes, cost."""
+"""The levels of the Wasserstein GAN: shapes at every size, their published widths, classes, cost."""
 
 import jax
 import jax.numpy as jnp
@@ -6,24 +6,24 @@ import numpy as np
 import pytest
 
 from microgen_jax.errors import UserError
-from microgen_jax.networks import wgan
-from microgen_jax.networks.wgan import Critic, Generator
+from microgen_jax.networks import cpu_kernels, wgan
+from microgen_jax.networks.wgan import Critic, WGANGenerator
 
 KEY, LABEL = jax.random.key(0), jnp.zeros(1, jnp.int32)
 
 
 def shapes(size, channels=1, num_classes=0, width=64, dtype=jnp.float32):
-    generator = Generator(size, channels, width, num_classes, dtype)
+    generator = WGANGenerator(size, channels, width, num_classes, dtype)
     critic = Critic(width, num_classes, dtype)
     image = jnp.zeros((1, *size, channels))
     made = jax.eval_shape(generator.init, KEY, jnp.zeros((1, 100)), LABEL)["params"]
     judged = jax.eval_shape(critic.init, KEY, image, LABEL)["params"]
-    drawn = jax.eval_shape(lambda p: generator.apply({"params": p}, jnp.zeros((1, 100)), LABEL), made)
+    generated = jax.eval_shape(lambda p: generator.apply({"params": p}, jnp.zeros((1, 100)), LABEL), made)
     score = jax.eval_shape(lambda p: critic.apply({"params": p}, image, LABEL), judged)
-    return made, judged, drawn, score
+    return made, judged, generated, score
 
 
-def test_the_64_px_ladders_are_the_published_ones():
+def test_the_64_px_levels_are_the_published_ones():
     made, judged, _, _ = shapes((64, 64))
     assert made["dense"]["kernel"].shape == (100, 4 * 4 * 512)
     ups = [made[name]["kernel"].shape for name in ("up_0", "up_1", "up_2", "out")]
@@ -36,24 +36,30 @@ def test_the_64_px_ladders_are_the_published_ones():
 @pytest.mark.parametrize("size", [(32, 32), (64, 64), (128, 128), (256, 256), (32, 64)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_every_size_has_float32_images_and_scores(size, dtype):
-    made, judged, drawn, score = shapes(size, channels=3, num_classes=4, dtype=dtype)
-    assert (drawn.shape, drawn.dtype) == ((1, *size, 3), jnp.float32)
+    made, judged, generated, score = shapes(size, channels=3, num_classes=4, dtype=dtype)
+    assert (generated.shape, generated.dtype) == ((1, *size, 3), jnp.float32)
     assert (score.shape, score.dtype) == ((1,), jnp.float32)
     assert {x.dtype for x in jax.tree.leaves((made, judged))} == {jnp.dtype(jnp.float32)}
 
 
 @pytest.mark.parametrize(
-    ("size", "channels", "words"),
+    ("size", "channels", "where"),
     [
-        ((48, 64), 1, r"data\.size=\(48,64\).*take \(32,64\)"),
-        ((16, 16), 1, r"take \(32,32\)"),
-        ((512, 64), 3, r"take \(256,64\)"),
-        ((64, 64), 2, r"data\.channels=2"),
+        ((48, 64), 1, "size"),
+        ((16, 16), 1, "size"),
+        ((512, 64), 3, "size"),
+        ((64, 64), 2, "channels"),
     ],
 )
-def test_other_images_are_refused(size, channels, words):
-    with pytest.raises(UserError, match=words):
+def test_other_images_are_refused(size, channels, where):
+    with pytest.raises(UserError) as error:
         wgan.check_shape(size, channels)
+    assert error.value.where == where
+
+
+def test_the_nearest_size_is_named():
+    with pytest.raises(UserError, match=r"take \(32,64\)"):
+        wgan.check_shape((48, 64), 1)
 
 
 def test_initialisation_is_normal_with_002():
@@ -64,13 +70,13 @@ def test_initialisation_is_normal_with_002():
 
 
 def test_classes_change_both_and_no_class_is_the_zero_embedding():
-    generator, critic = Generator((32, 32), 1, 4, 2), Critic(4, 2)
+    generator, critic = WGANGenerator((32, 32), 1, 4, 2), Critic(4, 2)
     z, image = jax.random.normal(KEY, (3, 8)), jax.random.normal(KEY, (3, 32, 32, 1))
     labels = jnp.arange(3, dtype=jnp.int32)  # 2 stands for "no class"
     made, judged = jax.jit(generator.init)(KEY, z, labels), jax.jit(critic.init)(KEY, image, labels)
     same = jnp.broadcast_to(z[:1], z.shape), jnp.broadcast_to(image[:1], image.shape)
-    drawn, scores = generator.apply(made, same[0], labels), critic.apply(judged, same[1], labels)
-    assert len({row.tobytes() for row in np.asarray(drawn)}) == 3
+    generated, scores = generator.apply(made, same[0], labels), critic.apply(judged, same[1], labels)
+    assert len({row.tobytes() for row in np.asarray(generated)}) == 3
     assert len(set(np.asarray(scores).tolist())) == 3
     without = jax.tree.map(jnp.zeros_like, judged["params"]["class_projection"])
     plain = critic.apply({"params": judged["params"] | {"class_projection": without}}, same[1], labels)
@@ -78,7 +84,7 @@ def test_classes_change_both_and_no_class_is_the_zero_embedding():
 
 
 def test_the_summary_counts_every_parameter_and_operation():
-    generator, critic = Generator((64, 64), 1, 64, 3), Critic(64, 3)
+    generator, critic = WGANGenerator((64, 64), 1, 64, 3), Critic(64, 3)
     made, judged, _, _ = shapes((64, 64), num_classes=3)
     rows = wgan.summary(generator, critic, 100)
     assert sum(row.params for row in rows) == sum(x.size for x in jax.tree.leaves((made, judged)))
@@ -97,5 +103,5 @@ def test_halving_by_a_product_is_the_convolution_in_both_derivatives():
 
         return form(x, kernel), *jax.jit(jax.grad(steep, (0, 1)))(x, kernel)
 
-    for plain, fast in zip(twice(wgan.halve), twice(wgan.halve_by_product)):
+    for plain, fast in zip(twice(wgan.halve), twice(cpu_kernels.halve_by_product)):
         assert jnp.abs(fast - plain).max() <= 2e-5 * jnp.abs(plain).max()

@@ -8,9 +8,9 @@ import pytest
 PROGRAM = """
 import resource, sys
 import jax, jax.numpy as jnp
-from microgen_jax.training import compilation
+from microgen_jax.runtime import compile_cache
 if sys.argv[1] == "keep":
-    compilation.keep_memory()
+    compile_cache.keep_memory()
 step = jax.jit(lambda x: jnp.sum(jnp.cumsum(x, axis=0)[::-1] * x))
 x = jnp.ones((4096, 4096))
 def faults():

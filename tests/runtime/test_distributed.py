@@ -87,7 +87,7 @@ def test_a_signal_to_one_process_stops_both_after_the_same_step(pair, tmp_path):
     assert "SIGTERM: stopped after step" in outputs[0]
 
 
-def test_processes_that_were_told_different_things_are_refused(pair, tmp_path, capfd):
+def test_processes_with_different_configurations_are_refused(pair, tmp_path, capfd):
     processes = pair(seeds=(0, 1), workdir=tmp_path / "run")
     for process in processes:
         process.communicate(timeout=300)

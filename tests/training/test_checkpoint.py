@@ -85,7 +85,7 @@ def test_the_one_before_a_damaged_one_is_used(workdir, harm, capsys):
     np.testing.assert_array_equal(found.params["w"], state(2).params["w"])
     assert checkpoints.steps() == [1, 2]
     assert (workdir / "damaged" / "3").is_dir()
-    assert "checkpoints/3 is damaged" in capsys.readouterr().out
+    assert "checkpoints/3: is damaged" in capsys.readouterr().out
     checkpoints.save(3, found, None)
     checkpoints.wait()
     checkpoints.close()
@@ -151,16 +151,17 @@ def unreadable(manager, fault):
 @pytest.mark.parametrize("fault", NOT_ITS_FAULT, ids=repr)
 def test_what_is_not_a_checkpoint_s_fault_stops_and_leaves_it(reading, fault, monkeypatch):
     monkeypatch.setattr(reading._manager, "restore", unreadable(reading._manager, fault))
-    with pytest.raises(UserError, match=r"checkpoints/2 cannot be read \(.+\); it was left in place") as told:
+    with pytest.raises(UserError) as error:
         reading.resume(target())
-    assert not isinstance(told.value, Damaged)
+    assert error.value.where.endswith("checkpoints/2")
+    assert not isinstance(error.value, Damaged)
 
 
 @pytest.mark.parametrize("fault", ITS_FAULT, ids=repr)
 def test_what_is_its_fault_falls_back_to_the_one_before(reading, fault, monkeypatch, capsys):
     monkeypatch.setattr(reading._manager, "restore", unreadable(reading._manager, fault))
     assert int(reading.resume(target()).step) == 1
-    assert "checkpoints/2 is damaged" in capsys.readouterr().out
+    assert "checkpoints/2: is damaged" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["checkpoints/2", "state", "manifest.ocdbt"])
@@ -169,41 +170,41 @@ def test_what_may_not_be_read_is_not_taken_for_missing(reading, monkeypatch, nam
     missing = FileNotFoundError(errno.ENOENT, "no such file")
     monkeypatch.setattr(reading._manager, "restore", unreadable(reading._manager, missing))
     monkeypatch.setattr(checkpoint.os, "access", lambda path, mode: not str(path).endswith(name))
-    with pytest.raises(
-        UserError, match=rf"checkpoints/2 cannot be read \(no permission to read .*{name}\)"
-    ) as told:
+    with pytest.raises(UserError) as error:
         reading.resume(target())
-    assert not isinstance(told.value, Damaged)
+    assert name in error.value.problem
+    assert not isinstance(error.value, Damaged)
 
 
 def test_another_format_is_neither_read_nor_set_aside(workdir, monkeypatch):
-    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    monkeypatch.setattr(checkpoint, "FORMAT", 99)
     checkpoints = Checkpoints(workdir)
     write(checkpoints, 4)
     monkeypatch.undo()
-    with pytest.raises(
-        UserError, match="checkpoints/4 has format 2, this version reads 1; use the version of"
-    ):
+    with pytest.raises(UserError) as error:
         checkpoints.resume(target())
     checkpoints.close()
+    assert error.value.where.endswith("checkpoints/4")
+    assert "format 99" in error.value.problem
+    assert not isinstance(error.value, Damaged)
     assert (workdir / "checkpoints" / "4").is_dir()
 
 
-def test_a_stranger_s_arrays_of_other_shapes_are_not_read(workdir):
+def test_untrusted_arrays_of_other_shapes_are_not_read(workdir):
     larger = {"w": jnp.zeros((64, 65)), "b": jnp.zeros(3, jnp.bfloat16)}
     checkpoints = Checkpoints(workdir)
     checkpoints.save(4, TrainState(jnp.int32(4), larger, larger, (larger,)), None)
     checkpoints.wait()
-    with pytest.raises(Damaged, match="holds another architecture"):
+    with pytest.raises(Damaged):
         checkpoints.restore(4, target())
     checkpoints.close()
 
 
-def test_arrays_that_a_stranger_s_config_adds_are_missed(workdir):
+def test_arrays_that_an_untrusted_config_adds_are_missed(workdir):
     shapes = target()
     more = shapes.replace(ema_params=shapes.ema_params | {"more": shapes.ema_params["w"]})
     checkpoints = Checkpoints(workdir, read_only=True)
-    with pytest.raises(Damaged, match="holds another architecture"):
+    with pytest.raises(Damaged):
         checkpoints.restore_ema(3, more)
     checkpoints.close()
 
@@ -222,9 +223,10 @@ def test_where_none_is_whole_nothing_is_moved(workdir):
     for step in (1, 2, 3):
         half_deleted(workdir / "checkpoints" / str(step))
     checkpoints = Checkpoints(workdir)
-    with pytest.raises(Damaged, match="checkpoints/3 is damaged"):
+    with pytest.raises(Damaged) as error:
         checkpoints.resume(target())
     checkpoints.close()
+    assert error.value.where.endswith("checkpoints/3")
     assert not (workdir / "damaged").exists()
 
 
@@ -241,10 +243,11 @@ def no_file_above(size: int):
 
 def test_what_cannot_be_written_leaves_the_whole_ones(workdir):
     checkpoints = Checkpoints(workdir)
-    words = r"cannot write to .*/checkpoints \(File too large\); the whole ones there are intact \(1, 2, 3\)"
-    with no_file_above(4096), pytest.raises(UserError, match=words):
+    with no_file_above(4096), pytest.raises(UserError) as error:
         write(checkpoints, 4)
     checkpoints.close()
+    assert "File too large" in error.value.problem
+    assert "1, 2, 3" in error.value.fix
     again = Checkpoints(workdir)
     assert int(again.resume(target()).step) == 3
     write(again, 4)
@@ -267,3 +270,43 @@ def test_the_sums_are_those_of_any_topology_and_of_any_single_bit():
     assert [name for name in checksums(whole) if checksums(other)[name] != checksums(whole)[name]] == [
         "params/w"
     ]
+
+
+def zeros_in(folder):
+    """Let every array of the written state read back as zeros."""
+    for path in folder.rglob("d/*"):
+        path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("harm", [zeros_in, cut_off, half_deleted, sums_deleted])
+def test_what_does_not_read_back_never_counts_and_removes_nothing(workdir, harm, monkeypatch):
+    checkpoints = Checkpoints(workdir)
+    check = checkpoints._check_written
+
+    def harmed():
+        (folder,) = (workdir / "checkpoints").glob("4.orbax*")
+        harm(folder)
+        check()
+
+    monkeypatch.setattr(checkpoints._manager._checkpointer, "_post_finalization_callback", harmed)
+    with pytest.raises(UserError) as error:
+        write(checkpoints, 4)
+    assert error.value.where.endswith("checkpoints/4")
+    checkpoints.close()
+    again = Checkpoints(workdir)
+    assert again.steps() == [1, 2, 3]
+    assert int(again.resume(target()).step) == 3
+    again.close()
+
+
+@pytest.mark.parametrize("name", ["[ni] lr=2e-4", "a*b", "what?", "[!x]"])
+def test_a_folder_s_name_is_no_pattern(tmp_path, name):
+    other = Checkpoints(tmp_path / "axb")
+    write(other, 1)
+    other.close()
+    checkpoints = Checkpoints(tmp_path / name)
+    write(checkpoints, 2)
+    checkpoints.close()
+    again = Checkpoints(tmp_path / name, read_only=True)
+    np.testing.assert_array_equal(again.resume(target()).params["w"], state(2).params["w"])
+    again.close()

@@ -12,6 +12,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from microgen_jax import methods
+from microgen_jax.config import fields
 from microgen_jax.errors import UserError
 from microgen_jax.runtime import mesh as meshes
 from microgen_jax.training import checkpoint, optimizer, state
@@ -45,7 +46,7 @@ def small_config() -> ConfigDict:
 def method_of(**train):
     config = small_config()
     config.train.update(train)
-    return methods.build(config, channels=3, num_classes=4, num_conditions=2)
+    return methods.build(fields.freeze(config), channels=3, num_classes=4, num_conditions=2)
 
 
 def batch_of(rows: int = 16) -> Batch:
@@ -140,6 +141,21 @@ def test_checkpoint_of_eight_devices_is_restored_on_one_and_two(tmp_path):
     checkpoints.close()
 
 
+def test_what_a_method_keeps_beside_goes_through_a_checkpoint(tmp_path):
+    method = dataclasses.replace(method_of(ema_widths=(0.05, 0.1)), time_sampling="importance")
+    shapes = jax.eval_shape(method.init, jax.random.key(0))
+    assert shapes.extra.keys() == {"square_losses", "averages"}
+    saved = jax.tree.map(lambda x: jnp.full(x.shape, 3, x.dtype), shapes)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, saved, None)
+    checkpoints.wait()
+    target = checkpoint.abstract(shapes, meshes.parameter_shardings(shapes, meshes.make_mesh(1, 1)))
+    restored = checkpoints.resume(target)
+    checkpoints.close()
+    assert jax.tree.structure(restored) == jax.tree.structure(saved)
+    assert distance(saved.extra, restored.extra) == 0
+
+
 def test_newest_and_best_survive_a_restart(tmp_path):
     small = state.TrainState(jnp.int32(0), {"w": jnp.ones(3)}, {"w": jnp.ones(3)}, ())
     for losses in ({1: 0.9, 2: 0.1, 3: 0.8}, {4: 0.7, 5: 0.6, 6: None}):
@@ -181,12 +197,14 @@ def test_decay_leaves_biases_and_scales_alone():
 
 @pytest.mark.parametrize(("data", "fsdp"), [(-1, 3), (9, 1), (0, 1), (1, 0), (3, 3)])
 def test_meshes_that_cannot_be(data, fsdp):
-    with pytest.raises(UserError, match="mesh"):
+    with pytest.raises(UserError) as error:
         meshes.make_mesh(data, fsdp)
+    assert error.value.where in ("data", "fsdp")
 
 
 def test_batches_that_do_not_divide():
     mesh = meshes.make_mesh(4, 2)
     meshes.check_batch(32, 2, mesh)
-    with pytest.raises(UserError, match="nearest that is: 32"):
+    with pytest.raises(UserError, match="nearest that is: 32") as error:
         meshes.check_batch(30, 2, mesh)
+    assert error.value.where == "batch_size"

@@ -128,7 +128,10 @@ def _main(checkout: Path, *flags: str) -> None:
         "PYTHONPATH": str(checkout),
         "JAX_COMPILATION_CACHE_DIR": str(Path(tempfile.gettempdir()) / "witness-xla"),
     }
-    subprocess.run([sys.executable, "main.py", *flags], cwd=checkout, env=environment, check=True)
+    line = [sys.executable, "main.py", *flags]
+    done = subprocess.run(line, cwd=checkout, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(line)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
 
 
 def measure_all(checkout: Path, old: bool = False) -> dict[str, np.ndarray]:

@@ -1,1 +1,1 @@
-"""One reader a file format; each gives `points.Points`. `crystal.scan.read_scan` is the door to all."""
+"""Readers of EBSD files, one a format; each returns `points.Points`. `crystal.read_map` chooses among them."""

@@ -17,7 +17,14 @@ from microgen_jax.crystal.readers.points import (
     tsl_unassigned,
     whole_numbers,
 )
-from microgen_jax.crystal.readers.table import count, length, open_text, read_lines, read_table, take_header
+from microgen_jax.crystal.readers.text_parsing import (
+    count,
+    length,
+    open_text,
+    read_lines,
+    read_table,
+    take_header,
+)
 from microgen_jax.crystal.symmetry import laue_group_of_tsl
 from microgen_jax.errors import UserError
 
@@ -28,7 +35,14 @@ KEPT = ("x-star", "y-star", "z-star", "WorkingDistance", "GRID", "OPERATOR", "SA
 
 
 def read_ang(path: Path) -> Points:
-    """Reads an .ang file: square or hexagonal, rows in any order, points missing."""
+    """Read an .ang file: square or hexagonal, rows in any order, points missing.
+
+    Args:
+      path: the file.
+
+    Raises:
+      UserError: the file is no sound .ang file.
+    """
     with open_text(path) as file:
         lines = read_lines(file)
         header, first = take_header(lines, lambda line: line.lstrip().startswith("#"))
@@ -56,7 +70,7 @@ def read_ang(path: Path) -> Points:
 
 
 def _pair(line: str) -> tuple[str, str]:
-    """'# XSTEP: 0.25' -> ('XSTEP', '0.25'); 'Column names' keeps its blank."""
+    """Split '# XSTEP: 0.25' into ('XSTEP', '0.25'); 'Column names' keeps its blank."""
     text = line.lstrip("# \t")
     named = re.match(r"(Column names|[^\s:]+)\s*:?\s*(.*)", text)
     return (named[1], named[2].strip()) if named else ("", "")
@@ -74,10 +88,10 @@ def _phases(pairs: list[tuple[str, str]]) -> tuple[Phase, ...]:
         elif key == "Symmetry" and found:
             found[-1]["symmetry"] = value
     if not found:
-        raise UserError("names no phase: its header has neither a '# Phase' nor a '# MaterialName' line")
+        raise UserError("path", "names no phase", "its header needs '# Phase' or '# MaterialName' lines")
     for phase in found:
         if "symmetry" not in phase:
-            raise UserError(f"gives phase {phase['id']} no '# Symmetry' line")
+            raise UserError("path", f"gives phase {phase['id']} no '# Symmetry' line")
     return tuple(
         Phase(int(phase["id"]), phase.get("name", ""), laue_group_of_tsl(phase["symmetry"]))
         for phase in found
@@ -85,9 +99,9 @@ def _phases(pairs: list[tuple[str, str]]) -> tuple[Phase, ...]:
 
 
 def _columns(values: dict[str, str], width: int) -> tuple[int, list[int]]:
-    """Returns the column of the confidence index and those that may hold the phase."""
+    """Return the column of the confidence index and those that may hold the phase."""
     if width < 8:
-        raise UserError(f"has {width} columns where an .ang file has 8 or more")
+        raise UserError("path", f"has {width} columns where an .ang file has 8 or more")
     for key in ("COLUMN_HEADERS", "Column names", "COLUMN_NOTES"):
         names = [re.sub(r"[\s_]", "", name.lower()) for name in values.get(key, "").split(",")]
         phase = [i for i, name in enumerate(names[:width]) if name in ("phase", "phaseindex", "phaseid")]
@@ -98,6 +112,6 @@ def _columns(values: dict[str, str], width: int) -> tuple[int, list[int]]:
 
 
 def _phase_column(candidates: list[np.ndarray]) -> np.ndarray:
-    """Returns the first candidate that holds whole numbers: a fit before the phase does not."""
+    """Return the first candidate that holds whole numbers: a fit before the phase does not."""
     whole = [column for column in candidates if np.array_equal(column, np.rint(column))]
     return whole_numbers((whole or candidates)[0], "the phase column")

@@ -10,7 +10,7 @@ import numpy as np
 
 from microgen_jax.crystal.readers.ctf import FRAME
 from microgen_jax.crystal.readers.points import Phase, Points, limit_points
-from microgen_jax.crystal.readers.table import count, length, number, open_text, read_lines
+from microgen_jax.crystal.readers.text_parsing import count, length, number, open_text, read_lines
 from microgen_jax.crystal.symmetry import laue_group_of_channel
 from microgen_jax.errors import UserError
 
@@ -20,7 +20,14 @@ MAX_FIELDS = 256
 
 
 def read_cpr(path: Path) -> Points:
-    """Reads a pair of .cpr and .crc that lie in one folder under one name; `path` is either."""
+    """Read a pair of .cpr and .crc that lie in one folder under one name.
+
+    Args:
+      path: either file.
+
+    Raises:
+      UserError: one of the two is missing, or they are no sound pair.
+    """
     header_path, data_path = _pair(path)
     header = _sections(header_path)
     job = header.get("job", {})
@@ -29,13 +36,14 @@ def read_cpr(path: Path) -> Points:
     size = data_path.stat().st_size
     if size % record.itemsize:
         raise UserError(
-            f"{data_path.name} holds {size} bytes, which are no whole records of {record.itemsize}"
+            "path", f"{data_path.name} holds {size} bytes, which are no whole records of {record.itemsize}"
         )
     points = size // record.itemsize
     placed = {"x", "y"} <= set(record.names)
     if not placed and points != shape[0] * shape[1]:
         raise UserError(
-            f"{data_path.name} holds {points} points where the header promises {shape[1]} x {shape[0]}"
+            "path",
+            f"{data_path.name} holds {points} points where the header promises {shape[1]} x {shape[0]}",
         )
     limit_points(points)
     data = np.fromfile(data_path, record)
@@ -61,7 +69,7 @@ def _pair(path: Path) -> tuple[Path, Path]:
         names = [path.with_suffix(s) for s in (suffix, suffix.upper())]
         found[suffix] = next((name for name in names if name.is_file()), None)
         if found[suffix] is None:
-            raise UserError(f"needs {names[0].name} beside it")
+            raise UserError("path", f"needs {names[0].name} beside it")
     return found[".cpr"], found[".crc"]
 
 
@@ -83,20 +91,20 @@ def _record(fields: dict[str, str]) -> np.dtype:
     listed = count(fields.get("count", ""))
     if not 0 < listed <= MAX_FIELDS:
         raise UserError(
-            f"lists {fields.get('count', 'no')} fields in [Fields], where 3 to {MAX_FIELDS} can be"
+            "path", f"lists {fields.get('count', 'no')} fields in [Fields], where 3 to {MAX_FIELDS} can be"
         )
     layout = [("phase", "u1")]
     for i in range(1, listed + 1):
         field = count(fields.get(f"field{i}", ""))
         if not field:
-            raise UserError(f"counts {listed} fields in [Fields] but has no Field{i}")
+            raise UserError("path", f"counts {listed} fields in [Fields] but has no Field{i}")
         name = FIELDS.get(field, f"field{i}")
         if name in dict(layout):
-            raise UserError(f"lists field {field} twice in [Fields]")
+            raise UserError("path", f"lists field {field} twice in [Fields]")
         layout.append((name, "u1" if field in BYTES else "<f4"))
     missing = {"phi1", "phi", "phi2"} - set(dict(layout))
     if missing:
-        raise UserError("lists no Euler angles (fields 3, 4 and 5) in [Fields]")
+        raise UserError("path", "lists no Euler angles (fields 3, 4 and 5) in [Fields]")
     return np.dtype(layout)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from microgen_jax.crystal.readers.points import Phase, Points, whole_numbers
-from microgen_jax.crystal.readers.table import (
+from microgen_jax.crystal.readers.text_parsing import (
     count,
     length,
     number,
@@ -25,7 +25,14 @@ ANGLES = ("AcqE1", "AcqE2", "AcqE3")
 
 
 def read_ctf(path: Path) -> Points:
-    """Reads a .ctf file; phase 0 is "not indexed"."""
+    """Read a .ctf file; phase 0 means "unindexed".
+
+    Args:
+      path: the file.
+
+    Raises:
+      UserError: the file is no sound .ctf file.
+    """
     with open_text(path) as file:
         lines = read_lines(file)
         header, heading = take_header(lines, lambda line: "Euler1" not in line.split())
@@ -34,12 +41,12 @@ def read_ctf(path: Path) -> Points:
         phases = _phases(header)
         first = next((line for line in lines if line.strip()), "")
         if not first:
-            raise UserError("holds a header but no points")
+            raise UserError("path", "holds a header but no points")
         columns = dict(
             zip(_needed(names), read_table(first, lines, [names.index(n) for n in _needed(names)]))
         )
     if "Z" in columns and (columns["Z"] != columns["Z"][0]).any():
-        raise UserError("is a volume of several slices: export one slice")
+        raise UserError("path", "is a volume of several slices", "export one slice")
     euler = np.stack([columns[f"Euler{i}"] for i in (1, 2, 3)], axis=-1) * (np.pi / 180)
     phase = whole_numbers(columns["Phase"], "the Phase column")
     failed = (euler == 0).all(axis=-1) & (columns.get("Error", np.zeros(len(phase))) != 0)
@@ -69,26 +76,29 @@ def _pair(line: str) -> tuple[str, str]:
 def _needed(names: list[str]) -> list[str]:
     for name in ("Phase", "Euler1", "Euler2", "Euler3"):
         if names.count(name) != 1:
-            raise UserError(f"has {names.count(name)} columns called {name} where it needs one")
+            raise UserError("path", f"has {names.count(name)} columns called {name} where it needs one")
     return [name for name in ("Phase", "Euler1", "Euler2", "Euler3", "X", "Y", "Z", "Error") if name in names]
 
 
 def _phases(header: list[str]) -> tuple[Phase, ...]:
-    """A line after 'Phases n' is 'a;b;c', 'alpha;beta;gamma', name, Laue group, ... with tabs between."""
+    """Return the phases.
+
+    A line after 'Phases n' is 'a;b;c', 'alpha;beta;gamma', name, Laue group, ... with tabs between.
+    """
     starts = [i for i, line in enumerate(header) if line.split()[0] == "Phases"]
     if not starts:
-        raise UserError("names no phase: its header has no 'Phases' line")
+        raise UserError("path", "names no phase", "its header needs a 'Phases' line")
     phases = []
     for line in header[starts[-1] + 1 :]:
         name, group = _name_and_group(line)
         if not group:
-            raise UserError(f"has a broken line of phase {len(phases) + 1}: '{line[:80]}'")
+            raise UserError("path", f"has a broken line of phase {len(phases) + 1}: '{line[:80]}'")
         phases.append(Phase(len(phases) + 1, name, laue_group_of_channel(group)))
     return tuple(phases)
 
 
 def _name_and_group(line: str) -> tuple[str, int]:
-    """Returns the name and the Laue group's number, 0 where there is none; blanks may stand for the tabs."""
+    """Return the name and the Laue group's number, 0 where there is none; blanks may stand for the tabs."""
     fields = line.split("\t")
     if len(fields) < 4:
         words = line.split()

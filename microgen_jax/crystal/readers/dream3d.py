@@ -1,6 +1,6 @@
 """DREAM.3D files of one slice, of versions 6 (`DataContainers`) and 7 and later (`DataStructure`).
 
-Cells are kept as [z, y, x, components]; phase 0 is "not indexed"; `CrystalStructures` numbers the Laue groups
+Cells are kept as [z, y, x, components]; phase 0 is "unindexed"; `CrystalStructures` numbers the Laue groups
 as EbsdLib does.
 """
 
@@ -8,7 +8,15 @@ import h5py
 import numpy as np
 
 from microgen_jax.crystal.readers.points import MAX_POINTS, Phase, Points, whole_numbers
-from microgen_jax.crystal.readers.untrusted_hdf5 import column, has, numbers, subgroup, subgroups, texts
+from microgen_jax.crystal.readers.untrusted_hdf5 import (
+    attribute,
+    column,
+    has,
+    numbers,
+    subgroup,
+    subgroups,
+    texts,
+)
 from microgen_jax.errors import UserError
 
 LAUE_GROUPS = ("6/mmm", "m-3m", "6/m", "m-3", "-1", "2/m", "mmm", "4/m", "4/mmm", "-3", "-3m")
@@ -17,27 +25,36 @@ PHASES = ("Phases", "CellPhases", "Phase")
 
 
 def read_dream3d(file: h5py.File) -> Points:
-    """Reads the first image geometry that has Euler angles and phases in its cells."""
+    """Read the first image geometry that has Euler angles and phases in its cells.
+
+    Args:
+      file: the opened HDF5 file.
+
+    Raises:
+      UserError: there is no such geometry, it is a volume, or it is broken.
+    """
     root = subgroup(file, "DataContainers") or subgroup(file, "DataStructure")
     for _, container in subgroups(root) if root is not None else []:
         geometry = _geometry(container)
         cells = _holder(container, EULER)
         if geometry is not None and cells is not None:
             return _read(container, cells, *geometry)
-    raise UserError("has no image geometry with EulerAngles in its cells")
+    raise UserError("path", "has no image geometry with EulerAngles in its cells")
 
 
 def _read(container: h5py.Group, cells: h5py.Group, dimensions: np.ndarray, spacing: np.ndarray) -> Points:
     euler, phase = numbers(cells, *EULER), numbers(cells, *PHASES)
     if phase is None:
-        raise UserError(f"has no Phases in {cells.name}")
+        raise UserError("path", f"has no Phases in {cells.name}")
     phase = whole_numbers(phase.reshape(-1).astype(np.float64), "Phases")
     if euler.size != 3 * len(phase):
-        raise UserError(f"has {euler.size} Euler angles for {len(phase)} cells in {cells.name}")
+        raise UserError("path", f"has {euler.size} Euler angles for {len(phase)} cells in {cells.name}")
     if dimensions[2] != 1:
-        raise UserError(f"is a volume of {dimensions[2]:.0f} slices: export one slice")
+        raise UserError("path", f"is a volume of {dimensions[2]:.0f} slices", "export one slice")
     if dimensions[0] * dimensions[1] != len(phase):
-        raise UserError(f"promises {dimensions[0]:.0f} x {dimensions[1]:.0f} cells but holds {len(phase)}")
+        raise UserError(
+            "path", f"promises {dimensions[0]:.0f} x {dimensions[1]:.0f} cells but holds {len(phase)}"
+        )
     return Points(
         euler=euler.reshape(-1, 3).astype(np.float64),
         phase=phase,
@@ -54,31 +71,24 @@ def _read(container: h5py.Group, cells: h5py.Group, dimensions: np.ndarray, spac
 
 
 def _geometry(container: h5py.Group) -> tuple[np.ndarray, np.ndarray] | None:
-    """Returns (nx, ny, nz) and (dx, dy, dz) as float64."""
+    """Return (nx, ny, nz) and (dx, dy, dz) as float64."""
     inner = subgroup(container, "_SIMPL_GEOMETRY")
     if inner is not None:
         found = [numbers(inner, "DIMENSIONS"), numbers(inner, "SPACING")]
     else:
-        found = [_attribute(container, name) for name in ("_DIMENSIONS", "_SPACING")]
+        found = [attribute(container, name) for name in ("_DIMENSIONS", "_SPACING")]
     if any(values is None or values.size != 3 for values in found):
         return None
     dimensions, spacing = (values.reshape(-1).astype(np.float64) for values in found)
     if not (np.isfinite(spacing) & (spacing >= 0)).all() or not (dimensions >= 1).all():
-        raise UserError(f"has a broken geometry in {container.name}")
+        raise UserError("path", f"has a broken geometry in {container.name}")
     if dimensions.prod() > MAX_POINTS:
-        raise UserError(f"promises {dimensions.prod():.6g} cells: at most {MAX_POINTS} are read")
+        raise UserError("path", f"promises {dimensions.prod():.6g} cells where at most {MAX_POINTS} are read")
     return dimensions, spacing
 
 
-def _attribute(group: h5py.Group, name: str) -> np.ndarray | None:
-    if name not in group.attrs:
-        return None
-    stored = group.attrs.get_id(name)
-    return group.attrs[name] if stored.shape == (3,) and stored.dtype.kind in "iuf" else None
-
-
 def _holder(container: h5py.Group, aliases: tuple[str, ...]) -> h5py.Group | None:
-    """Returns the group in a container that holds a data set of one of some names."""
+    """Return the group in a container that holds a data set of one of some names."""
     for _, group in subgroups(container):
         if any(has(group, name) for name in aliases):
             return group
@@ -88,14 +98,14 @@ def _holder(container: h5py.Group, aliases: tuple[str, ...]) -> h5py.Group | Non
 def _phases(container: h5py.Group) -> tuple[Phase, ...]:
     ensemble = _holder(container, ("CrystalStructures",))
     if ensemble is None:
-        raise UserError(f"names no phase: it has no CrystalStructures in {container.name}")
+        raise UserError("path", f"names no phase, as it has no CrystalStructures in {container.name}")
     structures = column(ensemble, "CrystalStructures")
     titles = texts(ensemble, "MaterialName", "PhaseName", "Material Name", "Phase Name")
     phases = []
     for i, structure in enumerate(structures[1:256].tolist(), start=1):  # entry 0 is the unknown phase
         if not 0 <= structure < len(LAUE_GROUPS):
             raise UserError(
-                f"gives phase {i} the crystal structure {structure}, not 0 to {len(LAUE_GROUPS) - 1}"
+                "path", f"gives phase {i} the crystal structure {structure}, not 0 to {len(LAUE_GROUPS) - 1}"
             )
         phases.append(Phase(i, titles[i] if i < len(titles) else "", LAUE_GROUPS[int(structure)]))
     return tuple(phases)

@@ -20,7 +20,7 @@ CELLS_PER_POINT = 8  # a grid with fewer points than this in its cells is no gri
 
 
 class Grid(NamedTuple):
-    """Which point lies in which cell.
+    """The cells of a square grid, with the point that lies in each.
 
     Attributes:
       index: row of the point in `Points` [H, W]; -1 where there is none.
@@ -34,7 +34,10 @@ class Grid(NamedTuple):
 
 
 def to_grid(points: Points) -> Grid:
-    """Lays points on a square grid.
+    """Lay points on a square grid.
+
+    Args:
+      points: as a reader gives them.
 
     Raises:
       UserError: the positions lie on no grid, or the file ends before the last rows that its header promises.
@@ -43,13 +46,15 @@ def to_grid(points: Points) -> Grid:
         return _in_order(points, ())
     placed = np.flatnonzero(np.isfinite(points.x) & np.isfinite(points.y))
     if not len(placed):
-        raise UserError("gives no point a position")
+        raise UserError("path", "gives no point a position")
     rows, dy = _count_steps(points.y[placed], points.step[0], "y")
     columns, dx = _count_steps(points.x[placed], points.step[1], "x")
     height, width = int(rows.max()) + 1, int(columns.max()) + 1
     if height * width > CELLS_PER_POINT * len(placed) + 1024:
         raise UserError(
-            f"has {len(placed)} points strewn over {width} x {height} cells: positions or steps are wrong"
+            "path",
+            f"has {len(placed)} points strewn over {width} x {height} cells",
+            "its positions or steps are wrong",
         )
     table = np.full((height, width), -1, np.int64)
     table[rows, columns] = placed
@@ -71,7 +76,7 @@ def _in_order(points: Points, notes: tuple[str, ...]) -> Grid:
     height, width = points.shape
     count = len(points.phase)
     if height * width != count:
-        raise UserError(f"holds {count} points where its header promises {width} x {height}")
+        raise UserError("path", f"holds {count} points where its header promises {width} x {height}")
     dy, dx = points.step
     return Grid(np.arange(count).reshape(height, width), (dy or dx or 1.0, dx or dy or 1.0), notes)
 
@@ -79,7 +84,7 @@ def _in_order(points: Points, notes: tuple[str, ...]) -> Grid:
 def _count_steps(
     values: Float[np.ndarray, "N"], hint: float, axis: str
 ) -> tuple[Int[np.ndarray, "N"], float]:
-    """Returns how many steps each position lies from the first, and the step."""
+    """Return how many steps each position lies from the first, and the step."""
     first = float(values.min())
     span = float(values.max()) - first
     if span == 0:
@@ -92,11 +97,11 @@ def _count_steps(
                 steps //= np.gcd.reduce(steps)
                 measured = span / int(steps.max())
                 return steps, hint if abs(hint - measured) < 1e-3 * measured else measured
-    raise UserError(f"has {axis} positions that lie on no regular grid")
+    raise UserError("path", f"has {axis} positions that lie on no regular grid")
 
 
 def _measured_steps(values: Float[np.ndarray, "N"]) -> tuple[float, ...]:
-    """Returns candidates: all columns there, most columns there, any two neighbours there."""
+    """Return candidates: all columns there, most columns there, any two neighbours there."""
     distinct = np.unique(values)
     gaps = np.diff(distinct)
     gaps = gaps[gaps > 1e-6 * np.abs(distinct).max()]
@@ -110,7 +115,7 @@ def _refuse_cut_off(filled: np.ndarray, promised_rows: int, promised_columns: in
     usual = per_row[:-1].min() if len(per_row) > 1 else promised_columns
     if len(per_row) < promised_rows and per_row[-1] < usual:
         raise UserError(
-            f"is cut off: it ends inside row {len(per_row)} of the {promised_rows} that its header promises"
+            "path", f"is cut off inside row {len(per_row)} of the {promised_rows} that its header promises"
         )
 
 
@@ -131,7 +136,7 @@ def _notes(points: Points, placed: int, filled: int) -> tuple[str, ...]:
 def _stagger_to_square(
     table: Int[np.ndarray, "R C"], dy: float, half: float, parity: int
 ) -> tuple[Int[np.ndarray, "H W"], tuple[float, float]]:
-    """Returns the nearest point of each square cell of pitch 2 half, and that pitch."""
+    """Return the nearest point of each square cell of pitch 2 half, and that pitch."""
     rows, columns = table.shape
     pitch = 2 * half
     height = int((rows - 1) * dy / pitch + 1e-6) + 1

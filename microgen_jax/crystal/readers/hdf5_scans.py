@@ -1,4 +1,4 @@
-"""Scans in HDF5: EDAX's .h5, Oxford's .h5oina, orix' .h5 and .dream3d, told apart by what they hold."""
+"""Scans in HDF5: EDAX's .h5, Oxford's .h5oina, orix' .h5 and .dream3d, distinguished by what they hold."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from microgen_jax.crystal.readers.points import (
     tsl_unassigned,
     whole_numbers,
 )
-from microgen_jax.crystal.readers.table import count, length
+from microgen_jax.crystal.readers.text_parsing import count, length
 from microgen_jax.crystal.readers.untrusted_hdf5 import (
     column,
     has,
@@ -39,8 +39,15 @@ from microgen_jax.errors import UserError
 NO_POSITION = -1e6  # EDAX: "Grid points with invalid data: x & y = -1111111.0"
 
 
-def read_h5(path: Path) -> Points:
-    """Reads the first scan of an HDF5 file; further ones are named in the notes."""
+def read_hdf5(path: Path) -> Points:
+    """Read the first scan of an HDF5 file; further ones are named in the notes.
+
+    Args:
+      path: the file.
+
+    Raises:
+      UserError: the file is broken, or holds no scan of a known program.
+    """
     with open_hdf5(path) as file:
         if (group := subgroup(file, "crystal_map")) is not None:
             return _read_orix(group)
@@ -50,10 +57,10 @@ def read_h5(path: Path) -> Points:
             (name, ebsd) for name, group in subgroups(file) if (ebsd := subgroup(group, "EBSD")) is not None
         ]
         if not scans:
-            raise UserError(f"holds no scan of EDAX, Oxford, orix or DREAM.3D, but {names(file)[:8]}")
+            raise UserError("path", f"holds no scan of EDAX, Oxford, orix or DREAM.3D, but {names(file)[:8]}")
         data, header = subgroup(scans[0][1], "Data"), subgroup(scans[0][1], "Header")
         if data is None or header is None:
-            raise UserError(f"has no Data and Header in {scans[0][1].name}")
+            raise UserError("path", f"has no Data and Header in {scans[0][1].name}")
         left = (
             (f"read scan '{scans[0][0]}'; left out {[name for name, _ in scans[1:]]}",) if scans[1:] else ()
         )
@@ -89,10 +96,13 @@ def _read_edax(data: h5py.Group, header: h5py.Group) -> Points:
 
 
 def _read_oxford(data: h5py.Group, header: h5py.Group) -> Points:
-    """Oxford's specification, github.com/oinanoanalysis/h5oina: radians, phase 0 not indexed, NaN outside."""
+    """Read Oxford's groups: radians, phase 0 unindexed, NaN outside the map.
+
+    Specification: github.com/oinanoanalysis/h5oina.
+    """
     euler = numbers(data, "Euler")
     if euler is None or euler.ndim != 2 or euler.shape[1] != 3:
-        raise UserError(f"needs three Euler angles a point in {data.name}/Euler")
+        raise UserError("path", f"needs three Euler angles a point in {data.name}/Euler")
     phases = _phases(header, "Phases", _oxford_laue_group, "Phase Name")
     phase = whole_numbers(np.nan_to_num(column(data, "Phase")), "Phase")
     _same_length(euler, Phase=phase)
@@ -119,7 +129,7 @@ def _read_oxford(data: h5py.Group, header: h5py.Group) -> Points:
 def _read_orix(group: h5py.Group) -> Points:
     data, header = subgroup(group, "data"), subgroup(group, "header")
     if data is None or header is None:
-        raise UserError("has no data and header in /crystal_map")
+        raise UserError("path", "has no data and header in /crystal_map")
     phase = whole_numbers(column(data, "phase_id"), "phase_id")
     euler = _stack(data, ["phi1", "Phi", "phi2"], len(phase))
     inside = column(data, "is_in_data") != 0 if has(data, "is_in_data") else np.ones(len(phase), bool)
@@ -142,11 +152,11 @@ def _read_orix(group: h5py.Group) -> Points:
 
 
 def _stack(data: h5py.Group, angles: list[str], points: int = 0) -> np.ndarray:
-    """Three angles a point; of several orientations a point (orix) the first, which is the best."""
+    """Return three angles a point; of several orientations a point (orix) the first, which is the best."""
     columns = [column(data, name) for name in angles]
     if len({len(angle) for angle in columns}) > 1:
         raise UserError(
-            f"has {' / '.join(f'{len(a)} {n}' for a, n in zip(columns, angles))} for the same points"
+            "path", f"has {' / '.join(f'{len(a)} {n}' for a, n in zip(columns, angles))} for the same points"
         )
     if points and len(columns[0]) % points == 0:
         columns = [angle.reshape(points, -1)[:, 0] for angle in columns]
@@ -156,11 +166,11 @@ def _stack(data: h5py.Group, angles: list[str], points: int = 0) -> np.ndarray:
 def _same_length(euler: np.ndarray, **columns: np.ndarray) -> None:
     for name, values in columns.items():
         if len(values) != len(euler):
-            raise UserError(f"has {len(values)} values of {name} for {len(euler)} points")
+            raise UserError("path", f"has {len(values)} values of {name} for {len(euler)} points")
 
 
 def _positions(data: h5py.Group, points: int, *axes: str) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """x and y, NaN where EDAX says that there is none; an axis that is left out or holds one number is 0."""
+    """Return x and y, NaN where EDAX says that there is none; an axis that is left out or holds one number is 0."""
     if not any(has(data, axis) for axis in axes):
         return None, None
     found = []
@@ -168,7 +178,7 @@ def _positions(data: h5py.Group, points: int, *axes: str) -> tuple[np.ndarray | 
         values = column(data, axis) if has(data, axis) else np.zeros(1)
         values = np.zeros(points) if values.size == 1 else np.where(values < NO_POSITION, np.nan, values)
         if len(values) != points:
-            raise UserError(f"has {len(values)} values of {axis} for {points} points")
+            raise UserError("path", f"has {len(values)} values of {axis} for {points} points")
         found.append(values)
     return found[0], found[1]
 
@@ -176,7 +186,7 @@ def _positions(data: h5py.Group, points: int, *axes: str) -> tuple[np.ndarray | 
 def _phases(header: h5py.Group, name: str, group_of, title: str) -> tuple[Phase, ...]:
     listed = subgroup(header, name)
     if listed is None:
-        raise UserError(f"names no phase: it has no {header.name}/{name}")
+        raise UserError("path", f"names no phase, as it has no {header.name}/{name}")
     found = [(key, group) for key, group in subgroups(listed) if key.lstrip("-").isdecimal() and len(key) < 7]
     return tuple(
         Phase(int(key), text(group, title), group_of(group))

@@ -1,1 +1,1 @@
-"""Sources of records, a file a source."""
+"""Sources of images, a file a kind: each lists its images as a `Catalogue` without keeping any."""

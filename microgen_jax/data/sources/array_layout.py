@@ -1,10 +1,10 @@
-"""Which axis of an array counts images, told over all arrays of a source, as one alone may not tell."""
+"""Which axis of an array counts images, found over all arrays of a source, as one alone may not show it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from microgen_jax.data.augment import choice
 from microgen_jax.errors import UserError
 
 LAYOUTS = {
@@ -17,11 +17,57 @@ LAYOUTS = {
 CHANNELS = (1, 3, 4)
 
 
-def find_layout(shapes: Sequence[tuple[int, ...]], what: str) -> tuple[str, str]:
-    """The layout of arrays of these shapes.
+class StoredArray(NamedTuple):
+    """An array in a file, not yet read.
 
-    Returns:
-      The layout, and why it was taken.
+    Attributes:
+      file: name of the file, relative to the root.
+      key: name of the array in the file.
+      shape: its shape.
+      dtype: its dtype.
+      load: function that returns the array, or the HDF5 dataset, of this process.
+      labels: class name of each image; None = the folder's.
+      others: names of arrays in the file that might have been taken as well.
+    """
+
+    file: str
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    load: Callable[[], Any]
+    labels: Sequence[str] | None = None
+    others: Sequence[str] = ()
+
+
+def choose_layout(layout: str, shapes: Sequence[tuple[int, ...]], what: str, kind: str) -> tuple[str, str]:
+    """Return the layout of arrays, and why it was taken.
+
+    Args:
+      layout: one of `LAYOUTS`, or 'auto' (or '').
+      shapes: shapes of the arrays.
+      what: name of their source in a message.
+      kind: hdf5 | npz.
+
+    Raises:
+      UserError: the shapes do not have the axes of the layout, fit several, or none.
+    """
+    if layout not in ("", "auto"):
+        if wrong := [shape for shape in shapes if len(shape) != len(layout)]:
+            raise UserError(
+                "layout", f"{what}: shape {wrong[0]} does not have the {len(layout)} axes of {layout}"
+            )
+        return layout, "data.layout"
+    if kind == "npz" and {len(shape) for shape in shapes} == {3}:
+        return "NHW", "npz files count along their first axis"
+    return find_layout(shapes, what)
+
+
+def find_layout(shapes: Sequence[tuple[int, ...]], what: str) -> tuple[str, str]:
+    """Return the layout that arrays of these shapes have, and why.
+
+    Args:
+      shapes: shapes of the arrays.
+      what: name of their source in a message.
 
     Raises:
       UserError: the shapes fit several layouts, or none.
@@ -31,14 +77,12 @@ def find_layout(shapes: Sequence[tuple[int, ...]], what: str) -> tuple[str, str]
         return "HW", "two axes"
     if ranks == {4}:
         if any(shape[3] > 16 for shape in shapes):
-            raise UserError(
-                f"{what}: shape {shapes[0]} is not (N, H, W, C): its last axis is too long for channels"
-            )
+            problem = f"{what}: shape {shapes[0]} is not (N, H, W, C): its last axis is too long for channels"
+            raise UserError("layout", problem)
         return "NHWC", "four axes"
     if ranks != {3}:
-        raise UserError(
-            f"{what}: arrays of {sorted(ranks)} axes together; 2, 3 or 4 in all of them can be read"
-        )
+        problem = f"{what}: arrays of {sorted(ranks)} axes together; 2, 3 or 4 in all of them can be read"
+        raise UserError("layout", problem, "name other arrays with data.key")
     varying = [axis for axis in range(3) if len({shape[axis] for shape in shapes}) > 1]
     if varying == [0]:
         return "NHW", "the length of the first axis differs from file to file"
@@ -51,35 +95,29 @@ def find_layout(shapes: Sequence[tuple[int, ...]], what: str) -> tuple[str, str]
         return "NHW", "the last two axes are of one length"
     if not varying and height == width != depth:
         return "HWK", "the first two axes are of one length"
-    raise UserError(
-        f"{what}: shape {shapes[0]} may be NHW (images along the first axis)"
-        " or HWK (along the last): set data.layout"
-    )
-
-
-def check_layout(layout: str, shapes: Sequence[tuple[int, ...]], what: str) -> None:
-    """Raises UserError where a layout was asked for that does not exist or does not fit."""
-    choice(layout, LAYOUTS, "data.layout")
-    for shape in shapes:
-        if len(shape) != len(layout):
-            raise UserError(
-                f"{what}: shape {shape} does not have the {len(layout)} axes of data.layout={layout}"
-            )
+    problem = f"{what}: shape {shapes[0]} may be NHW (images along the first axis) or HWK (along the last)"
+    raise UserError("layout", problem, "set data.layout to one of them")
 
 
 def image_count(shape: tuple[int, ...], layout: str) -> int:
-    """How many images an array holds."""
+    """Return how many images an array holds."""
     return {"N": shape[0], "K": shape[-1]}.get("K" if layout == "HWK" else layout[0], 1)
 
 
 def image_shape(shape: tuple[int, ...], layout: str) -> tuple[int, int, int]:
-    """Height, width, channels of each of them, alpha counted."""
+    """Return height, width and channels of each image of an array, alpha counted."""
     axes = dict(zip(layout, shape))
     return axes["H"], axes["W"], axes.get("C", 1)
 
 
-def image(array, layout: str, index: int) -> np.ndarray:
-    """Image `index` of an array or an HDF5 dataset, [H, W, C]; a fourth channel (alpha) is dropped."""
+def image(array: Any, layout: str, index: int) -> np.ndarray:
+    """Return an image of an array or an HDF5 dataset, [H, W, C]; a fourth channel (alpha) is dropped.
+
+    Args:
+      array: the array.
+      layout: one of `LAYOUTS`.
+      index: number of the image.
+    """
     if layout == "HWK":
         pixels = array[:, :, index]
     else:

@@ -1,39 +1,35 @@
-"""What a root is: told by the names of the files in it, never by guessing at their contents."""
+"""What kind of source a root is: found from the names of its files, never by guessing at their contents."""
 
 from pathlib import Path
 
 import h5py
 
-from microgen_jax.data.augment import choice
 from microgen_jax.data.decoding import is_image
-from microgen_jax.data.sources.file_tree import BROKEN, Tree, open_tree
+from microgen_jax.data.sources.file_tree import BROKEN_HDF5, Tree, no_such_root, open_tree
 from microgen_jax.errors import UserError
 
-SOURCES = ("polycrystal", "folder", "list", "hdf5", "npz", "tfds", "ebsd")
 LISTS = (".csv", ".tsv", ".txt")
 HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
 EBSD = (".ang", ".ctf", ".cpr", ".crc", ".h5oina", ".dream3d")
-LOOKED_INTO = 16  # HDF5 files of a folder, to find out whether they are scans
+MAX_OPENED = 16  # HDF5 files of a folder that are opened to find out whether they are scans
 # What lies at the top of orix' and DREAM.3D's files; of EDAX's and Oxford's, EBSD lies one step below.
 SCANS = {"crystal_map", "DataContainers", "DataStructure"}
 
 
 def detect_source(source: str, root: str, name: str) -> str:
-    """The source that a root asks for.
+    """Return the kind of source of a root.
 
     Args:
-      source: data.source; 'auto' finds out.
-      root: data.root, '' for the built-in polycrystals.
-      name: data.name, of a tfds data set; under 'auto' a root that is a file stands above it.
+      source: the kind, or 'auto' to find it.
+      root: folder or file, '' for the built-in polycrystals.
+      name: name of a tfds data set; under 'auto' a root that is a file takes precedence.
 
     Raises:
-      UserError: an unknown source, no such root, or one that holds nothing that can be read.
+      UserError: no such root, or one that holds nothing that can be read.
     """
-    kind = choice(source, ("auto", *SOURCES), "data.source")
-    if kind == "auto":
-        kind = _find(root, name)
+    kind = _find(root, name) if source == "auto" else source
     if kind not in ("polycrystal", "tfds") and not (root and Path(root).exists()):
-        raise UserError(f"data.root: no such file or folder: {root or '(empty)'}")
+        raise no_such_root(root)
     return kind
 
 
@@ -44,7 +40,7 @@ def _find(root: str, name: str) -> str:
         return "polycrystal"
     path = Path(root)
     if not path.exists():
-        raise UserError(f"data.root: no such file or folder: {root}")
+        raise no_such_root(root)
     if path.is_dir() or path.suffix.lower() == ".zip":
         return _find_in(open_tree(path), root)
     suffix = path.suffix.lower()
@@ -57,33 +53,34 @@ def _find(root: str, name: str) -> str:
     if suffix in EBSD:
         return "ebsd"
     if is_image(path.name):
-        raise UserError(f"data.root is a single image, {root}: give the folder that it is in")
-    raise UserError(f"data.root: {root} is none of: a folder, .zip, .npz, {', '.join(LISTS + HDF5 + EBSD)}")
+        raise UserError("root", f"{root} is a single image", "give the folder that it is in")
+    kinds = ", ".join((".zip", ".npz", *LISTS, *HDF5, *EBSD))
+    raise UserError("root", f"{root} is of no known kind", f"give a folder or one of {kinds}")
 
 
 def _find_in(tree: Tree, root: str) -> str:
-    """Images first, then whichever other kind of file there is."""
+    """Return the kind of a folder: images first, then whichever other kind of file there is."""
     if any(is_image(name) for name in tree.files):
         return "folder"
     suffixes = {Path(name).suffix.lower() for name in tree.files}
     if suffixes & set(EBSD):
         return "ebsd"
     if stacks := [name for name in tree.files if Path(name).suffix.lower() in HDF5]:
-        return "ebsd" if any(_holds_scan(tree, name) for name in stacks[:LOOKED_INTO]) else "hdf5"
+        return "ebsd" if any(_holds_scan(tree, name) for name in stacks[:MAX_OPENED]) else "hdf5"
     if ".npz" in suffixes:
         return "npz"
     if any(name.rpartition("/")[2] == "dataset_info.json" for name in tree.files):
-        raise UserError(f"data.root: {root} holds a prepared tfds data set: name it with data.name")
+        raise UserError("root", f"{root} holds a prepared tfds data set", "name it with data.name")
     if not tree.files:
-        raise UserError(f"data.root: {root} is empty")
-    raise UserError(f"data.root: {root} holds no images and nothing else that can be read")
+        raise UserError("root", f"{root} is empty")
+    raise UserError("root", f"{root} holds no images and nothing else that can be read")
 
 
 def _holds_scan(tree: Tree, name: str) -> bool:
     try:
         with tree.open(name) as stream, h5py.File(stream, "r") as file:
             return any(key in SCANS or "EBSD" in _children(file, key) for key in file)
-    except BROKEN:
+    except BROKEN_HDF5:
         return False
 
 

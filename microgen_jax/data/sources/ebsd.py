@@ -13,11 +13,10 @@ separately, and so no held-out tile shares a pixel with a training tile.
 The directions are those of the sample frame in which the vendor wrote the angles.
 """
 
-import contextlib
 import io
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -26,32 +25,34 @@ from jaxtyping import Bool, Float32, Shaped, UInt8
 from scipy.ndimage import distance_transform_edt
 
 from microgen_jax.crystal.ipf import ipf_colour
-from microgen_jax.crystal.maps import Scan, read_scan
+from microgen_jax.crystal.maps import EbsdMap, read_map
 from microgen_jax.crystal.symmetry import laue_group, reduce
 from microgen_jax.data.augment import parse_direction
+from microgen_jax.data.catalogue import Catalogue, bad_file_error
 from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns
 from microgen_jax.data.decoding import BadFile, Header
-from microgen_jax.data.records import Listing, fault_text
 from microgen_jax.data.sources.file_tree import BROKEN, Tree, reason_of
 from microgen_jax.data.sources.folder import class_names
 from microgen_jax.data.splits import holdout_mask
 from microgen_jax.data.tiles import starts, window_shape
-from microgen_jax.errors import UserError
+from microgen_jax.errors import UserError, renamed
 
 SUFFIXES = (".ang", ".ctf", ".cpr", ".crc", ".h5", ".hdf5", ".h5oina", ".dream3d")
 TEXT_SUFFIXES = (".txt", ".csv")
-FILL = ("nearest", "black")
-KEPT_AS = ("ipf", "quaternions")
+
+
+GROUP_FIELD = {"name": "laue_group", "group": "laue_group"}  # what `crystal` calls it
 
 
 class Rendering(NamedTuple):
     """How a scan becomes an image.
 
     Attributes:
-      direction: of the sample: X | Y | Z | three numbers | XYZ for nine channels, X first.
-      key: of the colours: tsl | edax.
-      laue_group: of the phases for which the file names none; '' = such a phase is refused.
-      fill: of points that are not indexed: nearest = the nearest indexed one, or black.
+      direction: direction of the sample that the colours show: X | Y | Z | three numbers | XYZ for nine channels,
+        X first.
+      key: colour key: tsl | edax.
+      laue_group: Laue group of the phases for which the file names none; '' = such a phase is refused.
+      fill: what unindexed points become: nearest = the nearest indexed one | black.
       kept_as: ipf = colours, uint8 | quaternions = orientations of `laue_group`, float32 of four channels.
     """
 
@@ -63,8 +64,13 @@ class Rendering(NamedTuple):
 
 
 class Tiling(NamedTuple):
-    """How an image is cut: tiles of `size` px that share `overlap` of their sides, with at least
-    `min_indexed` of their points indexed."""
+    """How a map is cut into tiles.
+
+    Attributes:
+      size: height, width in px.
+      overlap: share of its side that a tile has in common with the next one.
+      min_indexed: least share of indexed points in a tile.
+    """
 
     size: tuple[int, int]
     overlap: float = 0.5
@@ -86,28 +92,33 @@ def open_ebsd(
     tiling: Tiling,
     holdout: float = 0.1,
     on_bad_file: str = "raise",
-) -> Listing:
-    """Lists the tiles of all scans of a tree. The rendered maps stay in memory, 3 bytes a point and direction.
+) -> Catalogue:
+    """List the tiles of all scans of a tree. The rendered maps stay in memory, 3 bytes a point and direction.
 
-    The class is the scan's folder, or where all scans lie loose, the scan's own name. `metadata.csv` may say
-    more of each scan.
+    The class is the scan's folder, or, where no scan is in a folder, the scan's own name. `metadata.csv` may hold
+    further columns for each scan.
 
     Args:
+      tree: the files.
+      root: the root as a person would name it.
+      rendering: how a scan becomes an image.
+      tiling: how an image is cut.
       holdout: share of the scans held out, and of a class's only scan.
+      on_bad_file: raise | skip.
 
     Raises:
       UserError: no scan, a phase without a Laue group, no tile that is indexed well enough, or (with
         `on_bad_file='raise'`) a scan that cannot be read.
     """
     if rendering.kept_as == "quaternions" and not rendering.laue_group:
-        raise UserError(
-            "data.ebsd=quaternions needs data.laue_group, the group of the phases kept, as in m-3m"
-        )
+        problem = "is empty, and data.ebsd=quaternions needs the Laue group of the phases kept"
+        raise UserError("laue_group", problem, "as in --config.data.laue_group=m-3m")
     if rendering.kept_as == "ipf" and not rendering.direction:
-        raise UserError("data.ipf_direction='': EBSD scans are shown along X, Y, Z, XYZ or three numbers")
+        problem = "is empty, and EBSD scans are shown along a direction"
+        raise UserError("ipf_direction", problem, "choose X, Y, Z, XYZ or three numbers")
     names = scan_names(tree)
     if not names:
-        raise UserError(f"data.root: no EBSD scan ({', '.join(SUFFIXES)}) in {root}")
+        raise UserError("root", f"no EBSD scan ({', '.join(SUFFIXES)}) in {root}")
     maps, masks, kept, frames, notes, refused = [], [], [], Counter(), [], list(tree.refused)
     for name in names:
         try:
@@ -127,7 +138,7 @@ def open_ebsd(
         frames[scan.frame] += 1
         notes += [f"{name}: {note}" for note in scan.notes]
     if refused and (on_bad_file == "raise" or not kept):
-        raise UserError(fault_text(root, *refused[0]))
+        raise bad_file_error(root, *refused[0])
     labels = _classes(kept, tree.name)
     tiles, held_out_notes = _cut(kept, labels, masks, tiling, holdout)
     shapes = [window_shape(maps[tile.scan].shape[:2], tiling.size) for tile in tiles]
@@ -141,7 +152,7 @@ def open_ebsd(
     columns = {}
     if SIDECAR in tree.files:
         columns = sidecar_columns(read_table(tree, SIDECAR), kept, [name for name, _ in refused])
-    return Listing(
+    return Catalogue(
         kind="ebsd",
         root=root,
         names=[f"{name}[{tile.top},{tile.left}]" for name, tile in zip(scans, tiles)],
@@ -164,8 +175,10 @@ def open_ebsd(
 
 
 def scan_names(tree: Tree) -> list[str]:
-    """The scans of a tree: a .crc stands for itself only where its .cpr is missing, text files (.txt, .csv)
-    only where there is no other scan."""
+    """Return the names of the scans of a tree.
+
+    A .crc counts only where its .cpr is missing, text files (.txt, .csv) only where there is no other scan.
+    """
     names = [name for name in tree.files if name.lower().endswith(SUFFIXES)]
     headers = {name[:-4] for name in names if name.lower().endswith(".cpr")}
     names = [n for n in names if not (n.lower().endswith(".crc") and n[:-4] in headers)]
@@ -181,24 +194,29 @@ def _described(rendering: Rendering) -> str:
 
 
 def _rendered(
-    scan: Scan, rendering: Rendering, name: str
+    scan: EbsdMap, rendering: Rendering, name: str
 ) -> tuple[Shaped[np.ndarray, "H W C"], Bool[np.ndarray, "H W"]]:
-    """The image, and the points of it that were measured."""
+    """Return the image, and the points of it that are indexed."""
     if rendering.kept_as == "ipf":
         return ipf_map(scan, rendering, name), scan.indexed
     return orientation_map(scan, rendering)
 
 
 def orientation_map(
-    scan: Scan, rendering: Rendering
+    scan: EbsdMap, rendering: Rendering
 ) -> tuple[Float32[np.ndarray, "H W 4"], Bool[np.ndarray, "H W"]]:
-    """(q + 1) / 2 of every point, and which points are indexed and of a phase of the Laue group asked for.
+    """Return (q + 1) / 2 of every point, and which points are indexed and of a phase of the Laue group.
+
+    Args:
+      scan: the scan.
+      rendering: its Laue group and how unindexed points are filled.
 
     Raises:
       UserError: no such Laue group.
       BadFile: there is no such point.
     """
-    group = laue_group(rendering.laue_group)
+    with renamed(GROUP_FIELD):
+        group = laue_group(rendering.laue_group)
     ids = [phase.id for phase in scan.phases if laue_group(phase.laue_group or group) == group]
     known = scan.indexed & np.isin(scan.phase, ids)
     if not known.any():
@@ -207,12 +225,17 @@ def orientation_map(
             f"no indexed point is of the Laue group {group} (data.laue_group); its phases are of {found}"
         )
     image = np.full((*known.shape, 4), 0.5, np.float32)
-    image[known] = (reduce(scan.quaternions[known], group) + 1) / 2
+    image[known] = (reduce(scan.orientations[known], group) + 1) / 2
     return (image if rendering.fill == "black" else fill_nearest(image, known)), known
 
 
-def ipf_map(scan: Scan, rendering: Rendering, name: str = "") -> UInt8[np.ndarray, "H W C"]:
-    """IPF colours of a scan, three channels a direction.
+def ipf_map(scan: EbsdMap, rendering: Rendering, name: str = "") -> UInt8[np.ndarray, "H W C"]:
+    """Return IPF colours of a scan, three channels a direction.
+
+    Args:
+      scan: the scan.
+      rendering: direction, key, Laue group and how unindexed points are filled.
+      name: name of the scan in a message.
 
     Raises:
       UserError: a phase whose Laue group neither the file nor `rendering` names.
@@ -228,11 +251,10 @@ def ipf_map(scan: Scan, rendering: Rendering, name: str = "") -> UInt8[np.ndarra
             continue
         group = phase.laue_group or rendering.laue_group
         if not group:
-            raise UserError(
-                f"{name}: phase {phase.id} ({phase.name or 'no name'}) has no Laue group: set data.laue_group,"
-                " as in --config.data.laue_group=m-3m"
-            )
-        colours = [ipf_colour(scan.quaternions[points], axis, group, rendering.key) for axis in axes]
+            problem = f"phase {phase.id} ({phase.name or 'no name'}) of {name} has no Laue group in the file"
+            raise UserError("laue_group", problem, "set it, as in --config.data.laue_group=m-3m")
+        with renamed(GROUP_FIELD):
+            colours = [ipf_colour(scan.orientations[points], axis, group, rendering.key) for axis in axes]
         image[points] = np.concatenate(colours, axis=-1)
     return image if rendering.fill == "black" else fill_nearest(image, scan.indexed)
 
@@ -240,35 +262,33 @@ def ipf_map(scan: Scan, rendering: Rendering, name: str = "") -> UInt8[np.ndarra
 def fill_nearest(
     image: Shaped[np.ndarray, "H W C"], known: Bool[np.ndarray, "H W"]
 ) -> Shaped[np.ndarray, "H W C"]:
-    """Every unknown pixel becomes the nearest known one; at least one must be known."""
+    """Return an image whose unknown pixels are the nearest known ones; at least one must be known."""
     rows, columns = distance_transform_edt(~known, return_distances=False, return_indices=True)
     return image[rows, columns]
 
 
-def _read(tree: Tree, name: str) -> Scan:
-    with _on_disk(tree, name) as path:
+def _read(tree: Tree, name: str) -> EbsdMap:
+    with tempfile.TemporaryDirectory() as folder:
         try:
-            return read_scan(path)
+            path = _on_disk(tree, name, Path(folder))
+        except BROKEN as error:
+            raise BadFile(reason_of(error)) from error
+        try:
+            return read_map(path)
         except UserError as error:
-            raise BadFile(str(error).removeprefix(f"{path}: ")) from error
+            raise BadFile("; ".join(filter(None, (error.problem, error.fix)))) from error
 
 
-@contextlib.contextmanager
-def _on_disk(tree: Tree, name: str) -> Iterator[Path]:
-    """The file itself, or its copy (with its .cpr / .crc partner) where the tree is a zip file."""
-    try:
-        with tree.open(name) as stream:
-            if isinstance(stream, io.BufferedReader):
-                yield Path(stream.name)
-                return
-        with tempfile.TemporaryDirectory() as folder:
-            for other in tree.files:
-                if PurePosixPath(other).with_suffix("") == PurePosixPath(name).with_suffix(""):
-                    with tree.open(other) as stream:
-                        (Path(folder) / PurePosixPath(other).name).write_bytes(stream.read())
-            yield Path(folder) / PurePosixPath(name).name
-    except BROKEN as error:
-        raise BadFile(reason_of(error)) from error
+def _on_disk(tree: Tree, name: str, folder: Path) -> Path:
+    """Return the path of a file, or of its copy (with its .cpr / .crc partner) where the tree is a zip file."""
+    with tree.open(name) as stream:
+        if isinstance(stream, io.BufferedReader):
+            return Path(stream.name)
+    for other in tree.files:
+        if PurePosixPath(other).with_suffix("") == PurePosixPath(name).with_suffix(""):
+            with tree.open(other) as stream:
+                (folder / PurePosixPath(other).name).write_bytes(stream.read())
+    return folder / PurePosixPath(name).name
 
 
 def _classes(names: Sequence[str], root_name: str) -> list[str]:
@@ -281,7 +301,7 @@ def _classes(names: Sequence[str], root_name: str) -> list[str]:
 def _cut(
     names: Sequence[str], labels: Sequence[str], masks: Sequence[np.ndarray], tiling: Tiling, share: float
 ) -> tuple[list[_Tile], tuple[str, ...]]:
-    """All tiles, and what is to be said of how they are split."""
+    """Return all tiles, and notes on how they are split."""
     alone = {label for label, count in Counter(labels).items() if count == 1}
     several = [n for n, label in enumerate(labels) if label not in alone]
     held, notes = holdout_mask([names[n] for n in several], [labels[n] for n in several], share)
@@ -307,7 +327,7 @@ def _cut(
 
 
 def _parts(mask: np.ndarray, tiling: Tiling, share: float) -> tuple[list, list]:
-    """Tiles before and behind a cut across the longer axis; all before it where one side would have none."""
+    """Return tiles before and behind a cut across the longer axis; all before it where one side would have none."""
     axis = int(mask.shape[1] / tiling.size[1] > mask.shape[0] / tiling.size[0])
     length, side = mask.shape[axis], tiling.size[axis]
     cut = length - max(side, round(share * length))
@@ -323,7 +343,7 @@ def _parts(mask: np.ndarray, tiling: Tiling, share: float) -> tuple[list, list]:
 
 
 def _corners(mask: np.ndarray, tiling: Tiling, rows: slice, columns: slice) -> list[tuple[int, int]]:
-    """Upper left corners of the tiles inside a part of the map that are indexed well enough."""
+    """Return upper left corners of the tiles inside a part of the map that are indexed well enough."""
     shape = window_shape(mask.shape, tiling.size)
     tops, lefts = (
         starts(range(length)[part], side, tiling.overlap)

@@ -19,30 +19,28 @@ from microgen_jax.errors import UserError
 LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 MAX_MEMBER_BYTES = 2**31
 MAX_DEPTH = 32
-# What Python's and HDF5's readers raise of broken bytes.
+# What Python's, numpy's and HDF5's readers raise of broken bytes, and h5py beside these.
 BROKEN = (
     OSError,
     RuntimeError,
     ValueError,
     KeyError,
-    TypeError,
-    AttributeError,
     OverflowError,
-    SystemError,
     EOFError,
     zlib.error,
     zipfile.BadZipFile,
 )
+BROKEN_HDF5 = (*BROKEN, TypeError, AttributeError, SystemError)
 
 
 class Tree(NamedTuple):
     """The files under a root.
 
     Attributes:
-      name: of the root itself, the last part of its path.
-      files: name -> size in bytes, sorted by name.
+      name: name of the root itself, the last part of its path.
+      files: size in bytes of each file by its name, sorted.
       folders: names of all folders, empty ones too.
-      open: gives a file as a seekable binary stream.
+      open: function that returns a file, by its name, as a seekable binary stream.
       refused: (name, reason) of what was found and not taken.
     """
 
@@ -54,14 +52,14 @@ class Tree(NamedTuple):
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error of a library says, short and on one line."""
+    """Return the message of a library's error, short and on one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def open_tree(root: Path) -> Tree:
-    """Lists a folder, a zip file as the folder that it holds, or any other file as a folder of that one.
+    """List a folder, a zip file as the folder that it holds, or any other file as a folder of that one.
 
     Raises:
       UserError: no such root, a pipe or device, or a zip file that is broken.
@@ -69,12 +67,17 @@ def open_tree(root: Path) -> Tree:
     if root.is_dir():
         return _folder(root)
     if not root.exists():
-        raise UserError(f"data.root: no such file or folder: {root}")
+        raise no_such_root(root)
     if not root.is_file():
-        raise UserError(f"data.root: {root} is no regular file")
+        raise UserError("root", f"{root} is no regular file", "give a file or a folder")
     if root.suffix.lower() == ".zip":
         return _zip(root)
     return Tree(root.stem, {root.name: root.stat().st_size}, (), partial(_open, root.parent), ())
+
+
+def no_such_root(root: Path | str) -> UserError:
+    """Return the error of a root that does not exist."""
+    return UserError("root", f"no such file or folder: {root or '(empty)'}", "check data.root")
 
 
 def _folder(root: Path) -> Tree:
@@ -132,9 +135,7 @@ def _zip(path: Path) -> Tree:
     try:
         archive = _archive(str(path), os.getpid())
     except BROKEN as error:
-        raise UserError(
-            f"data.root: {path} is not a zip file that can be read ({reason_of(error)})"
-        ) from error
+        raise UserError("root", f"{path} is not a zip file that can be read ({reason_of(error)})") from error
     files, folders, refused = {}, set(), []
     for member in archive.infolist():
         parts = PurePosixPath(member.filename).parts
@@ -172,7 +173,7 @@ def _member_fault(member: zipfile.ZipInfo) -> str:
 
 @lru_cache(maxsize=8)
 def _archive(path: str, process: int) -> zipfile.ZipFile:
-    """One handle per process, as a handle that is shared with a child loses its place in the file."""
+    """Return one handle per process, as a handle that is shared with a child loses its place in the file."""
     return zipfile.ZipFile(path)
 
 

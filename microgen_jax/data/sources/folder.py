@@ -12,19 +12,22 @@ from collections.abc import Sequence
 from io import BufferedIOBase, BufferedReader
 
 from microgen_jax.data import decoding
+from microgen_jax.data.catalogue import Catalogue, bad_file_error, check_all
 from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns
 from microgen_jax.data.decoding import BadFile, Header
-from microgen_jax.data.records import Listing, check_all, fault_text
 from microgen_jax.data.sources.file_tree import Tree, reason_of
 from microgen_jax.errors import UserError
 
-VERIFY_ALL = (
-    2000  # up to so many images are decoded once when opened; of more, only header and end are looked at
-)
+VERIFY_ALL = 2000  # images that are decoded once when opened; of more, only header and end are checked
 
 
-def open_folder(tree: Tree, *, root: str, on_bad_file: str = "raise") -> Listing:
-    """Lists the images of a tree by class, and checks every one.
+def open_folder(tree: Tree, *, root: str, on_bad_file: str = "raise") -> Catalogue:
+    """List the images of a tree by class, and check every one.
+
+    Args:
+      tree: the files.
+      root: the root as a person would name it.
+      on_bad_file: raise | skip.
 
     Raises:
       UserError: no images, a class folder without any, images beside class folders, or (with
@@ -32,17 +35,17 @@ def open_folder(tree: Tree, *, root: str, on_bad_file: str = "raise") -> Listing
     """
     names = [name for name in tree.files if decoding.is_image(name)]
     if not names:
-        raise UserError(f"data.root: no PNG, JPEG, TIFF or BMP image under {root}")
+        raise UserError("root", f"no PNG, JPEG, TIFF or BMP image under {root}")
     label_of = class_names(names, tree.name)
     refused = list(tree.refused)
     refused += [(name, "a class folder without images") for name in empty_classes(names, tree.folders)]
     labels = [label_of[name] for name in names]
-    listing = open_names(tree, names, labels, root, "folder", refused, on_bad_file)
+    catalogue = open_names(tree, names, labels, root, "folder", refused, on_bad_file)
     if SIDECAR not in tree.files:
-        return listing
+        return catalogue
     rows = read_table(tree, SIDECAR)
-    return listing._replace(
-        columns=sidecar_columns(rows, listing.names, [name for name, _ in listing.refused])
+    return catalogue._replace(
+        columns=sidecar_columns(rows, catalogue.names, [name for name, _ in catalogue.refused])
     )
 
 
@@ -54,8 +57,21 @@ def open_names(
     kind: str,
     refused: Sequence[tuple[str, str]],
     on_bad_file: str,
-) -> Listing:
-    """A listing of the given image files, each checked; bad ones stop it, or are left out and listed."""
+) -> Catalogue:
+    """Return a catalogue of image files, each checked; bad ones are refused, or left out and listed.
+
+    Args:
+      tree: the files.
+      names: names of the images.
+      labels: class name of each image.
+      root: the root as a person would name it.
+      kind: folder | list.
+      refused: (file, reason) of what was left out before.
+      on_bad_file: raise | skip.
+
+    Raises:
+      UserError: no image can be read, or (with `on_bad_file='raise'`) a bad one.
+    """
 
     def check(name: str) -> Header:
         with _opened(tree, name) as stream:
@@ -68,12 +84,10 @@ def open_names(
     headers, bad = check_all(names, check)
     refused = [*refused, *bad]
     if refused and on_bad_file == "raise":
-        name, reason = refused[0]
-        more = f" ({len(refused)} such files)" if len(refused) > 1 else ""
-        raise UserError(fault_text(root, name, reason) + more)
+        raise bad_file_error(root, *refused[0], count=len(refused))
     kept = [n for n, header in enumerate(headers) if header is not None]
     if not kept:
-        raise UserError(f"data.root: none of the {len(names)} images under {root} can be read: {bad[0][1]}")
+        raise UserError("root", f"none of the {len(names)} images under {root} can be read: {bad[0][1]}")
     good = [names[n] for n in kept]
 
     def read(index: int):
@@ -81,7 +95,7 @@ def open_names(
             _check_unaltered(stream, tree.files[good[index]])
             return decoding.read_image(stream)
 
-    return Listing(
+    return Catalogue(
         kind=kind,
         root=root,
         names=good,
@@ -109,7 +123,7 @@ def _opened(tree: Tree, name: str):
 
 
 def _check_unaltered(stream: BufferedIOBase, size: int) -> None:
-    """Refuses a file that has changed its length since it was listed; members of a zip file cannot."""
+    """Refuse a file that has changed its length since it was listed; members of a zip file cannot."""
     if isinstance(stream, BufferedReader) and (now := os.fstat(stream.fileno()).st_size) != size:
         raise BadFile(f"was altered since the run started ({size} bytes then, {now} now): restore it")
 
@@ -120,7 +134,11 @@ def _folder_of(name: str) -> tuple[str, ...]:
 
 
 def class_names(names: Sequence[str], root_name: str) -> dict[str, str]:
-    """The class of every image.
+    """Return the class of every image.
+
+    Args:
+      names: names of the images.
+      root_name: name of the class of a flat folder.
 
     Raises:
       UserError: images beside class folders.
@@ -131,15 +149,14 @@ def class_names(names: Sequence[str], root_name: str) -> dict[str, str]:
         return dict.fromkeys(names, root_name)
     if () in distinct:
         loose = next(name for name in names if folders[name] == ())
-        raise UserError(
-            f"data.root holds both class folders and images of no class ({loose}): move these into a folder"
-        )
+        problem = f"holds both class folders and images of no class ({loose})"
+        raise UserError("root", problem, "move these into a folder")
     shared = common_prefix(distinct)
     return {name: "/".join(folder[shared:]) for name, folder in folders.items()}
 
 
 def common_prefix(folders: Sequence[tuple[str, ...]]) -> int:
-    """How many leading parts all paths share, leaving at least the last part of each as its name."""
+    """Return how many leading parts all paths share, leaving at least the last part of each as its name."""
     shortest = min(len(folder) for folder in folders)
     shared = 0
     while shared < shortest - 1 and len({folder[shared] for folder in folders}) == 1:
@@ -148,7 +165,7 @@ def common_prefix(folders: Sequence[tuple[str, ...]]) -> int:
 
 
 def empty_classes(names: Sequence[str], folders: Sequence[str]) -> list[str]:
-    """Folders at the classes' own depth in which there is no image at any depth."""
+    """Return folders at the classes' own depth in which there is no image at any depth."""
     used = {_folder_of(name) for name in names}
     if used == {()}:
         return []

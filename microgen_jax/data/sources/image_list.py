@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from microgen_jax.data.catalogue import Catalogue
 from microgen_jax.data.conditions import SIDECAR, read_table
 from microgen_jax.data.decoding import is_image
-from microgen_jax.data.records import Listing
 from microgen_jax.data.sources.file_tree import Tree
 from microgen_jax.data.sources.folder import class_names, open_names
 from microgen_jax.errors import UserError
@@ -15,17 +15,19 @@ SUFFIXES = (".csv", ".tsv", ".txt")
 LABEL_TITLES = ("label", "class")
 
 
-def open_list(tree: Tree, table: str, *, root: str, folder: str, on_bad_file: str = "raise") -> Listing:
-    """Lists the images that a table names, in its order.
+def open_list(tree: Tree, table: str, *, root: str, folder: str, on_bad_file: str = "raise") -> Catalogue:
+    """List the images that a table names, in its order.
 
     The first row is a header where its first cell names no image. Columns without a title are called
     column_2, ... The class is what stands in a column called label or class; in a table without a
     header, in the second column unless it holds numbers; otherwise the image's folder.
 
     Args:
-      tree: of the folder in which the table lies; nothing outside it is read.
+      tree: the files of the folder in which the table lies; nothing outside it is read.
       table: name of the table in the tree.
-      root, folder: of the table and of the tree, as a person would name them.
+      root: path of the table, as a person would name it.
+      folder: path of the folder, as a person would name it.
+      on_bad_file: raise | skip.
 
     Raises:
       UserError: an empty table, rows of different lengths, an image named twice; with `on_bad_file='raise'`
@@ -33,37 +35,36 @@ def open_list(tree: Tree, table: str, *, root: str, folder: str, on_bad_file: st
     """
     rows = read_table(tree, table)
     if not rows:
-        raise UserError(f"data.root: {root} is empty")
+        raise UserError("root", f"{root} is empty")
     has_header = not is_image(rows[0][0])
     titles = rows[0] if has_header else [f"column_{n + 1}" for n in range(len(rows[0]))]
     rows = rows[has_header:]
     if not rows:
-        raise UserError(f"data.root: {root} names no image")
+        raise UserError("root", f"{root} names no image")
     names = [_relative(row[0], folder) for row in rows]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise UserError(f"data.root: {root} names {twice[0]!r} twice")
+        raise UserError("root", f"{root} names {twice[0]!r} twice", "remove one of the two rows")
     missing = [(name, _reason(name)) for name in names if name not in tree.files or not is_image(name)]
     gone = {name for name, _ in missing}
     there = [n for n, name in enumerate(names) if name not in gone]
     if not there:
-        raise UserError(
-            f"data.root: none of the {len(names)} files that {root} names is beside it ({names[0]!r})"
-        )
+        problem = f"none of the {len(names)} files that {root} names is beside it ({names[0]!r})"
+        raise UserError("root", problem, "name them relative to the list")
     columns = {title: [rows[n][k] for n in there] for k, title in enumerate(titles) if k > 0}
     present = [names[n] for n in there]
     labels = _labels(columns, has_header) or list(_folders(present, tree.name))
-    listing = open_names(tree, present, labels, folder, "list", missing, on_bad_file)
+    catalogue = open_names(tree, present, labels, folder, "list", missing, on_bad_file)
     index = {name: n for n, name in enumerate(present)}
-    order = [index[name] for name in listing.names]
-    return listing._replace(columns={title: [cells[n] for n in order] for title, cells in columns.items()})
+    order = [index[name] for name in catalogue.names]
+    return catalogue._replace(columns={title: [cells[n] for n in order] for title, cells in columns.items()})
 
 
 def find_table(tree: Tree, root: str) -> str:
-    """The only table of a folder or zip file, beside `metadata.csv`."""
+    """Return the only table of a folder or zip file, `metadata.csv` left out."""
     tables = [n for n in tree.files if n.lower().endswith(SUFFIXES) and n.rpartition("/")[2] != SIDECAR]
     if len(tables) != 1:
-        raise UserError(f"data.root: {len(tables)} tables in {root}; give the one that lists the images")
+        raise UserError("root", f"{len(tables)} tables in {root}", "give the one that lists the images")
     return tables[0]
 
 

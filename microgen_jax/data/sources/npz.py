@@ -1,4 +1,4 @@
-"""npz files: `images`, and `labels` where there are classes.
+"""Reader of npz files: `images`, and `labels` where there are classes.
 
 An array that lies in the file as it is (`np.savez`) is mapped into memory, and read image by image; a packed
 one (`np.savez_compressed`), or one in an npz inside a zip file, is unpacked into memory once a process.
@@ -17,11 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from microgen_jax.data.decoding import BadFile
-from microgen_jax.data.records import Listing, place
-from microgen_jax.data.sources.array_stacks import Array, list_arrays
+from microgen_jax.data.sources.array_layout import StoredArray
 from microgen_jax.data.sources.file_tree import BROKEN, Tree, reason_of
-from microgen_jax.errors import UserError
 
+SUFFIXES = (".npz",)
 MAX_UNPACKED = 2**31  # bytes
 
 
@@ -35,50 +34,20 @@ class _Entry(NamedTuple):
     start: int  # of the numbers, in bytes from the start of the member
 
 
-def open_npz(
-    tree: Tree,
-    *,
-    root: str,
-    key: str = "",
-    layout: str = "auto",
-    value_range: str = "auto",
-    on_bad_file: str = "raise",
-) -> Listing:
-    """Lists the images in the npz files of a tree.
+def find_array(tree: Tree, root: str, name: str, key: str) -> StoredArray:
+    """Return the array of a file that holds the images.
+
+    Class numbers or names are those of `labels`, the classes' names those of `names` where `labels` are numbers.
 
     Args:
-      key: of the images; '' = `images`, or the only array with three or four axes. Class numbers or
-        names stand in `labels`, the classes' names in `names` where `labels` are numbers.
-      layout: NHW | NHWC | HW | HWK | HWC; 'auto' takes the first axis to count images.
-      value_range: auto | ids | 'low,high' (see `ranges`).
+      tree: the files.
+      root: the root as a person would name it.
+      name: name of the file in the tree.
+      key: name of the array; '' = `images`, or the only array with three or four axes.
 
     Raises:
-      UserError: no npz file, or what `arrays.list_arrays` refuses.
+      BadFile: no npz file, no such array, one that is not whole, or labels that do not fit.
     """
-    files = [name for name in tree.files if name.lower().endswith(".npz")]
-    if not files:
-        raise UserError(f"data.root: no npz file in {root}")
-    arrays, refused = [], list(tree.refused)
-    for name in files:
-        try:
-            arrays.append(_find(tree, root, name, key))
-        except BadFile as error:
-            refused.append((name, str(error)))
-    if not arrays:
-        raise UserError(f"{place(root, refused[0][0])}: {refused[0][1]}")
-    return list_arrays(
-        arrays,
-        kind="npz",
-        root=root,
-        root_name=tree.name,
-        layout=layout,
-        value_range=value_range,
-        refused=refused,
-        on_bad_file=on_bad_file,
-    )
-
-
-def _find(tree: Tree, root: str, name: str, key: str) -> Array:
     try:
         with tree.open(name) as stream:
             entries = _entries(stream)
@@ -86,20 +55,16 @@ def _find(tree: Tree, root: str, name: str, key: str) -> Array:
             _check(entries[wanted], wanted, _in_place(stream, entries[wanted]))
             if _in_place(stream, entries[wanted]):
                 _check_sum(stream, entries[wanted])
-    except (
-        *BROKEN,
-        SyntaxError,
-        tokenize.TokenError,
-    ) as error:  # the latter two of a header that is no Python
+    except BROKEN as error:
         raise BadFile(f"not an npz file, or broken ({reason_of(error)})") from error
     shape = entries[wanted].shape
     load = partial(_load, root, name, os.getpid(), tree.open, wanted)
     labels = _labels(tree, root, name, entries, shape[0]) if "labels" in entries else None
-    return Array(name, wanted, shape, entries[wanted].dtype, load, labels)
+    return StoredArray(name, wanted, shape, entries[wanted].dtype, load, labels)
 
 
 def _entries(stream: BufferedIOBase) -> dict[str, _Entry]:
-    """Every array by its header, without unpacking it."""
+    """Return every array by its header, without unpacking it."""
     entries = {}
     with zipfile.ZipFile(stream) as archive:
         for member in archive.infolist():
@@ -108,7 +73,10 @@ def _entries(stream: BufferedIOBase) -> dict[str, _Entry]:
                 read = np.lib.format.read_array_header_1_0
                 if version != (1, 0):
                     read = np.lib.format.read_array_header_2_0
-                shape, fortran, dtype = read(part)
+                try:
+                    shape, fortran, dtype = read(part)
+                except (SyntaxError, tokenize.TokenError, TypeError) as error:  # a header that is no Python
+                    raise ValueError(reason_of(error)) from error
                 entry = _Entry(member, shape, fortran, dtype, part.tell())
                 entries[member.filename.removesuffix(".npy")] = entry
     return entries
@@ -127,7 +95,7 @@ def _wanted(entries: dict[str, _Entry], key: str) -> str:
 
 
 def _check(entry: _Entry, key: str, in_place: bool) -> None:
-    """Refuses what holds no images, fewer bytes than it promises, or more than memory may."""
+    """Refuse what holds no images, fewer bytes than it promises, or more than memory may."""
     if not 2 <= len(entry.shape) <= 4:
         raise BadFile(f"array {key!r} has the shape {entry.shape}, no images")
     there, promised = entry.member.file_size - entry.start, math.prod(entry.shape) * entry.dtype.itemsize
@@ -140,13 +108,13 @@ def _check(entry: _Entry, key: str, in_place: bool) -> None:
 
 
 def _in_place(stream: BufferedIOBase, entry: _Entry) -> bool:
-    """Whether the numbers lie in a file on disk as they are."""
+    """Return whether the numbers lie in a file on disk as they are."""
     stored = entry.member.compress_type == zipfile.ZIP_STORED
     return stored and isinstance(stream, io.BufferedReader) and not entry.dtype.hasobject
 
 
 def _check_sum(stream: BufferedIOBase, entry: _Entry) -> None:
-    """Reads the bytes through once, which a map would never hold against their checksum."""
+    """Read the bytes through once, which a map would never hold against their checksum."""
     with zipfile.ZipFile(stream) as archive, archive.open(entry.member) as part:
         while part.read(2**20):
             pass

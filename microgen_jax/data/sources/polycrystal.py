@@ -9,24 +9,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from microgen_jax.crystal.polycrystal import CLASSES, polycrystal
-from microgen_jax.data.augment import choice
 from microgen_jax.data.decoding import Header
-from microgen_jax.data.sources.value_range import boundaries as drawn_boundaries
-from microgen_jax.errors import UserError
+from microgen_jax.data.sources.value_range import boundaries as boundary_network
+from microgen_jax.errors import UserError, require_known
 from microgen_jax.types import Record
 
-PROBED = 256  # images whose descriptors give the conditions' mean and standard deviation
-KEPT_BYTES = 2**28  # images that take no more than this together are drawn once and kept
+STATISTICS_SAMPLE = 256  # images whose descriptors give the conditions' mean and standard deviation
+MAX_KEPT_BYTES = 2**28  # images that take no more than this together are made once and kept
 CHANNELS = (1, 3)  # grain boundaries, IPF colours
-LONGEST_AXIS_IS_X = "elongated"  # so that this class is orthotropic, whatever data.symmetry says
+ELONGATED = "elongated"  # so that this class is orthotropic, whatever data.symmetry says
 
 
 class Polycrystals:
-    """Images `start` to `start + count` of the series `seed`, drawn when asked for: as IPF-Z colours, or as black
-    grain boundaries on white, one channel.
+    """Images `start` to `start + count` of the series `seed`, made on access.
 
-    Raises:
-      UserError: a condition that the polycrystals do not have.
+    They are IPF-Z colours, or black grain boundaries on white in one channel.
     """
 
     def __init__(
@@ -39,19 +36,34 @@ class Polycrystals:
         *,
         boundaries: bool = False,
     ) -> None:
+        """Take a range of a series.
+
+        Args:
+          seed: seed of the series.
+          start: number of the first image.
+          count: number of images.
+          size: height, width in px.
+          conditions: names of the descriptors that are the conditions.
+          boundaries: whether images are grain boundaries.
+
+        Raises:
+          UserError: fewer images than classes, or a descriptor that the polycrystals do not have.
+        """
         if count < len(CLASSES):
             raise UserError(
-                f"data.count={count}: the built-in polycrystals need one image a class, {len(CLASSES)}"
+                "count", f"{count} images are fewer than classes", f"set data.count to {len(CLASSES)} or more"
             )
         self._seed, self._start, self._count, self._size = seed, start, count, size
         self._boundaries = boundaries
-        known = [name for name, value in self._draw(0).descriptors.items() if isinstance(value, float)]
-        self._conditions = [choice(name, known, "data.conditions") for name in conditions]
+        known = [name for name, value in self._make(0).descriptors.items() if isinstance(value, float)]
+        for name in conditions:
+            require_known("conditions", name, known)
+        self._conditions = conditions
         self.labels = (start + np.arange(count)) % len(CLASSES)
         self.failed: dict[str, str] = {}
         self._kept: dict[int, Record] = {}
 
-    def _draw(self, index: int):
+    def _make(self, index: int):
         number = self._start + index
         return polycrystal(self._seed, number, self._size, kind=CLASSES[number % len(CLASSES)])
 
@@ -63,24 +75,24 @@ class Polycrystals:
             raise IndexError(index)
         if index in self._kept:
             return self._kept[index]
-        drawn = self._draw(index)
-        condition = np.float32([drawn.descriptors[name] for name in self._conditions])
-        image = drawn_boundaries(drawn.grains[..., None]) if self._boundaries else drawn.image
+        made = self._make(index)
+        condition = np.float32([made.descriptors[name] for name in self._conditions])
+        image = boundary_network(made.grains[..., None]) if self._boundaries else made.image
         record = Record(image, int(self.labels[index]), condition, self.name(index))
-        if self._count * image.nbytes <= KEPT_BYTES:
+        if self._count * image.nbytes <= MAX_KEPT_BYTES:
             self._kept[index] = record
         return record
 
     def name(self, index: int) -> str:
-        """Seed and number of the image."""
+        """Return seed and number of the image."""
         return f"{self._seed}/{self._start + index}"
 
     group = name
 
     def header(self, index: int) -> Header:
-        """Height, width, channels and dtype: the same for all."""
+        """Return height, width, channels and dtype, the same for all images."""
         return Header(*self._size, 1 if self._boundaries else 3, "uint8")
 
-    def conditions_probed(self) -> np.ndarray:
-        """float32 [n, K]: the conditions of the first images, enough for their mean and deviation."""
-        return np.stack([self[index].condition for index in range(min(PROBED, self._count))])
+    def condition_sample(self) -> np.ndarray:
+        """Return the conditions of the first images, float32 [n, K], enough for their mean and deviation."""
+        return np.stack([self[index].condition for index in range(min(STATISTICS_SAMPLE, self._count))])

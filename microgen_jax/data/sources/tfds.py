@@ -1,7 +1,6 @@
 """Prepared TensorFlow Datasets, read by random access; TensorFlow itself is not needed."""
 
 import contextlib
-import difflib
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,34 +11,34 @@ import numpy as np
 from absl import logging
 from google.protobuf.message import DecodeError
 
+from microgen_jax.data.catalogue import Catalogue
 from microgen_jax.data.decoding import BadFile, Header, header_of
-from microgen_jax.data.records import Listing
 from microgen_jax.data.sources.file_tree import BROKEN, reason_of
-from microgen_jax.errors import UserError
+from microgen_jax.errors import UserError, did_you_mean
 
 SPLITS = ("train", "test")  # where there is a test part, it is held out
 
 
-def open_tfds(name: str, *, data_dir: str = "") -> Listing:
-    """Lists the images of a prepared data set; class names and the test part are the data set's own.
+def open_tfds(name: str, *, data_dir: str = "") -> Catalogue:
+    """List the images of a prepared data set; class names and the test part are the data set's own.
 
     Every example is read once to learn its class, its image not decoded.
 
     Args:
-      name: as in 'mnist', 'cifar10' or 'builder/config'.
-      data_dir: where it was prepared; '' = ~/tensorflow_datasets.
+      name: name of the data set, as in 'mnist', 'cifar10' or 'builder/config'.
+      data_dir: folder where it was prepared; '' = ~/tensorflow_datasets.
 
     Raises:
       UserError: no such data set, one without images, or one that is not prepared for random access.
     """
     if not name:
-        raise UserError("data.source=tfds needs data.name, as in --config.data.name=mnist")
+        raise UserError("name", "is empty, and a tfds data set needs one", "as in --config.data.name=mnist")
     tfds = _library()
     builder = _builder(tfds, name, data_dir)
     features = builder.info.features
     images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
     if not images:
-        raise UserError(f"data.name={name} has no images: its features are {', '.join(features)}")
+        raise UserError("name", f"{name} has no images; its features are {', '.join(features)}")
     label_key = next((k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)), "")
     parts = [split for split in SPLITS if split in builder.info.splits] or ["train"]
     sources = {part: _source(builder, part, name) for part in parts}
@@ -58,7 +57,7 @@ def open_tfds(name: str, *, data_dir: str = "") -> Listing:
             raise BadFile(f"cannot be read ({reason_of(error)})") from error
         return image[..., :3] if image.ndim == 3 else image[..., None]
 
-    return Listing(
+    return Catalogue(
         kind="tfds",
         root=f"tfds:{name}",
         names=[f"{part}[{i}]" for part, i in where],
@@ -74,25 +73,24 @@ def open_tfds(name: str, *, data_dir: str = "") -> Listing:
 
 
 def prepared_in(name: str, data_dir: str = "") -> Path:
-    """The folder of a prepared data set."""
+    """Return the folder of a prepared data set."""
     with _quiet():
         return Path(_builder(_library(), name, data_dir).data_path)
 
 
 def _library() -> ModuleType:
-    """Imported on demand: it takes seconds."""
+    """Import the library, on demand: it takes seconds."""
     try:
         import tensorflow_datasets
     except ImportError as error:
-        raise UserError(
-            "data.source=tfds needs tensorflow-datasets: pip install tensorflow-datasets"
-        ) from error
+        problem = "'tfds' needs tensorflow-datasets, which is not installed"
+        raise UserError("source", problem, "pip install tensorflow-datasets") from error
     return tensorflow_datasets
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The library logs about every folder that it does not find."""
+    """Silence the library, which logs about every folder that it does not find."""
     before = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:
@@ -106,13 +104,8 @@ def _builder(tfds: ModuleType, name: str, data_dir: str) -> Any:
         try:
             return tfds.builder(name, data_dir=data_dir or None, file_format="array_record")
         except (ValueError, ImportError, FileNotFoundError) as error:
-            near = _nearest(tfds, name)
-            raise UserError(f"data.name={name!r} is no data set of tfds{near}") from error
-
-
-def _nearest(tfds: ModuleType, name: str) -> str:
-    near = difflib.get_close_matches(name, tfds.list_builders(with_community_datasets=False), n=3)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+            near = did_you_mean(name, tfds.list_builders(with_community_datasets=False)).strip()
+            raise UserError("name", f"{name!r} is no data set of tfds", near) from error
 
 
 def _source(builder: Any, part: str, name: str) -> Sequence:
@@ -123,24 +116,22 @@ def _source(builder: Any, part: str, name: str) -> Sequence:
         mend = f"tfds build {name} --file_format=array_record"
         if importlib.util.find_spec("tensorflow") is None:
             mend = f"pip install tensorflow && {mend}"
-        raise UserError(
-            f"data.name={name} is not prepared in {builder.data_path}: where there is a network, run: {mend}"
-        ) from error
+        problem = f"{name} is not prepared in {builder.data_path}"
+        raise UserError("name", problem, f"where there is a network, run: {mend}") from error
 
 
 def _undecoded(source: Any, index: int, skipped: dict[str, Any], name: str) -> dict[str, Any]:
-    """An example whose images are not decoded."""
+    """Return an example whose images are not decoded."""
     try:
         record = source.data_source[index]
         return source.dataset_info.features.deserialize_example_np(record, decoders=skipped)
     except (*BROKEN, DecodeError) as error:
-        raise UserError(
-            f"data.name={name}: example {index} cannot be read ({reason_of(error)}): prepare the data set anew"
-        ) from error
+        problem = f"example {index} of {name} cannot be read ({reason_of(error)})"
+        raise UserError("name", problem, "prepare the data set anew") from error
 
 
 def _headers(shape: tuple, count: int, read: Callable[[int], np.ndarray]) -> list[Header]:
-    """From the data set's own description, or from every image where that leaves the sizes open."""
+    """Return headers by the data set's own description, or from every image where that leaves the sizes open."""
     if None in shape:
         return [header_of(read(index)) for index in range(count)]
     height, width, channels = shape if len(shape) == 3 else (*shape, 1)

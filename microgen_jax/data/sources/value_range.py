@@ -1,8 +1,8 @@
 """What the numbers of an array stand for: black to white, or which grain a pixel belongs to.
 
-Arrays in HDF5 and npz files carry no such information. A range is told from one dataset's own type and
-values, never from those of its neighbours, and is always reported; what stays open is refused with the
-choices named.
+Arrays in HDF5 and npz files carry no such information. A range is found from one dataset's own type and
+values, never from those of its neighbours, and is always reported; where several are possible, the dataset is
+refused and the choices are listed.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from microgen_jax.errors import UserError
 
 
 class Range(NamedTuple):
-    """Black and white of a dataset; `ids` where its numbers are grain ids, drawn as a boundary network."""
+    """Black and white of a dataset; `ids` where its numbers are grain ids, which become a boundary network."""
 
     low: float
     high: float
@@ -26,7 +26,11 @@ class Range(NamedTuple):
 
 
 def parse_range(text: str) -> Range | None:
-    """data.value_range: 'auto' (None), 'ids', or 'low,high'."""
+    """Return the range that a text names: 'auto' (None), 'ids', or 'low,high'.
+
+    Raises:
+      UserError: another text.
+    """
     if text in ("", "auto"):
         return None
     if text == "ids":
@@ -36,17 +40,24 @@ def parse_range(text: str) -> Range | None:
     except ValueError:
         low = high = 0.0
     if not (np.isfinite([low, high]).all() and low < high):
-        raise UserError(f"data.value_range={text!r} is none of: auto, ids, low,high (as in '0,255')")
+        raise UserError(
+            "value_range", f"{text!r} is not known", "choose auto, ids, or low,high (as in '0,255')"
+        )
     return Range(low, high)
 
 
 def find_range(dtype: np.dtype, low: float, high: float) -> Range:
-    """The range of a dataset whose smallest and largest values are known.
+    """Return the range of a dataset whose smallest and largest values are known.
 
     16-bit integers that stay below 4096 are 12-bit images or grain ids, and nearly black between 0 and 65535.
 
+    Args:
+      dtype: dtype of the dataset.
+      low: smallest value.
+      high: largest value.
+
     Raises:
-      BadFile: nothing tells; the choices are named.
+      BadFile: several ranges are possible; the choices are listed.
     """
     if not np.isfinite([low, high]).all():
         raise BadFile("holds values that are no numbers (NaN or infinite)")
@@ -63,8 +74,11 @@ def find_range(dtype: np.dtype, low: float, high: float) -> Range:
 
 
 def scaled(pixels: Shaped[np.ndarray, "H W C"], values: Range) -> Shaped[np.ndarray, "H W C"]:
-    """Numbers of a dataset as an image: uint8 and uint16 where they fill their type, float32 [0, 1]
-    otherwise.
+    """Return numbers of a dataset as an image: uint8 and uint16 where they fill their type, else float32 [0, 1].
+
+    Args:
+      pixels: the numbers.
+      values: their range.
 
     Raises:
       BadFile: values outside the range.
@@ -80,7 +94,7 @@ def scaled(pixels: Shaped[np.ndarray, "H W C"], values: Range) -> Shaped[np.ndar
 
 
 def boundaries(ids: Shaped[np.ndarray, "H W C"]) -> Shaped[np.ndarray, "H W C"]:
-    """uint8: 0 where the right or the lower neighbour is another grain, 255 elsewhere."""
+    """Return grain ids as uint8: 0 where the right or the lower neighbour is another grain, 255 elsewhere."""
     out = np.full(ids.shape, 255, np.uint8)
     out[:-1][ids[:-1] != ids[1:]] = 0
     out[:, :-1][ids[:, :-1] != ids[:, 1:]] = 0

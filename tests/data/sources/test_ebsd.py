@@ -1,14 +1,17 @@
 """EBSD scans through `open_dataset`: self-made ones in every format, and the real ones beside the checkout."""
 
 import zipfile
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from microgen_jax.crystal.ipf import image_colour, ipf_colour
-from microgen_jax.crystal.maps import read_scan
+from microgen_jax.crystal.maps import read_map
 from microgen_jax.crystal.symmetry import misorientation_angle
 from microgen_jax.data import batches, open_dataset
 from microgen_jax.data.sources import ebsd
@@ -26,10 +29,10 @@ def random_truth(height: int, width: int, seed: int = 0, missing: float = 0.0) -
 
 def coloured(path, *directions: str) -> np.ndarray:
     """The map by another way: every phase coloured whole, then picked; black where not indexed."""
-    scan = read_scan(path)
+    scan = read_map(path)
     original = np.zeros((*scan.phase.shape, 3 * len(directions)), np.uint8)
     for phase in scan.phases:
-        colours = [ipf_colour(scan.quaternions, axis, phase.laue_group) for axis in directions]
+        colours = [ipf_colour(scan.orientations, axis, phase.laue_group) for axis in directions]
         original = np.where((scan.phase == phase.id)[..., None], np.concatenate(colours, -1), original)
     return original
 
@@ -46,11 +49,8 @@ def tiles(part) -> dict[tuple[str, int, int], np.ndarray]:
 @pytest.mark.parametrize("write", [write_ang, write_ctf, write_cpr, write_edax])
 def test_tiles_are_windows_of_the_ipf_map(tmp_path, data_config, write, direction, channels):
     path = write(tmp_path / "a", random_truth(20, 24, missing=0.05))
-    data = data_config(
-        path, ipf_direction=direction, channels=channels, fill_unindexed="black", min_indexed=0.5
-    )
-    data.update(size=(8, 10), holdout=0.0)
-    dataset = open_dataset(data)
+    fields = {"fill_unindexed": "black", "min_indexed": 0.5, "size": (8, 10), "holdout": 0.0}
+    dataset = open_dataset(data_config(path, ipf_direction=direction, channels=channels, **fields))
     expected = coloured(path, *direction)
     assert (dataset.kind, dataset.classes, len(dataset.holdout)) == ("ebsd", ("a",), 0)
     found = tiles(dataset.train)
@@ -65,7 +65,7 @@ def test_points_that_are_not_indexed_take_the_nearest_colour(tmp_path, data_conf
     path = write_ang(tmp_path / "a", random_truth(16, 16, missing=0.2))
     black = open_dataset(data_config(path, fill_unindexed="black", min_indexed=0.0)).train[0].image
     filled = open_dataset(data_config(path, min_indexed=0.0)).train[0].image
-    known = read_scan(path).indexed
+    known = read_map(path).indexed
     assert (black[~known] == 0).all()
     np.testing.assert_array_equal(filled[known], black[known])
     where = np.argwhere(known)
@@ -87,15 +87,35 @@ def test_tiles_with_too_few_indexed_points_are_left_out(tmp_path, data_config):
         open_dataset(data_config(write_ctf(tmp_path / "a", truth)))
 
 
-@pytest.mark.parametrize("shape", [(20, 70), (70, 20), (40, 41)])
-def test_no_held_out_tile_of_a_single_scan_overlaps_a_training_tile(tmp_path, data_config, shape):
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(4, 60),
+    width=st.integers(4, 60),
+    size=st.tuples(st.integers(2, 16), st.integers(2, 16)),
+    overlap=st.floats(0, 0.95),
+    share=st.floats(0.01, 0.89),
+    seed=st.integers(0, 9),
+)
+def test_tiles_never_cross_the_split(height, width, size, overlap, share, seed):
+    """No pixel of a single scan is in a training tile and in a held-out one."""
+    mask = np.random.default_rng(seed).random((height, width)) < 0.9
+    tiling = ebsd.Tiling(size, overlap, 0.5)
+    cut, notes = ebsd._cut(["a.ang"], ["a"], [mask], tiling, share)
+    seen = np.zeros((2, height, width), bool)
+    for tile in cut:
+        assert tile.top + min(size[0], height) <= height
+        assert tile.left + min(size[1], width) <= width
+        seen[int(tile.held_out), tile.top : tile.top + size[0], tile.left : tile.left + size[1]] = True
+    assert not seen.all(axis=0).any()
+    assert len(notes) == 1
+    assert seen[0].any() or not cut
+
+
+@pytest.mark.parametrize("shape", [(20, 70), (40, 41)])
+def test_the_far_end_of_a_single_scan_is_held_out(tmp_path, data_config, shape):
     dataset = open_dataset(data_config(write_ang(tmp_path / "a", random_truth(*shape)), tile_overlap=0.75))
-    seen = [np.zeros(shape, int), np.zeros(shape, int)]
-    for part, count in zip((dataset.train, dataset.holdout), seen):
-        assert len(part)
-        for _, y, x in tiles(part):
-            count[y : y + 16, x : x + 16] += 1
-    assert not (seen[0].astype(bool) & seen[1].astype(bool)).any()
+    assert len(dataset.train)
+    assert len(dataset.holdout)
     assert any("its far end is held out" in note for note in dataset.notes)
 
 
@@ -143,9 +163,10 @@ def test_text_exports_are_read_where_they_are_asked_for(tmp_path, data_config):
 
 def test_a_phase_without_a_group_names_the_field(tmp_path, data_config):
     path = write_mtex_text(tmp_path / "a", random_truth(16, 16))
-    with pytest.raises(UserError, match=r"a\.csv: phase 1 .*set data\.laue_group"):
+    with pytest.raises(UserError, match=r"phase 1 .*a\.csv") as caught:
         open_dataset(data_config(path, source="ebsd"))
-    with pytest.raises(UserError, match="unknown Laue group 'm-3n': did you mean"):
+    assert caught.value.where == "data.laue_group"
+    with pytest.raises(UserError, match="m-3n"):
         open_dataset(data_config(path, source="ebsd", laue_group="m-3n"))
 
 
@@ -168,19 +189,19 @@ def test_an_hdf5_file_that_is_no_scan_stays_a_stack(tmp_path, data_config):
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("where", "fields"),
     [
-        ({"ipf_direction": ""}, "data.ipf_direction=''"), ({"ipf_direction": "Q"}, "no direction"),
-        ({"ipf_direction": "XYZ"}, "set data.channels=9"), ({"fill_unindexed": "white"}, "data.fill_unindexed='white'"),
-        ({"colour_key": "tsi"}, "did you mean 'tsl'"), ({"tile_overlap": 1.0}, "data.tile_overlap=1.0"),
-        ({"min_indexed": 90.0}, "data.min_indexed=90.0"), ({"size": (32, 32), "pad": "refuse"}, "smaller"),
+        ("data.ipf_direction", {"ipf_direction": ""}), ("data.ipf_direction", {"ipf_direction": "Q"}),
+        ("a.ang[0,0]", {"ipf_direction": "XYZ"}), ("data.fill_unindexed", {"fill_unindexed": "white"}),
+        ("data.colour_key", {"colour_key": "tsi"}), ("data.tile_overlap", {"tile_overlap": 1.0}),
+        ("data.min_indexed", {"min_indexed": 90.0}), ("a.ang[0,0]", {"size": (32, 32), "pad": "refuse"}),
     ],
 )  # fmt: skip
-def test_wrong_fields_are_named(tmp_path, data_config, fields, words):
-    data = data_config(write_ang(tmp_path / "a", random_truth(16, 16)))
-    data.update(fields)
-    with pytest.raises(UserError, match=words):
-        open_dataset(data)
+def test_wrong_fields_are_named(tmp_path, data_config, where, fields):
+    path = write_ang(tmp_path / "a", random_truth(16, 16))
+    with pytest.raises(UserError) as caught:
+        open_dataset(data_config(path, **fields))
+    assert caught.value.where.removeprefix(f"{tmp_path}/") == where
 
 
 def test_fill_of_a_known_map_changes_nothing():
@@ -199,9 +220,12 @@ def test_fill_of_a_known_map_changes_nothing():
 )  # fmt: skip
 def test_real_scans_give_the_maps_that_orix_draws(shared, data_config, scan, drawn, direction):
     data = data_config(
-        shared / "scans" / scan, ipf_direction=direction, fill_unindexed="black", min_indexed=0.0
+        shared / "scans" / scan,
+        ipf_direction=direction,
+        fill_unindexed="black",
+        min_indexed=0.0,
+        size=(64, 64),
     )
-    data.size = (64, 64)
     with Image.open(shared / "ipf_maps" / f"{drawn}_{direction}.png") as original:
         expected = np.asarray(original.convert("RGB")).astype(int)
     dataset = open_dataset(data)
@@ -216,7 +240,7 @@ def test_real_scans_give_the_maps_that_orix_draws(shared, data_config, scan, dra
 def test_orientations_can_be_kept_whole(tmp_path, data_config):
     truth = random_truth(20, 24, missing=0.1)
     path = write_ang(tmp_path / "a", truth)
-    scan = read_scan(path)
+    scan = read_map(path)
     data = data_config(
         path, ebsd="quaternions", laue_group="m-3m", channels=4, fill_unindexed="black", min_indexed=0.0
     )
@@ -228,23 +252,22 @@ def test_orientations_can_be_kept_whole(tmp_path, data_config):
             known, quaternions = nickel[window], 2.0 * image - 1
             assert image.dtype == np.float32
             assert (quaternions[~known] == 0).all()
-            angles = misorientation_angle(quaternions[known], scan.quaternions[window][known], "m-3m")
+            angles = misorientation_angle(quaternions[known], scan.orientations[window][known], "m-3m")
             assert angles.max() < 1e-3
             assert (quaternions[known, 0] > np.cos(np.radians(62.8 / 2))).all()
             drawn = image_colour(image, "m-3m")
-            exact = ipf_colour(scan.quaternions[window], "Z", "m-3m") * known[..., None]
+            exact = ipf_colour(scan.orientations[window], "Z", "m-3m") * known[..., None]
             assert np.abs(drawn.astype(int) - exact).max() <= 1
     batch = next(batches(dataset.train, dataset.preparation, seed=0, batch_size=8))
     assert batch.image.shape == (8, 16, 16, 4)
     norms = np.linalg.norm(batch.image, axis=-1)
     assert ((np.abs(norms) < 1e-5) | (np.abs(norms - 1) < 1e-5)).all()
     assert len(dataset.preparation.transforms[0]) == 8
-    data.laue_group = ""
-    with pytest.raises(UserError, match=r"needs data\.laue_group"):
-        open_dataset(data)
-    data.laue_group = "4/m"
-    with pytest.raises(UserError, match=r"no indexed point is of the Laue group 4/m .*6/mmm, m-3m"):
-        open_dataset(data)
-    data.update(laue_group="m-3m", channels=3)
-    with pytest.raises(UserError, match=r"set data\.channels=4"):
-        open_dataset(data)
+    for where, fields in (
+        ("data.laue_group", {"laue_group": ""}),
+        (str(path), {"laue_group": "4/m"}),
+        (f"{path}[0,0]", {"channels": 3}),
+    ):
+        with pytest.raises(UserError) as caught:
+            open_dataset(replace(data, **fields))
+        assert caught.value.where == where

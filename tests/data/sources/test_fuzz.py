@@ -13,27 +13,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
+from microgen_jax.config.schema import DataConfig
 from microgen_jax.errors import UserError
 from tests.crystal.conftest import write_ang, write_cpr, write_ctf, write_edax
 from tests.crystal.test_readers_fuzz import mutate
 from tests.data.sources.test_malformed import read_all
-from tests.data.spoiling import COLOUR, STACK, TRUTH, npz_bytes, original, originals, put, whole_hdf5, zip_of
+from tests.data.spoiling import COLOUR, STACK, TRUTH, image, images, npz_bytes, put, whole_hdf5, zip_of
 
 
-def images(kind: str, suffix: str, pixels: np.ndarray = COLOUR) -> Callable[[Path], Path]:
-    return lambda root: put(root / f"a/bad.{suffix}", original(kind, pixels))
+def image_file(kind: str, suffix: str, pixels: np.ndarray = COLOUR) -> Callable[[Path], Path]:
+    return lambda root: put(root / f"a/bad.{suffix}", image(kind, pixels))
 
 
 def table(root: Path) -> Path:
     rows = "file,class,heat\n" + "".join(f"a/{n}.png,{'xy'[n % 2]},{n}.5\n" for n in range(3))
-    return put(originals(root) / "list.csv", rows.encode())
+    return put(images(root) / "list.csv", rows.encode())
 
 
 def sidecar(root: Path) -> Path:
     return put(
-        originals(root) / "metadata.csv",
+        images(root) / "metadata.csv",
         b"file,heat\n" + b"".join(b"a/%d.png,%d\n" % (n, n) for n in range(3)),
     )
 
@@ -55,18 +55,18 @@ def scan(write: Callable) -> Callable[[Path], Path]:
 
 # The source, and what writes the file to spoil; its folder is the root, or where that is a list, the file itself.
 KINDS: dict[str, tuple[str, Callable[[Path], Path]]] = {
-    "png": ("folder", images("PNG", "png")),
-    "jpeg": ("folder", images("JPEG", "jpg")),
-    "tiff": ("folder", images("TIFF", "tif")),
-    "tiff of floats": ("folder", images("TIFF", "tif", COLOUR[..., 0] / np.float32(255))),
-    "bmp": ("folder", images("BMP", "bmp")),
+    "png": ("folder", image_file("PNG", "png")),
+    "jpeg": ("folder", image_file("JPEG", "jpg")),
+    "tiff": ("folder", image_file("TIFF", "tif")),
+    "tiff of floats": ("folder", image_file("TIFF", "tif", COLOUR[..., 0] / np.float32(255))),
+    "bmp": ("folder", image_file("BMP", "bmp")),
     "list": ("list", table),
     "sidecar": ("folder", sidecar),
     "npz": ("npz", lambda root: put(root / "bad.npz", npz_bytes(images=STACK, labels=np.arange(3)))),
     "npz, packed": ("npz", lambda root: put(root / "bad.npz", npz_bytes(True, images=STACK))),
     "npy": ("npz", lambda root: put(root / "bad.npz", npy_bytes(STACK))),  # packed after it is spoilt
     "hdf5": ("hdf5", lambda root: put(root / "bad.h5", whole_hdf5())),
-    "zip": ("folder", lambda root: put(root / "bad.zip", zip_of("a/0.png", original("PNG")))),
+    "zip": ("folder", lambda root: put(root / "bad.zip", zip_of("a/0.png", image("PNG")))),
     "ang": ("ebsd", scan(write_ang)),
     "ctf": ("ebsd", scan(write_ctf)),
     "crc": ("ebsd", scan(write_cpr)),
@@ -74,7 +74,7 @@ KINDS: dict[str, tuple[str, Callable[[Path], Path]]] = {
 }  # fmt: skip
 
 
-def ending(data: ConfigDict) -> tuple[str, str]:
+def ending(data: DataConfig) -> tuple[str, str]:
     try:
         _, refused = read_all(data)
     except UserError as error:

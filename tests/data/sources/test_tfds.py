@@ -19,8 +19,7 @@ def test_prepared_data_sets_are_read_with_their_own_classes_and_test_part(
     data_config, name, shape, monkeypatch
 ):
     monkeypatch.setattr(tfds.core.DatasetInfo, "splits", {"train": None, "test": None, "extra": None})
-    data = data_config("", name=name, channels=shape[-1], pad="background")
-    data.size = (32, 32)
+    data = data_config("", name=name, channels=shape[-1], pad="background", size=(32, 32))
     with tfds.testing.mock_data(num_examples=7):
         dataset = open_dataset(data)
         assert (dataset.kind, len(dataset.train), len(dataset.holdout)) == ("tfds", 7, 7)
@@ -50,7 +49,7 @@ def test_labels_are_read_without_decoding_the_image():
     source = SimpleNamespace(data_source=[record, b"\xff"], dataset_info=SimpleNamespace(features=features))
     skipped = {"image": tfds.decode.SkipDecoding()}
     assert _undecoded(source, 0, skipped, "mine")["label"] == 3
-    with pytest.raises(UserError, match=r"data\.name=mine: example 1 cannot be read"):
+    with pytest.raises(UserError, match="example 1 of mine"):
         _undecoded(source, 1, skipped, "mine")
     assert "tensorflow" not in sys.modules
 
@@ -58,15 +57,17 @@ def test_labels_are_read_without_decoding_the_image():
 def test_what_is_not_prepared_says_how_to_prepare_it(data_config, tmp_path):
     with pytest.raises(UserError, match="tfds build mnist --file_format=array_record") as caught:
         open_dataset(data_config(tmp_path, name="mnist"))
-    assert "\n" not in str(caught.value)
+    assert caught.value.where == "data.name"
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"), [({"name": "mnst"}, "mnist"), ({"source": "tfds"}, "data.name=mnist")]
+    ("fields", "fix"), [({"name": "mnst"}, "mnist"), ({"source": "tfds"}, "data.name=mnist")]
 )
-def test_a_wrong_name_is_named(data_config, fields, words):
-    with pytest.raises(UserError, match=words):
+def test_a_wrong_name_is_named(data_config, fields, fix):
+    with pytest.raises(UserError) as caught:
         open_dataset(data_config("", **fields))
+    assert caught.value.where == "data.name"
+    assert fix in caught.value.fix
 
 
 def test_a_file_stands_above_the_name(data_config, tmp_path):

@@ -15,31 +15,41 @@ MAX_HEADER_LINES = 20_000
 
 
 def open_text(path: Path) -> TextIO:
-    """Opens a text in UTF-8, with or without a byte-order mark; bytes that are not UTF-8 become U+FFFD.
+    """Open a text in UTF-8, with or without a byte-order mark; bytes that are not UTF-8 become U+FFFD.
+
+    Args:
+      path: the file.
 
     Raises:
       UserError: the text is UTF-16.
     """
     with path.open("rb") as file:
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-            raise UserError("is UTF-16 text: save it as UTF-8")
+            raise UserError("path", "is UTF-16 text", "save it as UTF-8")
     return path.open(encoding="utf-8-sig", errors="replace")
 
 
 def read_lines(file: TextIO) -> Iterator[str]:
-    """Yields the lines of a file.
+    """Yield the lines of a file.
+
+    Args:
+      file: the opened text.
 
     Raises:
       UserError: a line is longer than any scan's.
     """
     while line := file.readline(MAX_LINE):
         if len(line) == MAX_LINE:
-            raise UserError(f"has a line of more than {MAX_LINE} characters: it is not a text scan")
+            raise UserError("path", f"has a line of more than {MAX_LINE} characters", "it is not a text scan")
         yield line
 
 
 def take_header(lines: Iterator[str], is_header: Callable[[str], bool]) -> tuple[list[str], str]:
-    """Returns the leading lines for which `is_header(line)` holds, no blank ones, and the first after them.
+    """Return the leading lines for which `is_header(line)` holds, no blank ones, and the first after them.
+
+    Args:
+      lines: of the file.
+      is_header: whether a line belongs to the header.
 
     Raises:
       UserError: nothing comes after the header, or it does not end.
@@ -51,17 +61,25 @@ def take_header(lines: Iterator[str], is_header: Callable[[str], bool]) -> tuple
         if line.strip():
             header.append(line.strip())
         if len(header) > MAX_HEADER_LINES:
-            raise UserError(f"has more than {MAX_HEADER_LINES} lines of header: it is not a text scan")
-    raise UserError("holds a header but no points" if header else "is empty")
+            raise UserError(
+                "path", f"has more than {MAX_HEADER_LINES} lines of header", "it is not a text scan"
+            )
+    raise UserError("path", "holds a header but no points" if header else "is empty")
 
 
 def read_table(
     first: str, lines: Iterator[str], columns: list[int], delimiter: str | None = None
 ) -> list[Float[np.ndarray, "N"]]:
-    """Returns the named columns of a table whose first line was already read.
+    """Return the named columns of a table whose first line was already read.
 
     Decimal commas are understood where the first line has a comma that is not the delimiter. Lines that start
     with '#' are left out.
+
+    Args:
+      first: first line of the table.
+      lines: the lines after it.
+      columns: numbers of the columns wanted, from 0.
+      delimiter: sign between columns; None for white space.
 
     Raises:
       UserError: a line is short of columns or holds something that is no number.
@@ -75,8 +93,10 @@ def read_table(
     text = (row.replace(",", ".") for row in rows()) if comma else rows()
     try:
         table = np.loadtxt(text, usecols=columns, ndmin=2, delimiter=delimiter)
+    except UserError:  # of the lines themselves
+        raise
     except (ValueError, OverflowError) as fault:
-        raise UserError(f"has a broken table: {_plain(str(fault))}") from None
+        raise UserError("path", f"has a broken table: {_plain(str(fault))}") from None
     return list(np.ascontiguousarray(table.T))
 
 
@@ -88,18 +108,30 @@ def _plain(fault: str) -> str:
 
 
 def number(text: str) -> float:
-    """Returns the first number of a header's value, decimal comma or point; NaN where there is none."""
+    """Return the first number of a header's value, decimal comma or point; NaN where there is none.
+
+    Args:
+      text: the value.
+    """
     found = re.match(r"\s*([-+]?\d+(?:[.,]\d*)?(?:[eE][-+]?\d{1,3})?|[-+]?[.,]\d+)", text)
     return float(found[1].replace(",", ".")) if found else float("nan")
 
 
 def count(text: str) -> int:
-    """Returns a header's count; 0 where it is none or absurd."""
+    """Return a header's count; 0 where it is none or absurd.
+
+    Args:
+      text: the value.
+    """
     value = number(text)
     return int(value) if 0 < value < 1e9 else 0
 
 
 def length(text: str) -> float:
-    """Returns a header's step; 0 where it is none or absurd."""
+    """Return a header's step; 0 where it is none or absurd.
+
+    Args:
+      text: the value.
+    """
     value = number(text)
     return value if 0 < value < 1e9 else 0.0

@@ -1,4 +1,4 @@
-"""What every source of files gives before any image is decoded, and the lazy records made from it."""
+"""What every source of files gives before any image is decoded, and the lazy source of records made from it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,26 +12,27 @@ from microgen_jax.errors import UserError
 from microgen_jax.types import Record, Source
 
 THREADS = 8
-CHUNK = 256
+CHUNK = 256  # names that a thread checks in one go
 
 
-class Listing(NamedTuple):
+class Catalogue(NamedTuple):
     """All images of a source, column by column.
 
     Attributes:
       kind: folder | list | hdf5 | npz | tfds | ebsd.
-      root: as a person would name it in a message.
-      names: of each image, relative to the root; unique and stable, as splits hash them.
+      root: the root as a person would name it in a message.
+      names: name of each image, relative to the root; unique and stable, as splits hash them.
       labels: class name of each image.
       headers: height, width, channels, dtype of each image.
       sizes: bytes of each image as stored.
-      read: image number -> uint8, uint16 or float32 [H, W, C]; raises BadFile. Called from many threads.
+      read: function from an image's number to uint8, uint16 or float32 [H, W, C]; raises BadFile. Called from
+        many threads.
       columns: further text columns: of a list, of metadata.csv, or the pattern's groups.
       refused: (file, reason) of what was left out.
-      notes: what was found out and must be said.
-      groups: what a split keeps together, of each image; None = every image for itself.
+      notes: lines for the user.
+      groups: of each image, the group that a split keeps together; None = every image for itself.
       held_out: which images the source itself keeps for testing; None = the split decides.
-      held_out_notes: what must be said where `held_out` is followed.
+      held_out_notes: lines for the user where `held_out` is followed.
     """
 
     kind: str
@@ -48,8 +49,13 @@ class Listing(NamedTuple):
     held_out: np.ndarray | None = None
     held_out_notes: tuple[str, ...] = ()
 
-    def keep(self, indices: Sequence[int], refused: Sequence[tuple[str, str]]) -> "Listing":
-        """The listing without the images that are not in `indices`, which `refused` tells of."""
+    def keep(self, indices: Sequence[int], refused: Sequence[tuple[str, str]]) -> "Catalogue":
+        """Return the catalogue without some of its images.
+
+        Args:
+          indices: numbers of the images kept.
+          refused: (file, reason) of the others.
+        """
 
         def pick(column: Sequence) -> list:
             return [column[n] for n in indices]
@@ -68,29 +74,41 @@ class Listing(NamedTuple):
 
 
 def image_name(source: Source, index: int) -> str:
-    """What a person calls an image of a source."""
+    """Return what a person calls an image of a source."""
     return source.name(index) if hasattr(source, "name") else f"image {index}"
 
 
 def place(root: str, name: str) -> str:
-    """Where an image is, as a person would look for it; a root that is a file stands in `name` already."""
+    """Return where an image is, as a person would look for it; a root that is a file is part of `name` already."""
     file = PurePath(root).name
     inside = name.removeprefix(file)
     return root + inside if name.startswith(file) and inside[:1] in ("", ":", "[") else f"{root}/{name}"
 
 
-def fault_text(root: str, name: str, reason: str) -> str:
-    """The one line that a bad file gives; where it is all that there is, skipping it leaves nothing."""
+def bad_file_error(root: str, name: str, reason: str, count: int = 1) -> UserError:
+    """Return the error of a bad file; skipping is offered where something would be left.
+
+    Args:
+      root: the root of the data.
+      name: name of the file, relative to the root.
+      reason: why it is bad.
+      count: how many such files there are.
+    """
     alone = name.split(":")[0] == PurePath(root).name
-    skip = "Mend it" if alone else "Mend or remove it, or set data.on_bad_file=skip"
-    return f"{place(root, name)}: {reason}. {skip}"
+    more = f" ({count} such files)" if count > 1 else ""
+    fix = "mend it" if alone else "mend or remove it, or set data.on_bad_file=skip"
+    return UserError(place(root, name), reason + more, fix)
 
 
 def check_all(names: Sequence[str], check: Callable[[str], object]) -> tuple[list, list[tuple[str, str]]]:
-    """Calls `check` for every name on threads.
+    """Call `check` for every name, on threads.
+
+    Args:
+      names: the names.
+      check: function of a name; raises BadFile.
 
     Returns:
-      What it gave (None for a bad one), and (name, reason) of every BadFile, both in the order of the names.
+      Its results (None for a bad file), and (name, reason) of every bad file, both in the order of the names.
     """
 
     def check_chunk(chunk: Sequence[str]) -> list[tuple[object, str]]:
@@ -114,8 +132,8 @@ def check_all(names: Sequence[str], check: Callable[[str], object]) -> tuple[lis
     return [result for _, result, _ in ordered], [(name, reason) for name, _, reason in ordered if reason]
 
 
-class Records:
-    """Some images of a listing as a `Source`: decoded when asked for, and not kept.
+class CatalogueSource:
+    """Some images of a catalogue as a `Source`: decoded on access and not kept.
 
     An image that turns out to be bad only when decoded stops the run where `skip` is False; otherwise
     the next one of its class (in the order of names) stands in for it, always the same one, and `failed`
@@ -124,7 +142,7 @@ class Records:
 
     def __init__(
         self,
-        listing: Listing,
+        catalogue: Catalogue,
         indices: np.ndarray,
         labels: np.ndarray,
         conditions: np.ndarray,
@@ -132,13 +150,22 @@ class Records:
         *,
         skip: bool,
     ) -> None:
-        """`labels` [N], `conditions` [N, K] and `groups` are of the whole listing; `indices` [n] picks."""
+        """Take some images of a catalogue.
+
+        Args:
+          catalogue: the catalogue, of N images.
+          indices: int [n], numbers of the images taken.
+          labels: int32 [N], class of each image.
+          conditions: float32 [N, K], conditions of each image.
+          groups: text [N], split group of each image.
+          skip: whether bad images are replaced.
+        """
         self.indices = indices
         self.labels = labels[indices]
         self.conditions = conditions[indices]
-        self.sizes = np.array(listing.sizes, np.int64)[indices]
+        self.sizes = np.array(catalogue.sizes, np.int64)[indices]
         self.failed: dict[str, str] = {}
-        self._listing, self._groups, self._skip = listing, groups, skip
+        self._catalogue, self._groups, self._skip = catalogue, groups, skip
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -147,17 +174,19 @@ class Records:
         for candidate in self._candidates(int(index)):
             number = int(self.indices[candidate])
             try:
-                image = self._listing.read(number)
+                image = self._catalogue.read(number)
             except BadFile as error:
-                name = self._listing.names[number]
+                name = self._catalogue.names[number]
                 if not self._skip:
-                    raise UserError(fault_text(self._listing.root, name, str(error))) from error
+                    raise bad_file_error(self._catalogue.root, name, str(error)) from error
                 self.failed[name] = str(error)
                 continue
             label = int(self.labels[candidate])
             return Record(image, label, self.conditions[candidate], self._groups[number])
         raise UserError(
-            f"{self._listing.root}: no image of this class can be decoded any more; are the files there?"
+            self._catalogue.root,
+            "no image of this class can be decoded any more",
+            "see that the files are there",
         )
 
     def _candidates(self, index: int) -> Iterator[int]:
@@ -166,13 +195,13 @@ class Records:
         yield from np.roll(same, -int(np.searchsorted(same, index)) - 1)[:-1]
 
     def name(self, index: int) -> str:
-        """What the image is called, relative to the root."""
-        return self._listing.names[int(self.indices[index])]
+        """Return the image's name, relative to the root."""
+        return self._catalogue.names[int(self.indices[index])]
 
     def group(self, index: int) -> str:
-        """What the split keeps together with the image."""
+        """Return the group that the split keeps together with the image."""
         return self._groups[int(self.indices[index])]
 
     def header(self, index: int) -> Header:
-        """Height, width, channels and dtype, without decoding."""
-        return self._listing.headers[int(self.indices[index])]
+        """Return height, width, channels and dtype, without decoding."""
+        return self._catalogue.headers[int(self.indices[index])]

@@ -1,4 +1,6 @@
-"""What a UNet costs: parameters and floating-point operations of each level, counted by hand formula.
+"""The parts of a UNet with their parameters and floating-point operations, by the formulas of their layers.
+
+`plan` counts the operations of a whole compiled step instead (`runtime.memory_plan`); tests hold the two together.
 
 A multiply-add is two operations. Convolutions, dense layers and attention are counted, element-wise work is
 not (a few per cent):
@@ -19,15 +21,15 @@ from microgen_jax.networks.unet import UNet
 
 
 class Row(NamedTuple):
-    """One line of the summary.
+    """One part of a network.
 
     Attributes:
       name: "embedding", "level 0", ..., "middle", "in and out".
       size: height and width in px; (0, 0) for the embedding.
-      channels: that the part works in.
+      channels: of the part's activations.
       blocks: residual blocks, down and up together.
       attention: attention layers.
-      params: parameters.
+      params: number of parameters.
       flops: operations of the forward pass of one image.
     """
 
@@ -41,7 +43,12 @@ class Row(NamedTuple):
 
 
 def summary(unet: UNet, size: tuple[int, int]) -> list[Row]:
-    """The parts of `unet` at `size` = (height, width) px; totals are sums over the rows."""
+    """Return the parts of a UNet; totals are sums over the rows.
+
+    Args:
+      unet: the network.
+      size: height and width of the images in px.
+    """
     params = _params_by_part(unet, size)
     features, last = 4 * unet.channels[0], len(unet.channels) - 1
     ends = 2 * _conv(unet.out_channels, unet.channels[0], math.prod(size))
@@ -65,7 +72,7 @@ def summary(unet: UNet, size: tuple[int, int]) -> list[Row]:
 
 
 def _block_inputs(unet: UNet, level: int) -> list[int]:
-    """Channels that enter each residual block of a level, on the way down and then up."""
+    """Return the channels that enter each residual block of a level, on the way down and then up."""
     here, blocks = unet.channels[level], unet.blocks_per_level
     above = unet.channels[max(level - 1, 0)]
     below = unet.channels[min(level + 1, len(unet.channels) - 1)]
@@ -106,7 +113,7 @@ def _embedding(unet: UNet) -> int:
 
 
 def _params_by_part(unet: UNet, size: tuple[int, int]) -> dict[str, int]:
-    """Parameters by the row that they belong to, from the shapes that `init` would make."""
+    """Return the parameters by the row that they belong to, from the shapes that `init` would make."""
     args = (
         jnp.zeros((1, *size, unet.out_channels)),
         jnp.zeros(1, jnp.int32),

@@ -1,4 +1,4 @@
-"""Points as columns of plain text (.txt, .csv): TSL's "grain file" and MTEX's export, told by column names.
+"""Points as columns of plain text (.txt, .csv): TSL's "grain file" and MTEX's export, found by column names.
 
 TSL numbers its columns in the header ('# Column 1-3: phi1, PHI, phi2 (orientation of point in radians)');
 MTEX and others name them in one line. No symmetry is given: the Laue group of every phase is ''.
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from microgen_jax.crystal.readers.points import FULL_TURNS, Phase, Points, tsl_indexed, whole_numbers
-from microgen_jax.crystal.readers.table import open_text, read_lines, read_table, take_header
+from microgen_jax.crystal.readers.text_parsing import open_text, read_lines, read_table, take_header
 from microgen_jax.errors import UserError
 
 ALIASES = {
@@ -28,8 +28,15 @@ ALIASES = {
 NUMBERS = ("phi1", "phi", "phi2", "x", "y", "phase", "ci")
 
 
-def read_text(path: Path) -> Points:
-    """Reads a text of points; angles are in degrees where the header says so, or where they exceed 4 pi."""
+def read_column_export(path: Path) -> Points:
+    """Read a text of points; angles are in degrees where the header says so, or where they exceed 4 pi.
+
+    Args:
+      path: the file.
+
+    Raises:
+      UserError: the file has no header that names its columns, or a broken table.
+    """
     with open_text(path) as file:
         lines = read_lines(file)
         header, first = take_header(lines, lambda line: not _is_row(line))
@@ -43,9 +50,9 @@ def read_text(path: Path) -> Points:
         table = read_table(next(rows), rows, [places[name] for name in numeric], delimiter)
     columns = dict(zip(numeric, table))
     euler = np.stack([columns[name] for name in ("phi1", "phi", "phi2")], axis=-1)
-    told = " ".join(header).lower()
+    header_text = " ".join(header).lower()
     largest = np.abs(euler[np.isfinite(euler)]).max(initial=0.0)
-    degrees = "radian" not in told and ("degree" in told or largest > FULL_TURNS + 1e-3)
+    degrees = "radian" not in header_text and ("degree" in header_text or largest > FULL_TURNS + 1e-3)
     phase, phases = _phases(columns, titles, len(euler))
     indexed = tsl_indexed(euler, columns.get("ci"))
     return Points(
@@ -73,7 +80,7 @@ def _is_row(line: str) -> bool:
 
 
 def _places(header: list[str]) -> dict[str, int]:
-    """Returns the column of each quantity that the header names."""
+    """Return the column of each quantity that the header names."""
     listed = {}
     for line in header:
         numbered = re.match(r"[#%]?\s*Column\s+(\d{1,4})(?:\s*-\s*\d{1,4})?\s*:\s*([^(]*)", line)
@@ -92,7 +99,9 @@ def _places(header: list[str]) -> dict[str, int]:
     }
     missing = [name for name in ("phi1", "phi", "phi2", "x", "y") if name not in places]
     if missing:
-        raise UserError(f"names no column {', '.join(missing)}: its header needs phi1, Phi, phi2, x, y")
+        raise UserError(
+            "path", f"names no column {', '.join(missing)}", "its header needs phi1, Phi, phi2, x, y"
+        )
     return places
 
 
@@ -107,17 +116,20 @@ def _keep_field(rows: Iterator[str], column: int, delimiter: str | None, kept: l
 def _phases(
     columns: dict[str, np.ndarray], titles: list[str], points: int
 ) -> tuple[np.ndarray, tuple[Phase, ...]]:
-    """Phase names become ids from 1; of numbers, 0 and below mean "not indexed" unless there is no other."""
+    """Return phase ids and phases.
+
+    Names become ids from 1; of numbers, 0 and below mean "unindexed" unless there is no other.
+    """
     if "phase" in columns:
         phase = whole_numbers(columns["phase"], "the phase column")
         ids = np.unique(phase)
         ids = ids[ids > 0] if (ids > 0).any() else ids[-1:]
         if len(ids) > 255:
-            raise UserError(f"has {len(ids)} phases: the phase column is wrong")
+            raise UserError("path", f"has {len(ids)} phases", "the phase column is wrong")
         return phase, tuple(Phase(int(i), f"phase {i}", "") for i in ids)
     if len(titles) == points:
         found, phase = np.unique(np.asarray(titles), return_inverse=True)
         if len(found) > 255:
-            raise UserError(f"has {len(found)} phase names: the phase column is wrong")
+            raise UserError("path", f"has {len(found)} phase names", "the phase column is wrong")
         return phase.astype(np.int32) + 1, tuple(Phase(i + 1, str(name), "") for i, name in enumerate(found))
     return np.ones(points, np.int32), (Phase(1, "", ""),)
