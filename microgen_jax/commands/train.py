@@ -125,7 +125,7 @@ def train(config: Config | ConfigDict, workdir: str | Path, *, write_cache: bool
             out_shardings=whole,
             compiler_options=options,
         )
-        generate = batching.compiled(method.generate, mesh, size)
+        generate = batching.compile_batch(method.generate, mesh, size)
         quality = training_quality.watch(config, dataset, mesh) if len(dataset.holdout) else None
 
         def heldout(state: TrainState) -> dict[str, float]:
@@ -151,7 +151,7 @@ def train(config: Config | ConfigDict, workdir: str | Path, *, write_cache: bool
             return values | (quality(state) if quality else {})
 
         def preview(state: TrainState) -> np.ndarray:
-            parts = batching.draw(
+            parts = batching.generate_batches(
                 generate,
                 state.ema_params,
                 batching.in_turn(config.train.sample_num, counts["num_classes"]),

@@ -27,6 +27,8 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from scipy.sparse import csr_array
 
+from microgen_jax.errors import UserError
+
 SPLITS = 24  # K of eq. 2
 RESAMPLES = 120  # of eq. 3
 RESAMPLED_SPLITS = 6  # of the K, that each resample is taken over
