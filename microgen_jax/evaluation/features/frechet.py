@@ -37,6 +37,7 @@ class Moments(NamedTuple):
 
     @property
     def covariance(self) -> np.ndarray:
+        """Unbiased covariance, float64 [D, D]."""
         return self.scatter / (self.count - 1)
 
 
@@ -113,9 +114,13 @@ def kernel_distance(
     """Eq. 2 over all pairs of both sets; holds (N + M)^2 numbers, so give some thousands of vectors at most.
 
     Args:
-      permutations: of the test that both sets are drawn from one distribution; 0 leaves it out (p_value is NaN).
-      subsets, subset_size: of the standard error: the spread of the estimate over random halves-or-smaller
-        subsets, scaled to the full size.
+      a: vectors of the first set.
+      b: vectors of the second set.
+      permutations: permutations of the test that both sets come from one distribution; 0 leaves it out (p_value is
+        NaN).
+      subsets: random subsets whose spread gives the standard error, scaled to the full size.
+      subset_size: vectors of a subset, half of a set at most.
+      seed: seed of subsets and permutations.
 
     Raises:
       UserError: fewer than four vectors on a side.
@@ -127,11 +132,11 @@ def kernel_distance(
     first, second = np.arange(len(a)), len(a) + np.arange(len(b))
     value = discrepancy(table, first, second)
     size = min(subset_size, len(a) // 2, len(b) // 2)
-    drawn = [
+    spread = [
         discrepancy(table, rng.permutation(first)[:size], rng.permutation(second)[:size])
         for _ in range(subsets)
     ]
-    error = float(np.std(drawn, ddof=1) * np.sqrt(size / min(len(a), len(b))))
+    error = float(np.std(spread, ddof=1) * np.sqrt(size / min(len(a), len(b))))
     if not permutations:
         return Kernel(value, error, float("nan"))
     marks = np.zeros((len(table), permutations))
@@ -142,7 +147,7 @@ def kernel_distance(
 
 
 def kernel(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N N"]:
-    """k of eq. 2 between all pairs."""
+    """Return the kernel k of eq. 2 between all pairs."""
     rows = vectors.astype(np.float64)
     return (rows @ rows.T / rows.shape[1] + 1) ** 3
 
@@ -172,7 +177,10 @@ def scores(
     """Eqs. 3 and 4 between vectors of a table of squared distances.
 
     Args:
-      k: the neighbour that a ball reaches, for precision and recall, and for density and coverage.
+      squares: squared distances between all vectors.
+      real: rows of the real vectors.
+      generated: rows of the generated vectors.
+      k: number of the neighbour that a ball reaches, for precision and recall, and for density and coverage.
 
     Raises:
       UserError: a side has no such neighbour.
