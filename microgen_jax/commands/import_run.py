@@ -22,9 +22,10 @@ from microgen_jax.config import fields, run_config
 from microgen_jax.config.command_line import Request
 from microgen_jax.config.run_config import Resolved
 from microgen_jax.config.schema import Config
+from microgen_jax.diffusion import Sampling
 from microgen_jax.errors import UserError
 from microgen_jax.export import diffusers_scheduler
-from microgen_jax.methods import DDPM, SAMPLING
+from microgen_jax.methods import DDPM
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.state import TrainState
 
@@ -111,7 +112,7 @@ def _sampling(
     """How the folder's images are drawn, without what the command line says itself."""
     exported = facts.get("sample")
     found = exported if isinstance(exported, dict) else diffusers_scheduler.sampling_from_scheduler(scheduler)
-    names = [name for name in SAMPLING["ddpm"] if f"sample.{name}" not in overrides]
+    names = [name for name in Sampling.names() if f"sample.{name}" not in overrides]
     return {name: found[name] for name in names if found.get(name) is not None}
 
 

@@ -13,9 +13,9 @@ from microgen_jax.config import run_config
 from microgen_jax.config.command_line import Request, for_run
 from microgen_jax.config.fields import to_dict
 from microgen_jax.crystal.segmentation import flat_share
+from microgen_jax.diffusion import Sampling
 from microgen_jax.errors import UserError
 from microgen_jax.images import gif, grid, png
-from microgen_jax.methods import SAMPLING
 from microgen_jax.runtime import distributed
 from microgen_jax.sampling import batching
 from microgen_jax.sampling.generator import Generator, choose_labels, open_run, standardise
@@ -87,13 +87,12 @@ def _condition(text: str) -> Mapping[str, float]:
 
 def _manifest(generator: Generator, condition: Mapping[str, float]) -> dict:
     sampling = asdict(generator.config.sample)
+    names = Sampling.names() if generator.config.method == "ddpm" else ()
     return {
         "checkpoint": generator.step,
         "seed": sampling["seed"],
         "method": generator.config.method,
-        "sampler": {
-            name: sampling[name] for name in (*SAMPLING[generator.config.method], "ema", "autoguidance")
-        },
+        "sampler": {name: sampling[name] for name in (*names, "ema", "autoguidance")},
         "num": sampling["num"],
         "label": sampling["label"],
         "condition": dict(condition),

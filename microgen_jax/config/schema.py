@@ -27,10 +27,10 @@ class Option:
 
     help: str
     choices: tuple[str, ...] = ()
-    low: float | None = None
-    high: float | None = None
-    above: float | None = None
-    below: float | None = None
+    low: int | float | None = None
+    high: int | float | None = None
+    above: int | float | None = None
+    below: int | float | None = None
     resume: Resume = "fixed"
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from microgen_jax.methods import SAMPLING
+from microgen_jax.diffusion import Sampling
 from microgen_jax.sampling.generator import Generator
 
 _CARD = """\
@@ -116,7 +116,7 @@ def model_card(generator: Generator, workdir: Path, library: str, load: str) -> 
         "checkpoint": f"{generator.step} updates of {config.train.batch_size} images, averaged weights",
         **{f"model.{name}": value for name, value in config.model.items()},
         **{f"diffusion.{name}": value for name, value in config.diffusion.items()},
-        **{f"sample.{name}": getattr(config.sample, name) for name in (*SAMPLING["ddpm"], "ema")},
+        **{f"sample.{name}": getattr(config.sample, name) for name in (*Sampling.names(), "ema")},
     }
     return _CARD.format(
         library=library,

@@ -19,6 +19,7 @@ from microgen_jax import methods
 from microgen_jax.config import fields, run_config
 from microgen_jax.config.run_config import Resolved
 from microgen_jax.config.schema import Config, MeshConfig
+from microgen_jax.diffusion import Sampling
 from microgen_jax.errors import UserError, did_you_mean
 from microgen_jax.images import to_uint8
 from microgen_jax.runtime import compile_cache, storage
@@ -300,7 +301,9 @@ def load(workdir: str | Path, **sample: object) -> Generator:
             return load(folder, **sample)
     workdir = Path(workdir).expanduser()
     run = run_config.read(workdir)
-    known = (*methods.SAMPLING.get(run.config.method, ()), *_OF_CHECKPOINTS, "batch_size")
+    known = (*_OF_CHECKPOINTS, "batch_size")
+    if run.config.method == "ddpm":
+        known = (*Sampling.names(), *known)
     for name, value in sample.items():
         if name not in known:
             raise UserError(f"sample.{name} cannot be set here; there are: {', '.join(known)}")
