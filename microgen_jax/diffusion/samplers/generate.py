@@ -16,7 +16,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Key
 
 from microgen_jax.diffusion.guidance import guide
 from microgen_jax.diffusion.process import convert
@@ -33,7 +33,7 @@ from microgen_jax.types import Condition, Denoiser
 EPS_SCALE_MAX_RATIO = 10.0  # sigma / alpha above which `eps_scale` changes x0 no more
 
 Progress = Callable[[int, Array], bool | None]
-KnownPixels = tuple[Float[Array, "B H W C"], Bool[Array, "B H W"] | Bool[Array, "B H W 1"]]
+KnownPixels = tuple[Array, Array]  # values [B, H, W, C], mask bool [B, H, W] or [B, H, W, 1]
 
 
 def sample(
@@ -56,9 +56,9 @@ def sample(
     """Sample images.
 
     With `progress` the steps run in pieces, outside of any jit of the caller's, and the bits do not depend on how many
-    steps a piece has. The images then stand for themselves at any time: `progress(step, x0)` is called after each
-    piece with the number of steps taken and the predicted clean images, and ends the sampling where it returns False;
-    the result is then the x0 that it was called with. What it raises goes through.
+    steps a piece has (one scan without `progress` may differ in the last bit). `progress(step, x0)` is called after
+    each piece with the number of steps taken and the predicted clean images, and ends the sampling where it returns
+    False; the result is then the x0 that it was called with. What it raises goes through.
 
     Args:
       denoise: the network.

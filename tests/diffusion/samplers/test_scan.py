@@ -225,20 +225,39 @@ def test_known_pixels_are_exact_and_leave_independent_ones_as_they_were(sampler)
     np.testing.assert_array_equal(masked, filled)
 
 
-def test_a_correlated_pixel_follows_the_known_one():
-    """Two pixels of N(0, 0.25) with correlation 0.8: E[b | a] = 0.8 a, Var[b | a] = 0.09."""
-    covariance = 0.25 * jnp.array([[1, 0.8], [0.8, 1]])
+def test_replacement_of_a_correlated_pixel_is_the_recursion_of_its_moments():
+    """Two pixels of N(0, 0.25) with correlation 0.8, the first one known to be 0.8; the chain is affine."""
+    covariance = 0.25 * np.array([[1, 0.8], [0.8, 1]])
+
+    def gain_at(alpha, sigma, xp):
+        return (
+            alpha
+            * xp.asarray(covariance)
+            @ xp.linalg.inv(alpha**2 * xp.asarray(covariance) + sigma**2 * xp.eye(2))
+        )
 
     def denoise(xt, t, cond):
         alpha, sigma = (a[0, 0, 0, 0] for a in alpha_sigma(SCHEDULE, t))
-        gain = alpha * covariance @ jnp.linalg.inv(alpha**2 * covariance + sigma**2 * jnp.eye(2))
+        gain = gain_at(alpha, sigma, jnp).astype(jnp.float32)
         return jnp.einsum("ij,bhjc->bhic", gain, xt)
 
-    value, mask = jnp.full((4000, 1, 2, 1), 0.8), jnp.zeros((4000, 1, 2), bool).at[:, :, 0].set(True)
+    mean, spread = np.array([SCHEDULE.alpha[-1] * 0.8, 0.0]), np.diag([SCHEDULE.sigma[-1] ** 2, 1.0])
+    for t in range(99, -1, -1):  # Ho et al. 2020, eqs. 6 and 7, and then the known pixel's own moments
+        ab, ab_s = SCHEDULE.alpha_bar[t], SCHEDULE.alpha_bar[t - 1] if t else 1.0
+        beta = 1 - ab / ab_s
+        step = np.sqrt(ab_s) * beta / (1 - ab) * gain_at(SCHEDULE.alpha[t], SCHEDULE.sigma[t], np)
+        step = step + np.sqrt(ab / ab_s) * (1 - ab_s) / (1 - ab) * np.eye(2)
+        mean, spread = step @ mean, step @ spread @ step.T + (1 - ab_s) / (1 - ab) * beta * np.eye(2)
+        mean[0], spread[0], spread[:, 0] = np.sqrt(ab_s) * 0.8, 0.0, 0.0
+        spread[0, 0] = 1 - ab_s
+
+    value, mask = jnp.full((20000, 1, 2, 1), 0.8), jnp.zeros((20000, 1, 2), bool).at[:, :, 0].set(True)
     settings = {"sampler": "ancestral", "steps": 100, "clip": False, "shape": (1, 2, 1)}
-    pixels = draw(keys_of(0, 4000), denoise, known=(value, mask), **settings)[:, 0, 1, 0]
-    np.testing.assert_allclose(pixels.mean(), 0.64, atol=0.16)
-    np.testing.assert_allclose(pixels.std(), 0.3, rtol=0.25)
+    pixels = draw(keys_of(0, 20000), denoise, known=(value, mask), **settings)[:, 0, 1, 0]
+    std = spread[1, 1] ** 0.5
+    np.testing.assert_allclose(pixels.mean(), mean[1], atol=5 * std / 20000**0.5)
+    np.testing.assert_allclose(pixels.std(), std, rtol=5 / 40000**0.5)
+    assert 0.3 < mean[1] < 0.64  # E[b | a = 0.8] is 0.64: nearer than without, and not all the way
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -330,7 +349,7 @@ def test_frames_that_there_are_not_are_refused(trajectory):
 
 
 def test_settings_are_fields_of_the_configuration():
-    config = SampleConfig(sampler="heun", steps=7, guidance_interval=(0.5, 2))
+    config = SampleConfig(sampler="heun", steps=7, guidance_interval=(0.5, 2.0))
     assert Sampling.from_config(config) == Sampling("heun", 7, guidance_interval=(0.5, 2.0))
     with pytest.raises(UserError) as error:
         Sampling.from_config(SampleConfig(guidance_interval=(1.0,)))
