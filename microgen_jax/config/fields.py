@@ -161,7 +161,7 @@ def _check_entry(field: Field, given: Any) -> Any:
     return given
 
 
-def _check_range(name: str, given: float, rule: Option) -> None:
+def _check_range(name: str, given: int | float, rule: Option) -> None:
     if not math.isfinite(given):
         raise UserError(name, f"{given} must be finite")
     if rule.low is not None and given < rule.low:
