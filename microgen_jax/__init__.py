@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from microgen_jax.commands.train import train
     from microgen_jax.crystal.maps import read_map
     from microgen_jax.errors import UserError
-    from microgen_jax.evaluation.compare import compare
+    from microgen_jax.sampling.evaluation_sets import compare
     from microgen_jax.sampling.generator import Generator, load
     from microgen_jax.sampling.samples import Samples
     from microgen_jax.training.status import training_status
@@ -23,7 +23,7 @@ _LOCATIONS = {  # name: module and the name there; imported when first used
     "Generator": ("microgen_jax.sampling.generator", "Generator"),
     "Samples": ("microgen_jax.sampling.samples", "Samples"),
     "UserError": ("microgen_jax.errors", "UserError"),
-    "compare": ("microgen_jax.evaluation.compare", "compare"),
+    "compare": ("microgen_jax.sampling.evaluation_sets", "compare"),
     "inspect": ("microgen_jax.commands.inspect", "inspect"),
     "load": ("microgen_jax.sampling.generator", "load"),
     "read_map": ("microgen_jax.crystal.maps", "read_map"),

@@ -1,195 +1,180 @@
-"""--mode=evaluate: what a run draws, or any folder of images, against real images, into `evaluation/`."""
+"""--mode=evaluate: samples of a run, or any folder of images, against real images, into `evaluation/`."""
 
-import math
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from microgen_jax import files
-from microgen_jax.config.command_line import Request
-from microgen_jax.crystal.symmetry import laue_group
-from microgen_jax.errors import UserError, did_you_mean
-from microgen_jax.evaluation import (
-    baseline,
-    compare,
-    denoising_error,
-    entries,
-    sets,
-    statistics,
-    training_copies,
-)
-from microgen_jax.evaluation.features import comparison
-from microgen_jax.evaluation.report import content
-from microgen_jax.evaluation.sets import Run, Tiles
-from microgen_jax.evaluation.summary import AUDIT, CONDITIONING_ACCURACY, DESCRIPTIONS, show, words
+from microgen_jax import data, evaluation, files
+from microgen_jax.config import run_config
+from microgen_jax.config.command_line import Request, for_run, may_write_cache
+from microgen_jax.config.schema import Config
+from microgen_jax.data import Dataset
+from microgen_jax.errors import UserError, argument_of
+from microgen_jax.evaluation import copy_search, image_set
+from microgen_jax.evaluation.features import metrics as features
+from microgen_jax.evaluation.summary import DENOISING_ERROR
 from microgen_jax.runtime import distributed
+from microgen_jax.sampling import denoising_error, evaluation_sets
+from microgen_jax.sampling.generator import Generator, open_run
 
-TRAINING_FEATURES = 2000  # training tiles whose features are looked at
+TRAINING_FEATURES = 2000  # training tiles whose features are compared
+
+
+class Run(NamedTuple):
+    """A trained run, opened.
+
+    Attributes:
+      config: configuration of the run, with `sample` and `mesh` from the flags.
+      dataset: dataset that it was trained on.
+      generator: the trained model; None where existing samples are evaluated.
+      notes: sentences for the report.
+    """
+
+    config: Config
+    dataset: Dataset
+    generator: Generator | None
+    notes: tuple[str, ...]
 
 
 def evaluate(request: Request) -> None:
-    """Writes `evaluation/metrics.json` and `evaluation/report.html`, and prints a table.
+    """Write `evaluation/metrics.json` and `evaluation/report.html`, and print a table.
+
+    Args:
+      request: what was asked for on the command line.
 
     Raises:
       UserError: sets that are missing or do not fit each other, or unknown metrics.
     """
     asked = request.config.evaluate
-    _check(asked)
-    networks = comparison.open_networks(asked)
+    shared = {name: getattr(asked, name) for name in ("metrics", "pixel_size_um", "laue_group", "seed")}
+    with argument_of("evaluate"):
+        evaluation.check(**shared)
+        networks = features.open_networks(
+            asked.metrics,
+            inception_weights=asked.inception_weights,
+            inception_preprocessing=asked.inception_preprocessing,
+        )
     if request.workdir is not None:
         files.check_writable(request.workdir)
-    run = None
+    run, generated = None, None
     if not (asked.real and asked.generated):
-        run = sets.open_trained(request, draws=not asked.generated, needs_real=not asked.real)
-    real = sets.named(request, "real", asked.num) if asked.real else sets.held_out(run, asked.num)
-    generated = sets.named(request, "generated", asked.num) if asked.generated else None
-    if len(real.images) < baseline.LEAST_TILES:
-        raise UserError(
-            f"{real.origin}: {len(real.images)} real images; {baseline.LEAST_TILES} are the least"
-        )
-    if generated is not None:
-        if 1 in (real.images.shape[-1], generated.images.shape[-1]):
-            real, generated = sets.as_grey(real), sets.as_grey(generated)
-        _check_alike(real, generated)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+        run = open_trained(request, generates=not asked.generated, needs_holdout=not asked.real)
+    with argument_of("evaluate"):
+        real = _named(request, "real") if asked.real else evaluation_sets.held_out(run.dataset, asked.num)
+        image_set.check_number(real, evaluation.MIN_REAL_TILES)
+        if asked.generated:
+            generated = _named(request, "generated")
+    with argument_of("evaluate"), Progress(console=Console(stderr=True), transient=True) as progress:
         if generated is None:
-            generated = _draw(run, real, asked.num, asked.seed, progress)
+            generated = evaluation_sets.generate(run.generator, real, asked.num, asked.seed, progress)
         if not distributed.is_process_0():
             return
-        image_kind = _classify_images(real, run, asked)
-        wanted = _wanted(asked.metrics, image_kind, audited=run is not None)
-        audit = None
-        if set(wanted) & set(AUDIT):
-            audit = training_copies.search(run, real, generated, asked.copy_search_num, progress)
-        names = run.dataset.conditions if run else ()
-        outcome = compare.compare(real, generated, image_kind, audit, wanted, names, asked.seed, progress)
-        classes = compare.classes_of(real, generated)
-        training = None
-        if run is not None and set(networks.names) & set(comparison.NEAREST):
-            training = sets.training_tiles(run, TRAINING_FEATURES)
-        seen, seconds = comparison.compare(networks, real, generated, classes, training, asked.seed, progress)
-        restored = _restored(run, asked.metrics, progress)
-    outcome = outcome._replace(
-        metrics=_ordered({**outcome.metrics, **seen, **restored, **_skipped(asked.metrics, image_kind, run)}),
-        seconds=outcome.seconds | seconds,
-    )
-    metrics = outcome.metrics
-    settings = content.settings(request, run, real, generated, image_kind, outcome, audit, networks)
-    notes = (*(run.notes if run else ()), *compare.missing_classes(real, generated))
-    warnings, summary = words(metrics, real, generated, outcome.plan.size, notes)
-    show(metrics, warnings, summary)
+        further = {"evaluate": asdict(asked), "versions": run_config.versions()}
+        result = evaluation.compare(
+            real,
+            generated,
+            **shared,
+            ipf_maps=None if run is None else _shows_ipf_maps(run),
+            condition_names=run.dataset.conditions if run else (),
+            training=_training_images(request, run, networks, progress),
+            networks=networks,
+            denoising_error=_denoising_error(run, asked.metrics, progress),
+            notes=run.notes if run else (),
+            settings=further | _settings(run),
+            progress=progress,
+        )
+    print(result.table(), end="")
     if request.workdir is None:
         print("nothing written: name a --workdir to keep metrics.json and report.html")
         return
-    page = content.page(request, metrics, settings, warnings, summary, real, generated, outcome, audit)
 
     def write(folder: Path) -> None:
-        files.write_json(folder / "metrics.json", {"settings": settings, "metrics": metrics})
-        (folder / "report.html").write_text(page, encoding="utf-8")
+        files.write_json(folder / "metrics.json", result.to_json())
+        result.report(folder / "report.html", title=f"Evaluation of {request.workdir.name}")
 
     files.write_folder(request.workdir / "evaluation", write)
     print(f"written: {request.workdir}/evaluation")
 
 
-def _check(asked: Any) -> None:
-    for name in asked.metrics:
-        if name not in DESCRIPTIONS:
-            known = list(DESCRIPTIONS)
-            raise UserError(
-                f"evaluate.metrics: {name!r} is not known; {did_you_mean(name, known)}there are: {', '.join(known)}"
-            )
-    for name, least in (("num", baseline.LEAST_TILES), ("copy_search_num", 0), ("seed", 0)):
-        if getattr(asked, name) < least:
-            raise UserError(f"evaluate.{name}={getattr(asked, name)} must be at least {least}")
-    if not 0 < asked.pixel_size_um < math.inf:
+def open_trained(request: Request, *, generates: bool, needs_holdout: bool) -> Run:
+    """Return the run in the work directory with its data.
+
+    Args:
+      request: what was asked for on the command line.
+      generates: whether images are to be generated.
+      needs_holdout: whether held-out images are needed.
+
+    Raises:
+      UserError: there is no run, checkpoint or data, or no image is held out.
+    """
+    workdir = request.workdir
+    if workdir is None:
+        fix = "name the folder of a trained run, or give both evaluate.real and evaluate.generated"
+        raise UserError("--workdir", "is missing", fix)
+    run = run_config.read(workdir)
+    config = for_run(request, run.config)
+    if config.data.root:
+        distributed.log(f"reading {config.data.root}, the data.root of {workdir}/config.json")
+    dataset = data.open_dataset(config.data, config.seed, write_cache=may_write_cache(request, config))
+    if needs_holdout and len(dataset.holdout) == 0:
         raise UserError(
-            f"evaluate.pixel_size_um={asked.pixel_size_um} must be above 0: micrometres of a pixel"
+            "evaluate.real", "is empty, and the run has no held-out images", "name a folder of real images"
         )
-    laue_group(asked.laue_group)
+    changed = dataset.fingerprint != run.resolved.fingerprint
+    notes = ("the data have changed since the run was trained on them",) if changed else ()
+    generator = open_run(config, run.resolved, workdir) if generates else None
+    return Run(config, dataset, generator, notes)
 
 
-def _check_alike(real: Tiles, generated: Tiles) -> None:
-    (height, width, channels), other = real.images.shape[1:], generated.images.shape[1:]
-    if (height, width) != other[:2]:
-        raise UserError(
-            f"real images are {height}x{width} px and generated ones {other[0]}x{other[1]}; "
-            f"cut both to one size with --config.data.size='({min(height, other[0])},{min(width, other[1])})'"
-        )
-    if channels != other[2]:
-        raise UserError(
-            f"real images have {channels} channels and generated ones {other[2]}: "
-            "compare colour with colour and grey with grey"
-        )
-    if len(generated.images) < 2:
-        raise UserError(f"{generated.origin}: {len(generated.images)} generated image; 2 are the least")
-
-
-def _draw(run: Run, real: Tiles, num: int, seed: int, progress: Progress) -> Tiles:
-    """As many images as asked for, with the real images' classes and conditions in turn."""
-    labels = _labels(run, real)[np.arange(num) % len(real.labels)].astype(np.int32)
-    task = progress.add_task("drawing", total=num)
-    told = np.full((num, len(run.dataset.conditions)), np.nan, np.float32)
-    if real.conditions.shape[1] == told.shape[1]:
-        told = real.conditions[np.arange(num) % len(real.labels)]
-    parts = []
-    for part in sets.drawn(run, labels, told, seed):
-        parts.append(part)
-        progress.advance(task, len(part))
-    groups = np.arange(num).astype(str)
-    origin = f"drawn from the run, checkpoint {run.generator.step}"
-    return Tiles(np.concatenate(parts), labels, groups, told, run.dataset.classes, origin)
-
-
-def _labels(run: Run, real: Tiles) -> np.ndarray:
-    """The run's class for every real image: that of the same name, else the run's classes in turn."""
-    own = run.dataset.classes
-    if set(real.classes) <= set(own):
-        return np.array([own.index(name) for name in real.classes])[real.labels]
-    return np.arange(len(real.labels)) % len(own)
-
-
-def _classify_images(real: Tiles, run: Run | None, asked: Any) -> statistics.ImageKind:
-    maps = (
-        None if run is None else bool(run.config.data.ipf_direction) and run.dataset.preparation.channels == 3
-    )
-    return statistics.classify_images(
-        real.images, maps=maps, step=asked.pixel_size_um, laue_group=asked.laue_group
+def _named(request: Request, field: str) -> evaluation.ImageSet:
+    """Images that `evaluate.real` or `.generated` names: a path, or samples of the run by their name."""
+    name = getattr(request.config.evaluate, field)
+    samples = request.workdir / "samples" / name / "samples.npz" if request.workdir else None
+    path = samples if samples and samples.is_file() else name
+    config = request.config.data
+    sized = request.has_config or "data.size" in request.overrides
+    num = request.config.evaluate.num
+    return evaluation_sets.open_images(
+        path, field, num=num, reading=config, size=config.size if sized else None
     )
 
 
-def _wanted(metrics: tuple[str, ...], image_kind: statistics.ImageKind, *, audited: bool) -> list[str]:
-    there = [*image_kind.names, *((*AUDIT, CONDITIONING_ACCURACY) if audited else ())]
-    return [name for name in there if not metrics or name in metrics]
+def _shows_ipf_maps(run: Run) -> bool:
+    return bool(run.config.data.ipf_direction) and run.dataset.preparation.channels == 3
 
 
-def _restored(run: Run | None, metrics: tuple[str, ...], progress: Progress) -> dict[str, dict]:
-    """How well the run's network restores held-out images, where there is one and it is wanted."""
-    wanted = tuple(name for name in metrics if name in denoising_error.DESCRIPTIONS)
-    if run is None or run.generator is None or not len(run.dataset.holdout) or (metrics and not wanted):
+def _training_images(
+    request: Request, run: Run | None, networks: features.Networks, progress: Progress
+) -> evaluation.TrainingImages | None:
+    """Training images for the metrics that need them; None where there are none or no metric does."""
+    asked = request.config.evaluate
+    copies = not asked.metrics or set(asked.metrics) & set(copy_search.DESCRIPTIONS)
+    near = set(networks.names) & set(features.NEAREST)
+    if run is None or not (copies or near):
+        return None
+    num = asked.copy_search_num if copies else 1
+    return evaluation_sets.training_images(
+        run.dataset, num, progress, num_tiles=TRAINING_FEATURES if near else 0
+    )
+
+
+def _denoising_error(run: Run | None, metrics: tuple[str, ...], progress: Progress) -> dict[str, dict]:
+    names = tuple(name for name in metrics if name in DENOISING_ERROR)
+    if run is None or run.generator is None or not len(run.dataset.holdout) or (metrics and not names):
         return {}
-    return denoising_error.measure(run, wanted, progress)
+    generator = run.generator
+    return denoising_error.measure(
+        generator.method, generator.params, run.dataset, names, progress, workers=run.config.data.workers
+    )
 
 
-def _skipped(metrics: tuple[str, ...], image_kind: statistics.ImageKind, run: Run | None) -> dict[str, dict]:
-    """Entries of what was asked for by name, or belongs to every evaluation, and cannot be measured here."""
-    skipped = {}
-    for name in metrics or AUDIT:
-        if run is None and (name in AUDIT or name in comparison.NEAREST):
-            skipped[name] = entries.null(0, 0, "needs the training images: name the run's --workdir")
-        elif name in statistics.DESCRIPTIONS and name not in image_kind.names:
-            skipped[name] = entries.null(0, 0, f"images of the kind {image_kind.kind!r} do not have it")
-        elif name in denoising_error.DESCRIPTIONS and (run is None or run.generator is None):
-            skipped[name] = entries.null(
-                0, 0, "needs the run's network: name --workdir and leave evaluate.generated empty"
-            )
-        elif name == CONDITIONING_ACCURACY and (run is None or not run.dataset.conditions):
-            skipped[name] = entries.null(0, 0, "needs a run with continuous conditions")
-    return skipped
-
-
-def _ordered(metrics: dict[str, dict]) -> dict[str, dict]:
-    """Pooled figures first, then those by class."""
-    return dict(sorted(metrics.items(), key=lambda item: "/" in item[0]))
+def _settings(run: Run | None) -> dict[str, object]:
+    if run is None:
+        return {}
+    found: dict[str, object] = {"fingerprint": run.dataset.fingerprint, "notes": list(run.notes)}
+    if run.generator is not None:
+        found |= {"checkpoint": run.generator.step, "sample": asdict(run.config.sample)}
+    return found

@@ -158,7 +158,7 @@ def _summary(
         }
     images = batching.to_display(to_uint8(tiles), asked)
     kind = statistics.classify_images(images)
-    if kind.kind in ("colour", "lines"):
+    if kind.content in ("colour", "lines"):
         summary["grains"] = _grains(statistics.labels_of(images, kind))
     return summary
 

@@ -22,10 +22,9 @@ from microgen_jax.config.command_line import Request, may_write_cache
 from microgen_jax.config.schema import Config
 from microgen_jax.data import Dataset, checks
 from microgen_jax.errors import UserError, argument_of
-from microgen_jax.evaluation import training_quality
 from microgen_jax.runtime import compile_cache, distributed, lock, memory_plan, storage
 from microgen_jax.runtime import mesh as meshes
-from microgen_jax.sampling import batching
+from microgen_jax.sampling import batching, training_quality
 from microgen_jax.training import checkpoint, loop
 from microgen_jax.training.checkpoint import Checkpoints
 from microgen_jax.training.logging import Writer
@@ -126,7 +125,7 @@ def train(config: Config | ConfigDict, workdir: str | Path, *, write_cache: bool
             out_shardings=whole,
             compiler_options=options,
         )
-        generate = batching.compiled(method.generate, mesh, size)
+        generate = batching.compile_batch(method.generate, mesh, size)
         quality = training_quality.watch(config, dataset, mesh) if len(dataset.holdout) else None
 
         def heldout(state: TrainState) -> dict[str, float]:
@@ -152,7 +151,7 @@ def train(config: Config | ConfigDict, workdir: str | Path, *, write_cache: bool
             return values | (quality(state) if quality else {})
 
         def preview(state: TrainState) -> np.ndarray:
-            parts = batching.draw(
+            parts = batching.generate_batches(
                 generate,
                 state.ema_params,
                 batching.in_turn(config.train.sample_num, counts["num_classes"]),

@@ -27,14 +27,16 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from scipy.sparse import csr_array
 
+from microgen_jax.errors import UserError
+
 SPLITS = 24  # K of eq. 2
 RESAMPLES = 120  # of eq. 3
 RESAMPLED_SPLITS = 6  # of the K, that each resample is taken over
-LEVEL = 0.98  # some twenty intervals are read side by side
-LEAST_FLOOR = 0.01  # of the baseline; a resample in which real tiles agree by chance counts as this
-LEAST_TILES = 4  # real; below it no two halves can be compared
+CONFIDENCE = 0.98  # some twenty intervals are read side by side
+MIN_BASELINE = 0.01  # of the baseline; a resample in which real tiles agree by chance counts as this
+MIN_REAL_TILES = 4  # real; below it no two halves can be compared
 BLOCK = 512  # tiles looked at one by one at once
-MOST_NODES = 4096  # of a distribution's values; beyond it values are shared out to evenly spaced nodes
+MAX_NODES = 4096  # of a distribution's values; beyond it values are shared out to evenly spaced nodes
 
 
 class Statistic(NamedTuple):
@@ -59,7 +61,7 @@ class Statistic(NamedTuple):
     transform: Callable[[np.ndarray], np.ndarray] | None = None
 
 
-class Plan(NamedTuple):
+class SplitPlan(NamedTuple):
     """Which tiles are compared, the same for all statistics.
 
     Attributes:
@@ -82,8 +84,8 @@ class Plan(NamedTuple):
     groups: int
 
 
-class Comparison(NamedTuple):
-    """What came out; curves are [3, L]: low, middle and high at LEVEL.
+class BaselineRatio(NamedTuple):
+    """What came out; curves are [3, L]: low, middle and high at CONFIDENCE.
 
     Attributes:
       value, baseline, ratio: of eq. 2.
@@ -138,7 +140,7 @@ def distribution(
     """A distribution pooled over tiles.
 
     Args:
-      values: of all tiles; exact up to MOST_NODES different ones, then shared out between the two nearest of
+      values: of all tiles; exact up to MAX_NODES different ones, then shared out between the two nearest of
         that many evenly spaced nodes, which keeps the mean.
       tile: that each value comes from.
       tiles: N.
@@ -147,10 +149,10 @@ def distribution(
     values = np.asarray(values, np.float64)
     weights = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
     grid, place = np.unique(values, return_inverse=True)
-    if len(grid) > MOST_NODES:
-        grid = np.linspace(grid[0], grid[-1], MOST_NODES)
+    if len(grid) > MAX_NODES:
+        grid = np.linspace(grid[0], grid[-1], MAX_NODES)
         position = (values - grid[0]) / (grid[1] - grid[0])
-        place = np.minimum(position.astype(int), MOST_NODES - 2)
+        place = np.minimum(position.astype(int), MAX_NODES - 2)
         upper = position - place
         weights = np.concatenate([weights * (1 - upper), weights * upper])
         place, tile = np.concatenate([place, place + 1]), np.concatenate([tile, tile])
@@ -168,14 +170,14 @@ def histogram(
     )
 
 
-def plan(
+def plan_splits(
     groups: Shaped[np.ndarray, "R"],
     generated: int,
     *,
     seed: int = 0,
     splits: int = SPLITS,
     resamples: int = RESAMPLES,
-) -> Plan:
+) -> SplitPlan:
     """Draws the splits and resamples.
 
     Args:
@@ -185,11 +187,13 @@ def plan(
       seed: of the draws.
 
     Raises:
-      ValueError: fewer than LEAST_TILES real tiles, or fewer than two generated ones.
+      UserError: fewer than MIN_REAL_TILES real tiles, or fewer than two generated ones.
     """
     number = len(groups)
-    if number < LEAST_TILES or generated < 2:
-        raise ValueError(f"{number} real and {generated} generated tiles: {LEAST_TILES} and 2 are the least")
+    if number < MIN_REAL_TILES:
+        raise UserError("groups", f"{number} real tiles", f"give at least {MIN_REAL_TILES}")
+    if generated < 2:
+        raise UserError("generated", f"{generated} generated tiles", "give at least 2")
     names, group = np.unique(groups, return_inverse=True)
     if len(names) == 1:
         group = np.arange(number)
@@ -215,10 +219,10 @@ def plan(
         )
         for _ in range(resamples)
     ]
-    return Plan(*chosen, times.astype(np.float32), np.array(halves), size, number, count)
+    return SplitPlan(*chosen, times.astype(np.float32), np.array(halves), size, number, count)
 
 
-def compare(statistic: Statistic, plan: Plan) -> Comparison | None:
+def compare(statistic: Statistic, plan: SplitPlan) -> BaselineRatio | None:
     """Compares the tiles of a plan; None where the statistic does not exist for one side of it.
 
     The baseline is 0 where all real tiles agree exactly; the ratio is then 1 if the generated ones agree as well,
@@ -233,13 +237,13 @@ def compare(statistic: Statistic, plan: Plan) -> Comparison | None:
     bands = _band(statistic, a, real), _band(statistic, g, generated)
     if baseline <= 1e-12 * max(1.0, float(np.abs(statistic.grid).max())):
         ratio = 1.0 if value <= baseline else float("inf")
-        by_chance = chance(statistic, plan) > 1 - LEVEL
-        return Comparison(value, baseline, ratio, (1.0 if by_chance else ratio, ratio), *bands)
+        by_chance = chance(statistic, plan) > 1 - CONFIDENCE
+        return BaselineRatio(value, baseline, ratio, (1.0 if by_chance else ratio, ratio), *bands)
     low, high = interval(value, baseline, values, baselines)
-    return Comparison(value, baseline, value / baseline, (low, max(high, 1.0)), *bands)
+    return BaselineRatio(value, baseline, value / baseline, (low, max(high, 1.0)), *bands)
 
 
-def distances(statistic: Statistic, plan: Plan) -> tuple[float, float] | None:
+def distances(statistic: Statistic, plan: SplitPlan) -> tuple[float, float] | None:
     """Value and baseline of eq. 2 alone; None where the statistic does not exist for one side."""
     if not len(statistic.grid):
         return None
@@ -249,7 +253,7 @@ def distances(statistic: Statistic, plan: Plan) -> tuple[float, float] | None:
     return float(distance(statistic, a, g).mean()), float(distance(statistic, a, b).mean())
 
 
-def chance(statistic: Statistic, plan: Plan) -> float:
+def chance(statistic: Statistic, plan: SplitPlan) -> float:
     """Of tiles that differ where all real ones agree: the probability that drawing puts all on the generated side."""
     number = len(statistic.denominator)
     usual = pool(statistic, (np.arange(number) < plan.tiles)[None].astype(float))
@@ -271,9 +275,9 @@ def interval(
 ) -> tuple[float, float]:
     """Eq. 3: the interval of value / baseline from those of the resamples."""
     ratio = value / baseline
-    relative = np.maximum(baselines / max(np.median(baselines), LEAST_FLOOR * baseline), LEAST_FLOOR)
+    relative = np.maximum(baselines / max(np.median(baselines), MIN_BASELINE * baseline), MIN_BASELINE)
     ratios = (value + values - np.median(values)) / (baseline * relative)
-    low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return max(0.0, min(ratio, float(low))), max(ratio, float(high))
 
 
@@ -305,7 +309,9 @@ def _halves(rng: np.random.Generator, group: np.ndarray, count: int) -> tuple[np
     return np.flatnonzero(first), np.flatnonzero(~first)
 
 
-def _resampled(statistic: Statistic, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _resampled(
+    statistic: Statistic, plan: SplitPlan
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """value* and baseline* of eq. 3, and the pooled real and generated tiles of every resample that has them all."""
     k = min(RESAMPLED_SPLITS, len(plan.real))
     chosen = np.concatenate([plan.real[:k], plan.other[:k], plan.generated[:k]])
@@ -323,7 +329,7 @@ def _band(statistic: Statistic, pooled: np.ndarray, resampled: np.ndarray) -> np
     if statistic.distribution:
         pooled, resampled = np.cumsum(pooled, axis=1), np.cumsum(resampled, axis=1)
     middle = pooled.mean(axis=0)
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     return np.stack([np.minimum(low, middle), middle, np.maximum(high, middle)])
 
 

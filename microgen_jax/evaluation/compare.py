@@ -1,155 +1,266 @@
-"""The part of `--mode=evaluate` that compares microstructure statistics, pooled, by class, and with the conditions."""
+"""How close generated images are to real ones: the function behind `--mode=evaluate` and `microgen_jax.compare`."""
 
+import io
+import json
 import math
-import time
-from typing import NamedTuple
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rich.console import Console
 from rich.progress import Progress
 
-from microgen_jax.evaluation import baseline, conditioning, entries, statistics, training_copies
-from microgen_jax.evaluation.baseline import Comparison, Plan, Statistic
-from microgen_jax.evaluation.sets import Tiles
-from microgen_jax.evaluation.summary import CONDITIONING_ACCURACY
-from microgen_jax.evaluation.training_copies import Audit
+from microgen_jax import files
+from microgen_jax.crystal import symmetry
+from microgen_jax.errors import UserError, renamed, require_known
+from microgen_jax.evaluation import (
+    baseline,
+    copy_search,
+    entries,
+    image_set,
+    microstructure,
+    statistics,
+    summary,
+)
+from microgen_jax.evaluation.copy_search import CopySearch
+from microgen_jax.evaluation.features import metrics as features
+from microgen_jax.evaluation.features.metrics import Networks
+from microgen_jax.evaluation.image_set import ImageSet
+from microgen_jax.evaluation.memorisation import COPY
+from microgen_jax.evaluation.microstructure import CONDITIONING_ACCURACY, Compared
 
 
-class Outcome(NamedTuple):
-    """Entries of metrics.json, and what is behind them.
+class Comparison(Mapping[str, dict[str, Any]]):
+    """Two sets of images compared: entries of metrics.json by name, a table and a report.
+
+    An entry has `value` (the distance), `baseline` (the same distance between halves of the real images), `ratio`,
+    `interval` of the ratio, the means `real` and `generated`, `unit`, `n_real`, `n_generated` and `note`.
 
     Attributes:
-      metrics: entries.
-      statistics, compared: pooled, by name.
-      requested_and_measured: requested and measured values of each continuous condition, standardised.
-      plan: of the pooled comparison.
-      seconds: of each part.
+      entries: entries by name, pooled ones first; those of a class are called NAME/CLASS.
+      settings: what was compared, and how.
+      warnings: sentences about what the numbers do not show.
+      summary: the result in sentences.
     """
 
-    metrics: dict[str, dict]
-    statistics: dict[str, Statistic]
-    compared: dict[str, Comparison]
-    requested_and_measured: dict[str, tuple[np.ndarray, np.ndarray]]
-    plan: Plan
-    seconds: dict[str, float]
+    def __init__(
+        self,
+        entries: dict[str, dict[str, Any]],
+        settings: dict[str, Any],
+        warnings: list[str],
+        summary: list[str],
+        real: ImageSet,
+        generated: ImageSet,
+        compared: Compared,
+        copies: CopySearch | None,
+        laue_group: str,
+    ) -> None:
+        self.entries, self.settings, self.warnings, self.summary = entries, settings, warnings, summary
+        self.real, self.generated, self.compared, self.copies = real, generated, compared, copies
+        self.laue_group = laue_group
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        return self.entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __repr__(self) -> str:
+        return f"Comparison of {len(self.entries)} metrics: {' '.join(self.summary)}"
+
+    def table(self) -> str:
+        """Return the pooled entries as a text table, then the warnings and the summary."""
+        buffer = io.StringIO()
+        console = Console(file=buffer, width=max(110, shutil.get_terminal_size().columns))
+        console.print(summary.table(self.entries))
+        for line in [*(f"Warning: {warning}" for warning in self.warnings), *self.summary]:
+            console.print(line, markup=False, highlight=False)
+        return buffer.getvalue()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of metrics.json: settings and metrics."""
+        return {"settings": self.settings, "metrics": self.entries}
+
+    def report(self, path: str | Path, *, title: str = "Comparison of generated with real images") -> None:
+        """Write the report, one HTML page that needs no other file.
+
+        Args:
+          path: file to be written.
+          title: title of the page.
+        """
+        files.write_bytes(Path(path), self.html(title).encode())
+
+    def html(self, title: str) -> str:
+        """Return the report's text.
+
+        Args:
+          title: title of the page.
+        """
+        from microgen_jax.evaluation.report import (
+            page,  # matplotlib and jinja2: only where a report is wanted
+        )
+
+        return page.render(
+            page.ReportContent(
+                title=title,
+                warnings=self.warnings,
+                summary=self.summary,
+                metrics=self.entries,
+                statistics=self.compared.statistics,
+                ratios=self.compared.ratios,
+                distances=[name for name in self.entries if "/" not in name and not summary.is_score(name)],
+                requested_and_measured=self.compared.requested_and_measured,
+                descriptions={name: summary.describe(name) for name in self.entries if "/" not in name},
+                real=image_set.images_by_class(self.real),
+                generated=image_set.images_by_class(self.generated),
+                pairs=self.copies.pairs if self.copies else None,
+                laue_group=self.laue_group,
+                settings=json.dumps(self.settings, indent=1),
+            )
+        )
 
 
 def compare(
-    real: Tiles,
-    generated: Tiles,
-    image_kind: statistics.ImageKind,
-    audit: Audit | None,
-    wanted: list[str],
+    real: Any,
+    generated: Any,
+    *,
+    groups: Sequence | np.ndarray | None = None,
+    pixel_size_um: float = 1.0,
+    laue_group: str = "m-3m",
+    metrics: Sequence[str] | None = None,
+    seed: int = 0,
+    ipf_maps: bool | None = None,
+    condition_names: tuple[str, ...] = (),
+    training: Any = None,
+    networks: Networks | None = None,
+    denoising_error: Mapping[str, dict[str, Any]] | None = None,
+    notes: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare generated images with real ones; every distance stands beside that of real images to each other.
+
+    Args:
+      real: uint8 images [N, H, W, C] or [N, H, W], a list of images, an object that `np.asarray` turns into such
+        images, or an `ImageSet` with classes and conditions.
+      generated: generated images, like `real`.
+      groups: scan, specimen or series of each real image, [N], which a split keeps together; None splits images.
+      pixel_size_um: width of a pixel in micrometres, for ASTM grain size numbers.
+      laue_group: Laue group of the sector in which IPF colours are compared.
+      metrics: names of the metrics that are wanted; None or () takes all that the images allow.
+      seed: seed of the splits and resamples.
+      ipf_maps: whether colour images are IPF maps; None decides by their colours.
+      condition_names: names of the columns of `ImageSet.conditions`.
+      training: training images that copies are searched among, like `real` or `TrainingImages`; None searches none.
+      networks: opened feature networks; None opens those that `metrics` need and that are installed.
+      denoising_error: entries of a diffusion model's denoising error, which are added.
+      notes: sentences put before the warnings.
+      settings: further settings, which are written down.
+      progress: progress display; None shows none.
+
+    Returns:
+      The entries by name; `.table()`, `.report(path)` and `.to_json()` show and write them.
+
+    Raises:
+      UserError: images of a wrong type, range or shape, sets that do not fit each other, an unknown metric or Laue
+        group, or a metric whose weights are not installed.
+    """
+    metrics = tuple(metrics or ())
+    check(metrics=metrics, pixel_size_um=pixel_size_um, laue_group=laue_group, seed=seed)
+    real = image_set.as_image_set(real, "real", groups=groups)
+    generated = image_set.as_image_set(generated, "generated")
+    if 1 in (real.images.shape[-1], generated.images.shape[-1]):
+        real, generated = image_set.as_grey(real), image_set.as_grey(generated)
+    image_set.check_alike(real, generated, min_real=baseline.MIN_REAL_TILES)
+    networks = features.open_networks(metrics) if networks is None else networks
+    if training is not None:
+        training = copy_search.as_training_images(training)
+        training = copy_search.as_grey(training) if real.images.shape[-1] == 1 else training
+    progress = Progress(disable=True) if progress is None else progress
+    kind = statistics.classify_images(
+        real.images, ipf_maps=ipf_maps, pixel_size_um=pixel_size_um, laue_group=laue_group
+    )
+    measurable = [*kind.names, *(copy_search.DESCRIPTIONS if training else ())]
+    measurable += [CONDITIONING_ACCURACY] if condition_names else []
+    wanted = [name for name in measurable if not metrics or name in metrics]
+    copies = None
+    if set(wanted) & set(copy_search.DESCRIPTIONS):
+        copies = copy_search.search(training, real, generated, progress)
+    compared = microstructure.compare(
+        real, generated, kind, copies, wanted, tuple(condition_names), seed, progress
+    )
+    tiles = training.tiles if training else None
+    seen, seconds = features.compare(networks, real, generated, tiles, seed, progress)
+    error = dict(denoising_error or {})
+    skipped = _skipped(metrics, kind, training is not None, error, condition_names)
+    # pooled entries first, then those by class
+    found = dict(sorted((compared.metrics | seen | error | skipped).items(), key=lambda item: "/" in item[0]))
+    notes = (*notes, *image_set.missing_classes(real, generated))
+    warnings, sentences = summary.summarise(found, real, generated, compared.plan.size, notes)
+    written = {
+        "real": real.origin,
+        "generated": generated.origin,
+        "size": list(real.images.shape[1:]),
+        "compared": compared.plan.size,
+        "real_groups": compared.plan.groups,
+        "groups": "files" if len(set(real.groups)) > 1 else "tiles",
+        "splits": baseline.SPLITS,
+        "resamples": baseline.RESAMPLES,
+        "interval": f"{baseline.CONFIDENCE:.0%} of the ratio, by bootstrap of tiles or groups",
+        "images": kind._asdict(),
+        "copy_below": COPY,
+        "training_images_searched": copies.searched if copies else 0,
+        "seconds": compared.seconds | seconds,
+        "networks": {extractor.name: extractor.about for extractor in networks.extractors},
+        "seed": seed,
+    }
+    everything = dict(settings or {}) | written
+    return Comparison(found, everything, warnings, sentences, real, generated, compared, copies, laue_group)
+
+
+def check(*, metrics: Sequence[str], pixel_size_um: float, laue_group: str, seed: int) -> None:
+    """Refuse arguments of `compare` that cannot be, before anything is read.
+
+    Args:
+      metrics: names of metrics.
+      pixel_size_um: width of a pixel in micrometres.
+      laue_group: name of a Laue group.
+      seed: seed of the splits.
+
+    Raises:
+      UserError: an unknown metric or Laue group, or a number out of range.
+    """
+    for name in metrics:
+        require_known("metrics", name, summary.DESCRIPTIONS)
+    if not 0 < pixel_size_um < math.inf:
+        raise UserError("pixel_size_um", f"{pixel_size_um} micrometres", "give a width above 0")
+    if seed < 0:
+        raise UserError("seed", f"{seed}", "give a whole number from 0 on")
+    with renamed({"name": "laue_group"}):
+        symmetry.laue_group(laue_group)
+
+
+def _skipped(
+    metrics: tuple[str, ...],
+    kind: statistics.ImageKind,
+    has_training: bool,
+    denoising_error: Mapping[str, dict],
     condition_names: tuple[str, ...],
-    seed: int,
-    progress: Progress,
-) -> Outcome:
-    """Compares the statistics that are wanted, pooled and by class."""
-    n_real, n_generated = len(real.images), len(generated.images)
-    task = progress.add_task("measuring", total=n_real + n_generated)
-    start = time.perf_counter()
-    both = np.concatenate([real.images, generated.images])
-    measured = {}
-    if set(wanted) & {*image_kind.names, CONDITIONING_ACCURACY}:
-        measured = statistics.measure(both, image_kind, lambda count: progress.advance(task, count))
-    seconds = {"measuring": round(time.perf_counter() - start, 2)}
-    if audit is not None:
-        distances = np.concatenate([audit.real, audit.generated])
-        measured["training_distance"] = baseline.distribution(
-            distances, np.arange(len(distances)), len(distances), "1", "distance to the training data"
-        )
-    plan = baseline.plan(real.groups, n_generated, seed=seed)
-    metrics, compared, requested_and_measured = {}, {}, {}
-    names = [name for name in measured if name in wanted]
-    classes = classes_of(real, generated)
-    task = progress.add_task("comparing", total=len(names) * (1 + len(classes)))
-    for name in names:
-        start = time.perf_counter()
-        found = baseline.compare(measured[name], plan)
-        metrics[name] = entries.compared(found, measured[name], plan, n_real, n_generated)
-        seconds[name] = round(time.perf_counter() - start, 2)
-        if found is not None:
-            compared[name] = found
-            metrics[name] |= (
-                {"p_value": baseline.chance(measured[name], plan)} if found.ratio == math.inf else {}
-            )
-        progress.advance(task)
-    if audit is not None and "copies" in wanted:
-        metrics["copies"] = training_copies.copies(audit)
-    if CONDITIONING_ACCURACY in wanted and generated.conditions.shape[1]:
-        found, requested_and_measured = _conditioning_accuracy(measured, real, generated, condition_names)
-        metrics |= found
-    for label, other, title in classes:
-        rows_real, rows_generated = (
-            np.flatnonzero(real.labels == label),
-            np.flatnonzero(generated.labels == other),
-        )
-        sizes = len(rows_real), len(rows_generated)
-        if sizes[0] < baseline.LEAST_TILES or sizes[1] < 2:
-            reason = f"{sizes[0]} real and {sizes[1]} generated images are too few"
-            metrics |= {f"{name}/{title}": entries.null(*sizes, reason) for name in names}
-            progress.advance(task, len(names))
-            continue
-        own = baseline.plan(real.groups[rows_real], sizes[1], seed=seed)
-        rows = np.concatenate([rows_real, n_real + rows_generated])
-        for name in names:
-            statistic = baseline.take(measured[name], rows)
-            metrics[f"{name}/{title}"] = entries.compared(
-                baseline.compare(statistic, own), statistic, own, *sizes
-            )
-            progress.advance(task)
-    return Outcome(metrics, measured, compared, requested_and_measured, plan, seconds)
-
-
-def classes_of(real: Tiles, generated: Tiles) -> list[tuple[int, int, str]]:
-    """Classes that both sides name, as numbered on either; none where a side has no classes to tell apart."""
-    if min(len(real.classes), len(generated.classes)) < 2:
-        return []
-    return [
-        (n, generated.classes.index(name), name)
-        for n, name in enumerate(real.classes)
-        if name in generated.classes
-    ]
-
-
-def missing_classes(real: Tiles, generated: Tiles) -> tuple[str, ...]:
-    """What must be said of classes that cannot be compared, in sentences."""
-    if len(real.classes) < 2:
-        return ()
-    if len(generated.classes) < 2:
-        return ("the generated images are not told apart by class: all classes are compared together",)
-    notes = []
-    for side, own, others in (("real", real, generated), ("generated", generated, real)):
-        alone = [name for name in own.classes if name not in others.classes]
-        if alone:
-            more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
-            notes.append(f"classes of the {side} images only, not compared: {', '.join(alone[:5])}{more}")
-    return tuple(notes)
-
-
-def _conditioning_accuracy(
-    measured: dict[str, Statistic], real: Tiles, generated: Tiles, names: tuple[str, ...]
-) -> tuple[dict[str, dict], dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Requested against measured values of every continuous condition: entries, and the values."""
-    summaries = conditioning.summaries({n: s for n, s in measured.items() if n in statistics.DESCRIPTIONS})
-    first, second = summaries[: len(real.images)], summaries[len(real.images) :]
-    found, requested_and_measured = {}, {}
-    for k, name in enumerate(names):
-        sizes = len(real.images), len(generated.images)
-        one = conditioning.conditioning_accuracy(
-            first, real.conditions[:, k], second, generated.conditions[:, k]
-        )
-        if one is None:
-            reason = f"fewer than {conditioning.LEAST} images of a side have it, or all have the same"
-            found[f"{CONDITIONING_ACCURACY}_{name}"] = entries.null(*sizes, reason)
-            continue
-        requested_and_measured[f"{CONDITIONING_ACCURACY}_{name}"] = one.requested, one.measured
-        found[f"{CONDITIONING_ACCURACY}_{name}"] = {
-            "value": one.value,
-            "baseline": one.baseline,
-            "ratio": one.value / one.baseline if one.baseline > 0 else None,
-            "interval": list(one.interval) if one.baseline > 0 else None,
-            "n_real": sizes[0],
-            "n_generated": sizes[1],
-            "note": "R² of requested against measured; the baseline is that of known against measured in real images",
-        }
-    return found, requested_and_measured
+) -> dict[str, dict[str, Any]]:
+    """Entries of what was asked for by name, or belongs to every comparison, and cannot be measured here."""
+    reasons = {}
+    for name in metrics or copy_search.DESCRIPTIONS:
+        if not has_training and (name in copy_search.DESCRIPTIONS or name in features.NEAREST):
+            reasons[name] = "needs the training images: name the run's --workdir"
+        elif name in statistics.DESCRIPTIONS and name not in kind.names:
+            reasons[name] = f"images that show {kind.content} do not have it"
+        elif name in summary.DENOISING_ERROR and name not in denoising_error:
+            reasons[name] = "needs the run's network: name --workdir and leave evaluate.generated empty"
+        elif name == CONDITIONING_ACCURACY and not condition_names:
+            reasons[name] = "needs a run with continuous conditions"
+    return {name: entries.entry(0, 0, reason) for name, reason in reasons.items()}

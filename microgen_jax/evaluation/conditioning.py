@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from microgen_jax.evaluation.baseline import LEVEL, Statistic
+from microgen_jax.evaluation.baseline import CONFIDENCE, Statistic
 
 POINTS = 6  # of a curve that enter the regression
 PENALTIES = np.logspace(-1, 4, 11)  # lambda
-LEAST = 20  # real images with a known condition
+MIN_IMAGES = 20  # real images with a known condition
 RESAMPLES = 400
 
 
@@ -71,11 +71,11 @@ def conditioning_accuracy(
     """Compares requested with measured conditions; rows with NaN as their condition are left out.
 
     Returns:
-      None where fewer than LEAST images of a side have a condition, or all have the same.
+      None where fewer than MIN_IMAGES images of a side have a condition, or all have the same.
     """
     real, known = real[np.isfinite(known)], known[np.isfinite(known)]
     generated, requested = generated[np.isfinite(requested)], requested[np.isfinite(requested)]
-    if min(len(known), len(requested)) < LEAST or not np.ptp(known) or not np.ptp(requested):
+    if min(len(known), len(requested)) < MIN_IMAGES or not np.ptp(known) or not np.ptp(requested):
         return None
     mean = np.nan_to_num(np.nanmean(np.where(np.isfinite(real).any(axis=0), real, 0), axis=0))
     spread = np.nanstd(np.where(np.isfinite(real).any(axis=0), real, 0), axis=0)
@@ -95,7 +95,7 @@ def conditioning_accuracy(
         a, b = (rng.integers(len(rows), size=len(rows)) for rows in (requested, known))
         if np.ptp(requested[a]) and np.ptp(known[b]):
             ratios.append(r2(requested[a], measured[a]) / max(r2(known[b], left_out[b]), 0.01))
-    low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return ConditioningAccuracy(value, usual, (float(low), float(high)), requested, measured)
 
 

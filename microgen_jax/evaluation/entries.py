@@ -1,66 +1,111 @@
-"""Entries of metrics.json: the same fields for every figure, null where there is none."""
+"""Entries of metrics.json: the same keys for every metric, null where there is no value."""
 
 import math
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from microgen_jax.evaluation.baseline import Comparison, Plan, Statistic
-from microgen_jax.evaluation.features.distances import Distance
+from microgen_jax.evaluation import baseline
+from microgen_jax.evaluation.baseline import BaselineRatio, SplitPlan, Statistic
+from microgen_jax.evaluation.features.distances import FeatureDistance
 
-SMALL = 50  # tiles a side; below it the result says so
-FIELDS = ("value", "baseline", "ratio", "interval")
+FEW_TILES = 50  # tiles a side; below it the note says so
+VALUES = ("value", "baseline", "ratio", "interval", "real", "generated", "unit")
 
 
-def null(n_real: int, n_generated: int, reason: str) -> dict[str, Any]:
-    """What could not be measured, and why."""
-    return {**dict.fromkeys(FIELDS), "n_real": n_real, "n_generated": n_generated, "note": reason}
+def entry(n_real: int, n_generated: int, note: str, **values: Any) -> dict[str, Any]:
+    """Return an entry; what is not given is null.
+
+    Args:
+      n_real: number of real images.
+      n_generated: number of generated images.
+      note: how the value was found, or why there is none.
+      **values: values by the keys of VALUES, and further keys.
+    """
+    numbers = {"n_real": n_real, "n_generated": n_generated, "note": note}
+    return dict.fromkeys(VALUES) | numbers | values
 
 
 def compared(
-    found: Comparison | None, statistic: Statistic, plan: Plan, n_real: int, n_generated: int
+    found: BaselineRatio | None, statistic: Statistic, plan: SplitPlan, n_real: int, n_generated: int
 ) -> dict[str, Any]:
-    """A microstructure statistic."""
+    """Return the entry of a microstructure statistic.
+
+    Args:
+      found: result of `baseline.compare`.
+      statistic: the statistic, real tiles first.
+      plan: the splits that were compared.
+      n_real: number of real images.
+      n_generated: number of generated images.
+    """
+    is_real = np.arange(len(statistic.denominator)) < plan.tiles
+    values = {"real": mean_of(statistic, is_real), "generated": mean_of(statistic, ~is_real)}
+    values["unit"] = statistic.unit
     if found is None:
-        return null(n_real, n_generated, "does not occur in every set that was to be compared")
-    unit = "" if statistic.unit == "1" else f"in {statistic.unit}; "
-    notes = [f"{unit}{plan.size} against {plan.size} tiles"]
-    if plan.size < SMALL:
+        note = "does not occur in every set that was to be compared"
+        return entry(n_real, n_generated, note, **values)
+    notes = [f"{plan.size} against {plan.size} tiles"]
+    if plan.size < FEW_TILES:
         notes.append("small samples: the interval is rough")
-    exists = math.isfinite(found.ratio)
-    if not exists:
+    values |= {"value": found.value, "baseline": found.baseline}
+    if math.isfinite(found.ratio):
+        values |= {"ratio": found.ratio, "interval": list(found.interval)}
+    else:
         notes.append("the real tiles do not differ at all, the generated ones do")
         notes += ["no more often than chance allows"] if found.interval[0] <= 1 else []
-    return {
-        "value": found.value,
-        "baseline": found.baseline,
-        "ratio": found.ratio if exists else None,
-        "interval": list(found.interval) if exists else None,
-        "n_real": n_real,
-        "n_generated": n_generated,
-        "note": "; ".join(notes),
-    }
+        values["p_value"] = baseline.chance(statistic, plan)
+    return entry(n_real, n_generated, "; ".join(notes), **values)
 
 
-def of_features(found: Distance, n_real: int, n_generated: int) -> dict[str, Any]:
-    """A distance or score of features; of a kernel distance with its standard error and p-value."""
-    entry = {
+def of_features(found: FeatureDistance, n_real: int, n_generated: int) -> dict[str, Any]:
+    """Return the entry of a distance or score of features; of a kernel distance with standard error and p-value.
+
+    Args:
+      found: the distance.
+      n_real: number of real images.
+      n_generated: number of generated images.
+    """
+    note = f"{found.size} against {found.size} tiles"
+    values = {
         "value": found.value,
         "baseline": found.baseline,
         "ratio": found.ratio,
         "interval": None if found.interval is None else list(found.interval),
-        "n_real": n_real,
-        "n_generated": n_generated,
-        "note": f"{found.size} against {found.size} tiles",
     }
-    if found.standard_error is None:
-        return entry
-    if found.p_value is None:
-        entry["note"] += "; no permutation test, as real tiles of one group are alike"
-    return entry | {"standard_error": found.standard_error, "p_value": found.p_value}
+    if found.standard_error is not None:
+        values |= {"standard_error": found.standard_error, "p_value": found.p_value}
+        if found.p_value is None:
+            note += "; no permutation test, as real tiles of one group are alike"
+    return entry(n_real, n_generated, note, **values)
 
 
-def mean(values: np.ndarray, n_real: int, note: str) -> dict[str, Any]:
-    """A mean over real images that nothing is compared with, with its standard error."""
+def mean(values: Float[np.ndarray, "N"], unit: str, note: str) -> dict[str, Any]:
+    """Return the entry of a mean over real images that nothing is compared with, with its standard error.
+
+    Args:
+      values: value of each image.
+      unit: unit of the values.
+      note: how they were found.
+    """
     error = float(values.std(ddof=1) / np.sqrt(len(values)))
-    return null(n_real, 0, note) | {"value": float(values.mean()), "standard_error": error}
+    return entry(len(values), 0, note, value=float(values.mean()), unit=unit, standard_error=error)
+
+
+def mean_of(statistic: Statistic, chosen: np.ndarray) -> float | None:
+    """Return the mean of a distribution, or the single number, pooled over some tiles; None for curves.
+
+    Args:
+      statistic: the statistic.
+      chosen: which tiles, bool [N].
+    """
+    if not len(statistic.grid):
+        return None
+    pooled = baseline.pool(statistic, chosen[None].astype(float))[0]
+    if statistic.distribution:
+        value = float(pooled @ statistic.grid)
+    elif len(pooled) == 1:
+        value = float(pooled[0])
+    else:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,8 +1,8 @@
 """Grain statistics of label maps, and the faults that no grain can have: boundaries that end, pieces that float.
 
-Labels are int [N, H, W], one number a grain and window (`crystal.segment` makes them), -1 where a pixel belongs to
-none. A *region* is a label of a window; a *grain* is a region of at least LEAST_AREA px, a smaller one a *speck*, which
-`absorb_specks` gives to the nearest grain. Lengths are in px unless a step is given.
+Labels are int [N, H, W], one number a grain and window (from `crystal.segmentation`), -1 where a pixel belongs to none.
+A *region* is a label of a window; a *grain* is a region of at least MIN_GRAIN_AREA px, a smaller one a *speck*, which
+`absorb_specks` gives to the nearest grain. Lengths are in px unless a pixel size is given.
 
   (1) Equivalent diameter D = sqrt(4 area / pi), of grains that keep off the window's edge (`whole`; ASTM E2627 leaves
       the others out); the area-weighted mean sum(area D) / sum(area) is over all grains.
@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, UInt8
 from scipy import ndimage
 
-LEAST_AREA = 5  # px of a grain
+MIN_GRAIN_AREA = 5  # px of a grain
 ANGLE_REACH = 5  # px
 LINE_REACH = 3.0  # px from the middle of a drawn boundary within which its pixels lie
 
@@ -69,7 +69,7 @@ class Crossings(NamedTuple):
     boundaries: Int[np.ndarray, "N"]
 
 
-def measure(labels: Integer[np.ndarray, "N H W"], *, least_area: int = LEAST_AREA) -> Grains:
+def measure(labels: Integer[np.ndarray, "N H W"], *, min_area: int = MIN_GRAIN_AREA) -> Grains:
     """Measures every grain of every window, eqs. 1, 5 and 6."""
     regions, window = _regions(labels)
     total = len(window)
@@ -85,7 +85,7 @@ def measure(labels: Integer[np.ndarray, "N H W"], *, least_area: int = LEAST_ARE
     whole = np.ones(total, bool)
     for side in (regions[:, 0], regions[:, -1], regions[:, :, 0], regions[:, :, -1]):
         whole[side[side >= 0]] = False
-    grain = area >= least_area
+    grain = area >= min_area
     double_angle = np.arctan2(2 * xy, xx - yy)
     turn = np.stack([np.cos(double_angle), np.sin(double_angle)], axis=1)
     measured = Grains(
@@ -102,12 +102,12 @@ def measure(labels: Integer[np.ndarray, "N H W"], *, least_area: int = LEAST_ARE
 
 
 def neighbours(
-    labels: Integer[np.ndarray, "N H W"], *, periodic: bool = False, least_area: int = 1
+    labels: Integer[np.ndarray, "N H W"], *, periodic: bool = False, min_area: int = 1
 ) -> Int[np.ndarray, "G"]:
     """Number of neighbours of each grain, eq. 6, of windows that may wrap."""
     regions, window = _regions(labels)
     area = np.bincount(regions[regions >= 0], minlength=len(window))
-    grain = area >= least_area
+    grain = area >= min_area
     return _neighbour_counts(regions, grain, periodic=periodic)[grain]
 
 
@@ -162,14 +162,14 @@ def area_weighted_mean(grains: Grains) -> float:
     return float(np.sum(grains.area * grains.diameter) / np.sum(grains.area))
 
 
-def astm_intercept(intercept: Float[np.ndarray, "*n"], step: float) -> Float[np.ndarray, "*n"]:
+def astm_intercept(intercept: Float[np.ndarray, "*n"], pixel_size_um: float) -> Float[np.ndarray, "*n"]:
     """ASTM grain size number of a mean lineal intercept in px, eq. 3; `step` is that of a pixel, in micrometres."""
-    return -6.6439 * np.log10(intercept * step * 1e-3) - 3.288
+    return -6.6439 * np.log10(intercept * pixel_size_um * 1e-3) - 3.288
 
 
-def astm_area(area: Float[np.ndarray, "*n"], step: float) -> Float[np.ndarray, "*n"]:
+def astm_area(area: Float[np.ndarray, "*n"], pixel_size_um: float) -> Float[np.ndarray, "*n"]:
     """ASTM grain size number of a mean grain area in px, eq. 4; `step` is that of a pixel, in micrometres."""
-    return -3.3223 * np.log10(area * (step * 1e-3) ** 2) - 2.955
+    return -3.3223 * np.log10(area * (pixel_size_um * 1e-3) ** 2) - 2.955
 
 
 def colour_steps(
@@ -200,12 +200,12 @@ def dead_ends(images: UInt8[np.ndarray, "N H W C"], tolerance: int) -> Int[np.nd
 
 
 def absorb_specks(
-    labels: Integer[np.ndarray, "N H W"], *, least_area: int = LEAST_AREA
+    labels: Integer[np.ndarray, "N H W"], *, min_area: int = MIN_GRAIN_AREA
 ) -> Integer[np.ndarray, "N H W"]:
     """Gives the pixels of regions too small to be grains to the nearest grain of their window, if there is one."""
     regions, window = _regions(labels)
     area = np.bincount(regions[regions >= 0], minlength=len(window))
-    kept = (regions >= 0) & (np.append(area, 0)[regions] >= least_area)
+    kept = (regions >= 0) & (np.append(area, 0)[regions] >= min_area)
     absorbed = labels.copy()
     lost = (regions >= 0) & ~kept
     for n in np.flatnonzero(lost.any(axis=(1, 2)) & kept.any(axis=(1, 2))):
@@ -214,10 +214,10 @@ def absorb_specks(
     return absorbed
 
 
-def specks(labels: Integer[np.ndarray, "N H W"], *, least_area: int = LEAST_AREA) -> Int[np.ndarray, "N"]:
+def specks(labels: Integer[np.ndarray, "N H W"], *, min_area: int = MIN_GRAIN_AREA) -> Int[np.ndarray, "N"]:
     """Regions too small to be grains that float inside a window, off its edge, per window."""
-    found = measure(labels, least_area=1)
-    small = (found.area < least_area) & found.whole
+    found = measure(labels, min_area=1)
+    small = (found.area < min_area) & found.whole
     return np.bincount(found.window[small], minlength=len(labels))
 
 
@@ -233,7 +233,7 @@ def grains_between_boundaries(boundary: Bool[np.ndarray, "H W"]) -> Integer[np.n
     return labels[tuple(nearest)].astype(np.int32) - 1
 
 
-def drawn_dead_ends(boundary: Bool[np.ndarray, "H W"], reach: float = LINE_REACH) -> int:
+def line_dead_ends(boundary: Bool[np.ndarray, "H W"], reach: float = LINE_REACH) -> int:
     """Dead-ended boundaries in an image of boundaries.
 
     The boundaries that part two grains are where `grains_between_boundaries` changes label. What is drawn farther
@@ -251,7 +251,7 @@ def drawn_dead_ends(boundary: Bool[np.ndarray, "H W"], reach: float = LINE_REACH
     return int(ndimage.label(boundary & ~near & ~rim, np.ones((3, 3)))[1])
 
 
-def drawn_floating_pieces(boundary: Bool[np.ndarray, "H W"]) -> int:
+def line_floating_pieces(boundary: Bool[np.ndarray, "H W"]) -> int:
     """8-connected pieces of an image of boundaries that do not reach the window's edge.
 
     A closed ring round an island grain counts as well; real images tell how many there should be.

@@ -15,11 +15,11 @@ from jaxtyping import Float, Int, Shaped, UInt8
 from microgen_jax.crystal.ipf import colour_direction, fold, off_key_share
 
 CELLS = 24  # along each side of the projected square that holds the sector
-LEAST_SHARE = 0.2  # of an average cell's area; cells at the sector's rim that have less are left out
+MIN_CELL_SHARE = 0.2  # of an average cell's area; cells at the sector's rim that have less are left out
 _PROBES = 400_000  # directions that measure the cells
 
 
-class Sector(NamedTuple):
+class ColourSector(NamedTuple):
     """A Laue group's sector in cells.
 
     Attributes:
@@ -35,7 +35,7 @@ class Sector(NamedTuple):
 
 
 @cache
-def sector(laue_group: str, key: str = "tsl") -> Sector:
+def sector(laue_group: str, key: str = "tsl") -> ColourSector:
     """Measures the sector's cells with evenly spread directions (a Fibonacci spiral)."""
     n = np.arange(_PROBES) + 0.5
     z = 1 - 2 * n / _PROBES
@@ -45,9 +45,9 @@ def sector(laue_group: str, key: str = "tsl") -> Sector:
     flat = _project(fold(directions, laue_group, key))
     low, high = flat.min(axis=0), flat.max(axis=0)
     count = np.bincount(_square(flat, low, high), minlength=CELLS * CELLS)
-    kept = count >= LEAST_SHARE * count.max()
+    kept = count >= MIN_CELL_SHARE * count.max()
     cell = np.where(kept, np.cumsum(kept) - 1, -1)
-    return Sector(low, high, cell, count[kept] / _PROBES)
+    return ColourSector(low, high, cell, count[kept] / _PROBES)
 
 
 def counts(

@@ -19,6 +19,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy import fft
 
+from microgen_jax.errors import UserError
+
 COPY = 0.3  # of eq. 1; below it a tile is a copy (correlation about 0.9)
 CANDIDATES = 8  # verified for each tile
 SIDE = 8  # of a thumbnail, px
@@ -71,10 +73,14 @@ def nearest(
       allowed: which transforms keep each image true; None allows all.
 
     Raises:
-      ValueError: no images, or one that is smaller than a tile.
+      UserError: no images, or one that is smaller than a tile.
     """
     if not images or any(p.shape[0] < size[0] or p.shape[1] < size[1] for p in images):
-        raise ValueError(f"training images must be there and at least {size[0]} x {size[1]} px")
+        raise UserError(
+            "images",
+            f"{len(images)} training images, one smaller than {size[0]}x{size[1]} px, or none",
+            "give images no smaller than a tile",
+        )
     windows = cut(images, size)
     spread = pixel_spread(images)
     for block in blocks:

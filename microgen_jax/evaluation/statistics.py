@@ -1,11 +1,11 @@
 """The microstructure statistics of a set of tiles, by name, ready to be pooled and compared (`baseline`).
 
-What is measured depends on what the images show, which the real ones decide:
+What is measured depends on the content of the images, which `classify_images` finds from the real ones:
 
-  colour  three channels or more that differ: grains are joined neighbours of like colour (`crystal.segment`)
-  lines   two grey levels, the rarer one under LINE_SHARE of the pixels: drawn boundaries, and grains between them
+  colour  three channels or more that differ: grains are joined neighbours of similar colour (`crystal.segmentation`)
+  lines   two grey levels, the rarer one under LINE_SHARE of the pixels: grain boundaries, and grains between them
   phases  two grey levels otherwise: the rarer one is the phase
-  grey    anything else with one channel (or three copies)
+  grey    anything else with one channel (or three equal ones)
 """
 
 from collections.abc import Callable
@@ -53,7 +53,7 @@ DESCRIPTIONS = {
 }
 _GRAINS = tuple(DESCRIPTIONS)[:14]
 _SPATIAL = tuple(name for name in DESCRIPTIONS if name[-2:] in ("_x", "_y"))
-BY_KIND = {
+BY_CONTENT = {
     "colour": (*_GRAINS, "colour_gradient", *_SPATIAL, "intensity", "power_spectrum"),
     "lines": (*_GRAINS, *_SPATIAL, "phase_fraction"),
     "phases": (*_SPATIAL, "phase_fraction"),
@@ -63,78 +63,79 @@ _IPF = ("colour_density", "off_key")
 
 
 class ImageKind(NamedTuple):
-    """What the real tiles show, and how they are measured.
+    """Content of a set of images, and how it is measured.
 
     Attributes:
-      kind: colour | lines | phases | grey.
+      content: 'colour', 'lines', 'phases' or 'grey'.
       ipf: whether the colours are those of an IPF key.
       dark: whether the phase, or the lines, are the dark pixels.
-      level: mean grey level of the real tiles, in [0, 1], taken off before grey levels are correlated.
-      tolerance: in levels, of the colour between joined pixels.
-      step: of a pixel, micrometres; 1 where it is not known.
-      laue_group, key: of the IPF colours.
+      level: mean grey level of the real tiles, in [0, 1], subtracted before grey levels are correlated.
+      tolerance: largest colour difference between joined pixels, in levels.
+      pixel_size_um: width of a pixel in micrometres; 1 where it is not known.
+      laue_group: Laue group of the IPF colours.
+      key: IPF key of the colours, 'tsl' or 'edax'.
     """
 
-    kind: str
+    content: str
     ipf: bool
     dark: bool
     level: float
     tolerance: int = COLOUR_TOLERANCE
-    step: float = 1.0
+    pixel_size_um: float = 1.0
     laue_group: str = "m-3m"
     key: str = "tsl"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The statistics that these images have, in the order of DESCRIPTIONS."""
-        names = BY_KIND[self.kind] + (_IPF if self.ipf else ())
+        """Names of the statistics that these images have, in the order of DESCRIPTIONS."""
+        names = BY_CONTENT[self.content] + (_IPF if self.ipf else ())
         return tuple(name for name in DESCRIPTIONS if name in names)
 
 
 def classify_images(
     real: UInt8[np.ndarray, "N H W C"],
     *,
-    maps: bool | None = None,
-    step: float = 1.0,
+    ipf_maps: bool | None = None,
+    pixel_size_um: float = 1.0,
     laue_group: str = "m-3m",
 ) -> ImageKind:
-    """Finds out what real tiles show.
+    """Return what real tiles show, which decides what is measured.
 
     Args:
-      maps: whether colours are IPF colours; None looks at how many pixels lie on the key.
-      step, laue_group: as in `Images`.
+      real: real tiles.
+      ipf_maps: whether colours are IPF colours; None decides by the share of pixels whose colour the key has.
+      pixel_size_um: width of a pixel in micrometres.
+      laue_group: Laue group of the IPF colours.
     """
-    if real.shape[-1] > 1 and not all(
-        np.array_equal(real[..., 0], channel) for channel in np.moveaxis(real, -1, 0)
-    ):
+    if real.shape[-1] > 1 and not (real == real[..., :1]).all():
         rgb = real.shape[-1] == 3
-        found = rgb and (ipf_density.off_key(real).mean() <= 1 - IPF_SHARE if maps is None else maps)
-        return ImageKind("colour", bool(found), False, 0.0, step=step, laue_group=laue_group)
+        ipf = rgb and (ipf_density.off_key(real).mean() <= 1 - IPF_SHARE if ipf_maps is None else ipf_maps)
+        return ImageKind("colour", bool(ipf), False, 0.0, pixel_size_um=pixel_size_um, laue_group=laue_group)
     grey = real[..., 0]
     extreme = np.mean((grey < 26) | (grey > 229))
     bright = float(np.mean(grey > 127))
     level = float(grey.mean()) / 255
     if extreme < TWO_VALUED or bright in (0.0, 1.0):
-        return ImageKind("grey", False, False, level, step=step)
-    kind = "lines" if min(bright, 1 - bright) < LINE_SHARE else "phases"
-    return ImageKind(kind, False, bright > 0.5, level, step=step)
+        return ImageKind("grey", False, False, level, pixel_size_um=pixel_size_um)
+    content = "lines" if min(bright, 1 - bright) < LINE_SHARE else "phases"
+    return ImageKind(content, False, bright > 0.5, level, pixel_size_um=pixel_size_um)
 
 
 def measure(
     images: UInt8[np.ndarray, "N H W C"],
-    image_kind: ImageKind,
+    kind: ImageKind,
     advance: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Statistic]:
-    """Every statistic that the images have.
+    """Return every statistic that the images have, by name.
 
     Args:
       images: real and generated tiles together, so that their distributions share a grid.
-      images: from `classify_images` of the real ones.
-      advance: told how many tiles have been measured since the last call.
+      kind: result of `classify_images` for the real tiles.
+      advance: function called with the number of tiles measured since its last call.
     """
     parts = []
     for start in range(0, len(images), BLOCK):
-        parts.append(_measure_block(images[start : start + BLOCK], image_kind))
+        parts.append(_measure_block(images[start : start + BLOCK], kind))
         advance(len(images[start : start + BLOCK]))
     rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name[0] != "*"}
     lists = {}
@@ -143,74 +144,77 @@ def measure(
             *(part[name]._replace(window=part[name].window + n * BLOCK) for n, part in enumerate(parts))
         )
         lists[name] = type(parts[0][name])(*(np.concatenate(column) for column in columns))
-    table = _statistics(rows, lists, len(images), images.shape[1:3], image_kind)
-    return {name: table[name] for name in image_kind.names}
+    table = _statistics(rows, lists, len(images), images.shape[1:3], kind)
+    return {name: table[name] for name in kind.names}
 
 
-def labels_of(images: UInt8[np.ndarray, "N H W C"], image_kind: ImageKind) -> np.ndarray:
-    """int32 [N, H, W]: grains before specks are absorbed, or 0 in the phase and -1 outside."""
-    if image_kind.kind == "colour":
-        return np.stack([grains_from_colour(image, image_kind.tolerance) for image in images])
-    mask = _mask(images, image_kind)
-    if image_kind.kind == "lines":
+def labels_of(images: UInt8[np.ndarray, "N H W C"], kind: ImageKind) -> np.ndarray:
+    """Return labels int32 [N, H, W]: grains before specks are absorbed, or 0 in the phase and -1 outside.
+
+    Args:
+      images: tiles.
+      kind: result of `classify_images`, any content but 'grey'.
+    """
+    if kind.content == "colour":
+        return np.stack([grains_from_colour(image, kind.tolerance) for image in images])
+    mask = _mask(images, kind)
+    if kind.content == "lines":
         return np.stack([grains.grains_between_boundaries(lines) for lines in mask])
     return correlation.phase_labels(mask)
 
 
-def _mask(images: np.ndarray, image_kind: ImageKind) -> np.ndarray:
-    return (images[..., 0] > 127) != image_kind.dark
+def _mask(images: np.ndarray, kind: ImageKind) -> np.ndarray:
+    return (images[..., 0] > 127) != kind.dark
 
 
-def _measure_block(images: np.ndarray, image_kind: ImageKind) -> dict:
-    """Sums a tile by name; lists of grains and chords, with their window, under names that start with '*'."""
+def _measure_block(images: np.ndarray, kind: ImageKind) -> dict:
+    """Return sums of each tile by name, and lists of grains and chords under names that start with '*'."""
     found: dict = {}
     lags = min(images.shape[1:3]) // 2
-    if image_kind.kind in ("colour", "grey"):
+    if kind.content in ("colour", "grey"):
         grey = np.rint(images.mean(axis=-1, keepdims=True)).astype(np.uint8)
         found["intensity"] = correlation.intensity_histogram(grey)[:, 0]
         found["power"] = correlation.power_spectrum(images.mean(axis=-1) / 255)[0]
-    if image_kind.kind == "grey":
-        field = images[..., 0] / 255 - image_kind.level
+    if kind.content == "grey":
+        field = images[..., 0] / 255 - kind.level
         found["two_point"] = correlation.along_axes(correlation.two_point(field), lags)
         return found
-    raw = labels_of(images, image_kind)
-    mask = _mask(images, image_kind)  # of no meaning in colour
-    if image_kind.kind != "phases":
+    raw = labels_of(images, kind)
+    mask = _mask(images, kind)  # not used for colour
+    if kind.content != "phases":
         labels = grains.absorb_specks(raw)
         found["*grains"] = grains.measure(labels)
         found["edges"], found["boundaries"] = grains.crossings(labels)
         found["triples"] = grains.triple_junctions(labels)
         found["*angles"] = grains.dihedral_angles(labels)
-    if image_kind.kind == "colour":
-        found["dead_ends"] = grains.dead_ends(images, image_kind.tolerance)
+    if kind.content == "colour":
+        found["dead_ends"] = grains.dead_ends(images, kind.tolerance)
         found["floating"] = grains.specks(raw)
         found["steps"] = grains.colour_steps(images, labels)
-    if image_kind.kind == "lines":
-        found["dead_ends"] = np.array([grains.drawn_dead_ends(lines) for lines in mask])
-        found["floating"] = np.array([grains.drawn_floating_pieces(lines) for lines in mask])
-    spatial = labels if image_kind.kind == "colour" else correlation.phase_labels(mask)
+    if kind.content == "lines":
+        found["dead_ends"] = np.array([grains.line_dead_ends(lines) for lines in mask])
+        found["floating"] = np.array([grains.line_floating_pieces(lines) for lines in mask])
+    spatial = labels if kind.content == "colour" else correlation.phase_labels(mask)
     # Of a phase, chords in it and outside it; of lines, those between them.
-    runs = {"colour": spatial, "phases": mask.astype(np.int8), "lines": -mask.astype(np.int8)}[
-        image_kind.kind
-    ]
+    runs = {"colour": spatial, "phases": mask.astype(np.int8), "lines": -mask.astype(np.int8)}[kind.content]
     found["two_point"] = correlation.membership(spatial, lags)
     found["lineal_path"] = correlation.lineal_path(spatial, lags)
     found["*chords_x"] = correlation.chords(runs)
     found["*chords_y"] = correlation.chords(runs, along_y=True)
-    if image_kind.kind != "colour":
+    if kind.content != "colour":
         found["phase"] = mask.mean(axis=(1, 2))
-    if image_kind.ipf:
-        found["cells"], found["indexed"] = ipf_density.counts(images, image_kind.laue_group, image_kind.key)
+    if kind.ipf:
+        found["cells"], found["indexed"] = ipf_density.counts(images, kind.laue_group, kind.key)
         found["off_key"] = ipf_density.off_key(images)
     return found
 
 
 def _statistics(
-    rows: dict, lists: dict, tiles: int, size: tuple[int, int], image_kind: ImageKind
+    rows: dict, lists: dict, tiles: int, size: tuple[int, int], kind: ImageKind
 ) -> dict[str, Statistic]:
     table = {}
     if "*grains" in lists:
-        table |= _grain_statistics(rows, lists["*grains"], tiles, size, image_kind)
+        table |= _grain_statistics(rows, lists["*grains"], tiles, size, kind)
     if "*angles" in lists:
         angles = lists["*angles"]
         table["dihedral_angles"] = baseline.distribution(
@@ -221,10 +225,10 @@ def _statistics(
             rows["steps"], np.arange(256), "levels/px", "colour step between neighbours in levels"
         )
     for axis, name in enumerate("xy"):
-        for kind in ("two_point", "lineal_path"):
-            if kind in rows:
-                lag = np.arange(rows[kind].shape[-1])
-                table[f"{kind}_{name}"] = baseline.curve(rows[kind][:, axis], lag, "1", "lag in px")
+        for curve in ("two_point", "lineal_path"):
+            if curve in rows:
+                lag = np.arange(rows[curve].shape[-1])
+                table[f"{curve}_{name}"] = baseline.curve(rows[curve][:, axis], lag, "1", "lag in px")
         if f"*chords_{name}" in lists:
             chords = lists[f"*chords_{name}"]
             table[f"chord_length_{name}"] = baseline.distribution(
@@ -233,7 +237,7 @@ def _statistics(
     if "phase" in rows:
         table["phase_fraction"] = baseline.scalar(rows["phase"], "1")
     if "cells" in rows:
-        share = ipf_density.sector(image_kind.laue_group, image_kind.key).share
+        share = ipf_density.sector(kind.laue_group, kind.key).share
         table["colour_density"] = baseline.curve(
             rows["cells"] / share,
             np.arange(len(share)),
@@ -255,7 +259,7 @@ def _statistics(
 
 
 def _grain_statistics(
-    rows: dict, found: grains.Grains, tiles: int, size: tuple[int, int], image_kind: ImageKind
+    rows: dict, found: grains.Grains, tiles: int, size: tuple[int, int], kind: ImageKind
 ) -> dict[str, Statistic]:
     whole = grains.Grains(*(column[found.whole] for column in found))
 
@@ -284,13 +288,13 @@ def _grain_statistics(
             rows["edges"].astype(float),
             "G",
             denominator=rows["boundaries"],
-            transform=lambda intercept: grains.astm_intercept(intercept, image_kind.step),
+            transform=lambda intercept: grains.astm_intercept(intercept, kind.pixel_size_um),
         ),
         "astm_e2627": baseline.scalar(
             total(whole.area),
             "G",
             denominator=count,
-            transform=lambda mean_area: grains.astm_area(mean_area, image_kind.step),
+            transform=lambda mean_area: grains.astm_area(mean_area, kind.pixel_size_um),
         ),
         "aspect_ratio": values(whole.aspect_ratio, "1", "aspect ratio"),
         "elongation": baseline.curve(

@@ -1,76 +1,99 @@
-"""What an evaluation says in words: warnings, the summary, and the table on the screen."""
+"""Text of a comparison: warnings, the summary in sentences, and the table."""
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from microgen_jax.evaluation import baseline, denoising_error, statistics
-from microgen_jax.evaluation.entries import SMALL
-from microgen_jax.evaluation.features import comparison
-from microgen_jax.evaluation.sets import Tiles
+from microgen_jax.evaluation import baseline, copy_search, statistics
+from microgen_jax.evaluation.entries import FEW_TILES
+from microgen_jax.evaluation.features import metrics as features
+from microgen_jax.evaluation.image_set import ImageSet
+from microgen_jax.evaluation.microstructure import CONDITIONING_ACCURACY
 
-AUDIT = {
-    "copies": "share of tiles that copy a training image",
-    "training_distance": "distance to the nearest training image",
-}
-CONDITIONING_ACCURACY = "conditioning_accuracy"
-TOLD = 8  # of the statistics that are farther than the baseline
+MAX_LISTED = 8  # statistics beyond their baseline that the summary names
+DENOISING_SHARES = (10, 25, 50)  # of the diffusion time, in percent, at which the denoising error is measured
+SIMILARITIES = {"psnr": "PSNR", "ssim": "SSIM", "lpips": "LPIPS(alex)"}
+VLB = "vlb"
+DENOISING_ERROR = {
+    f"{kind}_x0_{share}": f"denoising error: {title} of x0 predicted at {share} % of the diffusion time"
+    for kind, title in SIMILARITIES.items()
+    for share in DENOISING_SHARES
+} | {VLB: "bound on the negative log-likelihood, bits per dimension"}
 DESCRIPTIONS = {
     **statistics.DESCRIPTIONS,
-    **AUDIT,
-    **comparison.DESCRIPTIONS,
-    **denoising_error.DESCRIPTIONS,
+    **copy_search.DESCRIPTIONS,
+    **features.DESCRIPTIONS,
+    **DENOISING_ERROR,
     CONDITIONING_ACCURACY: "requested against measured conditions, R²",
 }
 
 
-def words(
-    metrics: dict[str, dict], real: Tiles, generated: Tiles, compared: int, notes: tuple[str, ...]
+def summarise(
+    metrics: dict[str, dict], real: ImageSet, generated: ImageSet, compared: int, notes: tuple[str, ...]
 ) -> tuple[list[str], list[str]]:
-    """Warnings and the summary, as sentences."""
+    """Return warnings and the summary, in sentences.
+
+    Args:
+      metrics: entries by name.
+      real: real images.
+      generated: generated images.
+      compared: number of tiles a side that were compared at a time.
+      notes: sentences put before the warnings.
+    """
     warnings = list(notes)
     copies = metrics.get("copies", {"value": None})
     if copies["value"] is not None and copies["value"] > copies["baseline"]:
         warnings.append(
-            f"{copies['value']:.1%} of the generated tiles copy a training image, "
-            f"of the held-out ones {copies['baseline']:.1%}: see the nearest pairs"
+            f"{copies['value']:.1%} of the generated images copy a training image, "
+            f"of the real ones {copies['baseline']:.1%}: see the nearest pairs"
         )
     known = {tile.tobytes() for tile in real.images}
     if same := sum(tile.tobytes() in known for tile in generated.images):
         warnings.append(f"{same} generated images are among the real ones, pixel for pixel")
-    for name, tiles in (("real", real), ("generated", generated)):
-        constant = int(np.sum(np.ptp(tiles.images.reshape(len(tiles.images), -1), axis=1) == 0))
+    for name, one in (("real", real), ("generated", generated)):
+        constant = int(np.sum(np.ptp(one.images.reshape(len(one.images), -1), axis=1) == 0))
         if constant:
-            warnings.append(f"{constant} of {len(tiles.images)} {name} images are one flat colour")
-    if compared < SMALL:
+            warnings.append(f"{constant} of {len(one.images)} {name} images are one flat colour")
+    if compared < FEW_TILES:
         warnings.append(f"only {compared} tiles a side are compared: small faults cannot be seen")
     pooled = {name: entry for name, entry in metrics.items() if "/" not in name and name != "copies"}
-    summary = [
+    sentences = [
         f"{len(generated.images)} generated images ({generated.origin}) are compared with "
         f"{len(real.images)} real ones ({real.origin}), {compared} against {compared} at a time.",
         *_distances({name: entry for name, entry in pooled.items() if not is_score(name)}),
         *_scores({name: entry for name, entry in pooled.items() if is_score(name)}),
     ]
-    return warnings, summary
+    return warnings, sentences
 
 
 def describe(name: str) -> str:
-    """In words, of any metric; of the conditioning accuracy with the condition."""
+    """Return the description of any metric.
+
+    Args:
+      name: name of the metric.
+    """
     if name.startswith(CONDITIONING_ACCURACY):
         return f"{DESCRIPTIONS[CONDITIONING_ACCURACY]}, {name.removeprefix(CONDITIONING_ACCURACY + '_')}"
     return DESCRIPTIONS[name]
 
 
 def spread(entry: dict) -> str:
-    """The interval, or the standard error where there is no ratio to have one."""
+    """Return the interval as text, or the standard error where there is no ratio.
+
+    Args:
+      entry: entry of a metric.
+    """
     if entry["interval"] is not None:
         return "{:.3g} to {:.3g}".format(*entry["interval"])
     return f"± {entry['standard_error']:.2g}" if "standard_error" in entry else ""
 
 
 def is_score(name: str) -> bool:
-    """Whether less than the baseline is worse, not more."""
-    return name in comparison.SCORES or name.startswith(CONDITIONING_ACCURACY)
+    """Return whether less than the baseline is worse, not more.
+
+    Args:
+      name: name of the metric.
+    """
+    return name in features.SCORES or name.startswith(CONDITIONING_ACCURACY)
 
 
 def _distances(entries: dict[str, dict]) -> list[str]:
@@ -79,26 +102,28 @@ def _distances(entries: dict[str, dict]) -> list[str]:
     sentences = ["Nothing was compared that has a real-against-real baseline; the table says why."]
     if judged:
         sentences = [
-            f"{len(judged) - len(beyond)} of {len(judged)} statistics are as near to the real images as real "
-            "images are to each other."
+            f"{len(judged) - len(beyond)} of {len(judged)} statistics are as close to the real images as two halves "
+            "of the real images are to each other."
         ]
     if beyond:
         worst = sorted(beyond, key=lambda name: -beyond[name]["ratio"])
-        listed = ", ".join(f"{describe(name)} ({_times(beyond[name]['ratio'])})" for name in worst[:TOLD])
-        more = f", and {len(worst) - TOLD} more" if len(worst) > TOLD else ""
+        listed = ", ".join(
+            f"{describe(name)} ({_times(beyond[name]['ratio'])})" for name in worst[:MAX_LISTED]
+        )
+        more = f", and {len(worst) - MAX_LISTED} more" if len(worst) > MAX_LISTED else ""
         sentences.append(f"Farther from the real images than the baseline: {listed}{more}.")
     never = [
         name
         for name, entry in entries.items()
-        if entry["ratio"] is None and entry["baseline"] == 0 and entry["p_value"] < 1 - baseline.LEVEL
+        if entry["ratio"] is None and entry["baseline"] == 0 and entry["p_value"] < 1 - baseline.CONFIDENCE
     ]
     if never:
         listed = ", ".join(describe(name) for name in never)
         sentences.append(f"Seen in generated images only, the real ones agreeing exactly: {listed}.")
     for name, entry in entries.items():
         if "standard_error" in entry and entry.get("p_value") is not None:
-            said = "tells both sets apart" if entry["p_value"] < 0.05 else "cannot tell the sets apart"
-            sentences.append(f"The {describe(name)} {said} (p = {entry['p_value']:.3f}).")
+            verdict = "tells both sets apart" if entry["p_value"] < 0.05 else "cannot tell the sets apart"
+            sentences.append(f"The {describe(name)} {verdict} (p = {entry['p_value']:.3f}).")
     return sentences
 
 
@@ -114,16 +139,20 @@ def _times(ratio: float) -> str:
     return f"{ratio:,.0f} times" if ratio >= 100 else f"{ratio:.2g} times"
 
 
-def show(metrics: dict[str, dict], warnings: list[str], summary: list[str]) -> None:
-    table = Table("metric", "value", "baseline", "ratio", "interval")
+def table(metrics: dict[str, dict]) -> Table:
+    """Return the pooled entries as a table.
+
+    Args:
+      metrics: entries by name.
+    """
+    rows = Table("metric", "real", "generated", "unit", "distance", "baseline", "ratio", "interval")
     for name, entry in metrics.items():
         if "/" not in name:
-            numbers = (
-                "" if entry[field] is None else f"{entry[field]:.3g}"
-                for field in ("value", "baseline", "ratio")
+            real, generated, *distances = (
+                "" if entry[key] is None else f"{entry[key]:.3g}"
+                for key in ("real", "generated", "value", "baseline", "ratio")
             )
-            table.add_row(name, *numbers, entry["note"] if entry["value"] is None else spread(entry))
-    console = Console()
-    console.print(table)
-    for line in [*(f"Warning: {warning}" for warning in warnings), *summary]:
-        console.print(line, markup=False, highlight=False)
+            last = entry["note"] if entry["value"] is None else spread(entry)
+            unit = "" if entry["unit"] in (None, "1") else entry["unit"]
+            rows.add_row(name, real, generated, unit, *distances, last)
+    return rows

@@ -131,8 +131,8 @@ def topology(images: np.ndarray, kind: statistics.ImageKind) -> list[tuple[float
     lines = (images[..., 0] > 127) != kind.dark
     values = [
         lines.mean(axis=(1, 2)),
-        [grains.drawn_dead_ends(image) for image in lines],
-        [grains.drawn_floating_pieces(image) for image in lines],
+        [grains.line_dead_ends(image) for image in lines],
+        [grains.line_floating_pieces(image) for image in lines],
     ]
     return [(float(np.mean(v)), float(np.std(v) / np.sqrt(len(v)))) for v in values]
 

@@ -40,7 +40,7 @@ def main(tiles: int, size: int) -> None:
         both, training = drawn(0, 2 * tiles, size), drawn(2 * tiles, tiles, size)
     with timed("measuring all statistics"):
         measured = statistics.measure(both, statistics.classify_images(both[:tiles]))
-    plan = baseline.plan(np.arange(tiles), tiles)
+    plan = baseline.plan_splits(np.arange(tiles), tiles)
     for name, statistic in measured.items():
         with timed(name):
             baseline.compare(statistic, plan)

@@ -17,7 +17,7 @@ from scipy import ndimage
 from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.polycrystal import polycrystal
 from microgen_jax.evaluation import baseline, memorisation, statistics
-from microgen_jax.evaluation.baseline import Comparison, Statistic
+from microgen_jax.evaluation.baseline import BaselineRatio, Statistic
 
 MADE = 100_000  # index of the first generated tile; training tiles start at twice that
 PLAIN = {"kind": "equiaxed", "sigma": 0.3}
@@ -114,7 +114,7 @@ def measured(fault: Fault, tiles: int, size: int) -> tuple[np.ndarray, dict[str,
     """All tiles, the real ones first, then those of each grade, and their statistics."""
     sets = [fault.tiles(0, 0, tiles, size), *(fault.tiles(g, MADE, tiles, size) for g in fault.grades)]
     images = np.concatenate(sets)
-    return images, statistics.measure(images, statistics.classify_images(sets[0], maps=True))
+    return images, statistics.measure(images, statistics.classify_images(sets[0], ipf_maps=True))
 
 
 def audited(images: np.ndarray, tiles: int, size: int) -> Statistic:
@@ -128,12 +128,12 @@ def audited(images: np.ndarray, tiles: int, size: int) -> Statistic:
 
 def rise(
     fault: Fault, tiles: int, size: int, names: tuple[str, ...] | None = None
-) -> dict[str, list[Comparison | None]]:
-    """Comparison of every statistic, or of those named, at every grade."""
+) -> dict[str, list[BaselineRatio | None]]:
+    """BaselineRatio of every statistic, or of those named, at every grade."""
     images, table = measured(fault, tiles, size)
     if fault.tiles is copied:
         table["training_distance"] = audited(images, tiles, size)
-    plan = baseline.plan(np.arange(tiles), tiles)
+    plan = baseline.plan_splits(np.arange(tiles), tiles)
     found = {}
     for name in names or table:
         rows = [np.r_[:tiles, (k + 1) * tiles : (k + 2) * tiles] for k in range(len(fault.grades))]
@@ -145,11 +145,11 @@ def covered(tiles: int, trials: int, size: int) -> dict[str, float]:
     """Share of trials in which the interval of real against real holds 1, by statistic."""
     pool = 20 * tiles
     images = more_grains(0, 0, pool, size)
-    table = statistics.measure(images, statistics.classify_images(images, maps=True))
+    table = statistics.measure(images, statistics.classify_images(images, ipf_maps=True))
     inside: dict[str, list[bool]] = {}
     for trial in range(trials):
         rows = np.random.default_rng(trial).permutation(pool)[: 3 * tiles]
-        plan = baseline.plan(np.arange(2 * tiles), tiles, seed=trial)
+        plan = baseline.plan_splits(np.arange(2 * tiles), tiles, seed=trial)
         for name, statistic in table.items():
             compared = baseline.compare(baseline.take(statistic, rows), plan)
             if compared is not None:

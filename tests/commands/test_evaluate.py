@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from configs import default
-from microgen_jax.config import run_config
+from microgen_jax.commands.evaluate import open_trained
+from microgen_jax.config import fields, run_config
 from microgen_jax.config.command_line import Request
 from microgen_jax.crystal.polycrystal import CLASSES, polycrystal
 from microgen_jax.data import open_dataset
-from microgen_jax.evaluation import sets as evaluation_sets
 from microgen_jax.images import png
 
-KEYS = {"value", "baseline", "ratio", "interval", "n_real", "n_generated", "note"}
+KEYS = {
+    *("value", "baseline", "ratio", "interval", "real", "generated", "unit", "n_real", "n_generated", "note"),
+}
 
 
 def tiles(start: int, count: int, size: int = 16, **descriptors) -> np.ndarray:
@@ -143,17 +145,17 @@ def test_a_cache_that_config_json_alone_names_is_not_written(sets, tmp_path, cap
     cache = str(tmp_path / "cache")
     config = default.get_config()
     config.data.update(root=str(sets / "real.npz"), size=(16, 16))
-    resolved = run_config.resolve(open_dataset(config.data))
+    resolved = run_config.resolve(open_dataset(fields.freeze(config).data))
     config.data.cache = cache
-    run_config.write(tmp_path, config, resolved)
+    run_config.write(tmp_path, fields.freeze(config), resolved)
     mine = default.get_config()
     mine.data.cache = cache if asked else ""
-    request = Request(mine, {"data.cache": cache} if asked else {}, False, tmp_path)
-    run = evaluation_sets.open_trained(request, draws=False, needs_real=True)
+    request = Request(fields.freeze(mine), {"data.cache": cache} if asked else {}, False, tmp_path)
+    run = open_trained(request, generates=False, needs_holdout=True)
     assert run.dataset.train[0].image.shape[:2] == (16, 16)
     assert Path(cache).exists() == asked
-    said = capsys.readouterr().out
-    assert said == f"reading {sets / 'real.npz'}, the data.root of {tmp_path}/config.json\n"
+    shown = capsys.readouterr().out
+    assert shown == f"reading {sets / 'real.npz'}, the data.root of {tmp_path}/config.json\n"
 
 
 def test_samples_by_name_are_judged_and_copies_are_counted(run, trained, tmp_path) -> None:
@@ -195,18 +197,18 @@ def test_classes_of_other_real_images_go_by_name(run, trained, tmp_path) -> None
         metrics = json.loads((trained / "evaluation" / "metrics.json").read_text())["metrics"]
         return metrics, " ".join(result.stdout.split())
 
-    metrics, said = judge(tmp_path / "maps")
-    assert "classes of the real images only, not compared: other" in said
+    metrics, shown = judge(tmp_path / "maps")
+    assert "classes of the real images only, not compared: other" in shown
     assert {f"intensity/{name}" for name in (CLASSES[0], CLASSES[2])} < set(metrics)
     for image in (tmp_path / "maps" / "other").iterdir():
         image.unlink()
     (tmp_path / "maps" / "other").rmdir()
-    metrics, said = judge(tmp_path / "maps")
+    metrics, shown = judge(tmp_path / "maps")
     assert [metrics[f"intensity/{name}"]["n_generated"] for name in (CLASSES[0], CLASSES[2])] == [4, 4]
-    assert f"classes of the generated images only, not compared: {CLASSES[1]}" in said
+    assert f"classes of the generated images only, not compared: {CLASSES[1]}" in shown
 
 
-def test_flat_images_are_said_and_do_not_stop(run, sets, tmp_path) -> None:
+def test_flat_images_are_reported_and_do_not_stop(run, sets, tmp_path) -> None:
     result = evaluate(run, sets, "real.npz", "flat.npz", workdir=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "one flat colour" in result.stdout
@@ -216,28 +218,24 @@ def test_flat_images_are_said_and_do_not_stop(run, sets, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("real", "generated", "flags", "said"),
+    ("real", "generated", "flags", "where"),
     [
-        ("real.npz", "large.npz", {}, "config.data.size='(16,16)'"),
-        ("real.npz", "grey.npz", {}, "channels"),
-        ("few.npz", "real.npz", {}, "4 are the least"),
+        ("real.npz", "large.npz", {}, "evaluate.generated"),
+        ("real.npz", "grey.npz", {}, "evaluate.generated"),
+        ("few.npz", "real.npz", {}, "evaluate.real"),
         ("nan.npz", "real.npz", {}, "evaluate.real"),
         ("none.npz", "real.npz", {}, "evaluate.real"),
-        (
-            "real.npz",
-            "real.npz",
-            {"config__evaluate__metrics": "('two_pont_x',)"},
-            "did you mean two_point_x",
-        ),
-        ("real.npz", "real.npz", {"config__evaluate__num": "1"}, "evaluate.num=1"),
-        ("real.npz", "real.npz", {"config__evaluate__pixel_size_um": "-1.0"}, "evaluate.pixel_size_um"),
-        ("real.npz", "real.npz", {"config__evaluate__laue_group": "m-4m"}, "m-4m"),
-        ("real.npz", "", {"config__evaluate__generated": ""}, "holds no run"),
+        ("real.npz", "real.npz", {"metrics": "('two_pont_x',)"}, "evaluate.metrics"),
+        ("real.npz", "real.npz", {"num": "1"}, "evaluate.num"),
+        ("real.npz", "real.npz", {"pixel_size_um": "-1.0"}, "evaluate.pixel_size_um"),
+        ("real.npz", "real.npz", {"laue_group": "m-4m"}, "evaluate.laue_group"),
+        ("real.npz", "", {"generated": ""}, "--workdir"),
     ],
 )
-def test_bad_input_is_one_line(run, sets, tmp_path, real, generated, flags, said) -> None:
+def test_bad_input_is_one_line(run, sets, tmp_path, real, generated, flags, where) -> None:
+    flags = {f"config__evaluate__{name}": value for name, value in flags.items()}
     result = evaluate(run, sets, real, generated, workdir=tmp_path / "w", **flags)
     assert result.returncode == 2
-    assert said in result.stderr
+    assert result.stderr.startswith(f"error: {where}")
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "w").exists()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
+from microgen_jax.errors import UserError
 from microgen_jax.evaluation import baseline
 
 
@@ -15,7 +16,7 @@ def uneven(rng: np.random.Generator, tiles: int, shift: float = 0.0) -> tuple[np
 
 @pytest.mark.parametrize("most", [10, 4096])
 def test_wasserstein_distance_is_scipys(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    monkeypatch.setattr(baseline, "MOST_NODES", most)
+    monkeypatch.setattr(baseline, "MAX_NODES", most)
     rng = np.random.default_rng(0)
     values = rng.normal(0, 1, 90) + np.repeat([0, 2], [50, 40])
     weights = rng.random(90)
@@ -33,7 +34,7 @@ def test_curves_pool_as_ratios_of_sums() -> None:
 
 def test_halves_share_no_group_and_have_one_size() -> None:
     groups = np.repeat(np.array(["a", "b", "c", "d", "e"]), [7, 3, 5, 6, 9])
-    plan = baseline.plan(groups, 11, splits=12, resamples=24)
+    plan = baseline.plan_splits(groups, 11, splits=12, resamples=24)
     for a, b, g in zip(plan.real, plan.other, plan.generated):
         assert not set(groups[a[:30] > 0]) & set(groups[b[:30] > 0])
         assert a[30:].sum() == b[30:].sum() == g[:30].sum() == 0
@@ -45,11 +46,12 @@ def test_halves_share_no_group_and_have_one_size() -> None:
 
 
 def test_generated_tiles_bound_the_size() -> None:
-    assert baseline.plan(np.arange(100), 20).size == 20
-    assert baseline.plan(np.arange(100), 900).size == 50
-    assert baseline.plan(np.zeros(10), 900).groups == 10
-    with pytest.raises(ValueError, match="3 real"):
-        baseline.plan(np.arange(3), 10)
+    assert baseline.plan_splits(np.arange(100), 20).size == 20
+    assert baseline.plan_splits(np.arange(100), 900).size == 50
+    assert baseline.plan_splits(np.zeros(10), 900).groups == 10
+    with pytest.raises(UserError) as error:
+        baseline.plan_splits(np.arange(3), 10)
+    assert error.value.where == "groups"
 
 
 def test_real_against_real_stays_at_one() -> None:
@@ -59,7 +61,7 @@ def test_real_against_real_stays_at_one() -> None:
         rng = np.random.default_rng(trial)
         values, tile = uneven(rng, 2 * tiles)
         curves = np.cumsum(rng.normal(0, 1, (2 * tiles, 12)), axis=1)
-        plan = baseline.plan(np.arange(tiles), tiles, seed=trial, splits=8, resamples=80)
+        plan = baseline.plan_splits(np.arange(tiles), tiles, seed=trial, splits=8, resamples=80)
         for n, statistic in enumerate(
             (
                 baseline.distribution(values, tile, 2 * tiles, "px", "px"),
@@ -81,7 +83,7 @@ def test_a_shift_is_seen_and_grows() -> None:
     for shift in (0.0, 0.5, 1.0, 2.0):
         values = np.where(tile >= 200, base + shift, base)
         statistic = baseline.distribution(values, tile, 400, "px", "px")
-        found = baseline.compare(statistic, baseline.plan(np.arange(200), 200))
+        found = baseline.compare(statistic, baseline.plan_splits(np.arange(200), 200))
         assert found.interval[0] <= found.ratio <= found.interval[1]
         assert (found.interval[0] > 1) == (shift > 0)
         ratios.append(found.ratio)
@@ -95,13 +97,13 @@ def test_groups_widen_the_baseline() -> None:
     scan = np.repeat(np.arange(6), 20)
     level = np.concatenate([rng.normal(0, 1, 6)[scan], np.zeros(120)]) + rng.normal(0, 0.1, 240)
     statistic = baseline.scalar(level, "1")
-    together = baseline.compare(statistic, baseline.plan(scan, 120))
-    apart = baseline.compare(statistic, baseline.plan(np.arange(120), 120))
+    together = baseline.compare(statistic, baseline.plan_splits(scan, 120))
+    apart = baseline.compare(statistic, baseline.plan_splits(np.arange(120), 120))
     assert together.baseline > 3 * apart.baseline
 
 
 def test_what_never_occurs_has_no_comparison_and_what_never_varies_no_spread() -> None:
-    plan = baseline.plan(np.arange(8), 8)
+    plan = baseline.plan_splits(np.arange(8), 8)
     assert baseline.compare(baseline.scalar(np.ones(16), "1", denominator=np.zeros(16)), plan) is None
     nothing = baseline.distribution(np.zeros(0), np.zeros(0, int), 16, "px", "px")
     assert baseline.compare(nothing, plan) is None

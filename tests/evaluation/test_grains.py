@@ -19,7 +19,7 @@ def labels() -> np.ndarray:
 
 def test_scikit_image_agrees(labels: np.ndarray) -> None:
     measure = pytest.importorskip("skimage.measure")
-    found = grains.measure(labels, least_area=1)
+    found = grains.measure(labels, min_area=1)
     for window, image in enumerate(labels):
         ours = found.window == window
         properties = measure.regionprops(image + 1)
@@ -164,21 +164,21 @@ def drawn_grid() -> np.ndarray:
 
 def test_drawn_boundaries_that_end_are_counted() -> None:
     image = drawn_grid()
-    assert grains.drawn_dead_ends(image) == 0
+    assert grains.line_dead_ends(image) == 0
     assert grains.grains_between_boundaries(image).max() + 1 == 6
     image[10:12, 21:34] = True
     image[50:52, 30:45] = True
-    assert grains.drawn_dead_ends(image) == 2
-    assert grains.drawn_floating_pieces(image) == 0
+    assert grains.line_dead_ends(image) == 2
+    assert grains.line_floating_pieces(image) == 0
     image[40, 6:14] = True
-    assert grains.drawn_dead_ends(image) == 3
-    assert grains.drawn_floating_pieces(image) == 1
+    assert grains.line_dead_ends(image) == 3
+    assert grains.line_floating_pieces(image) == 1
 
 
 def test_a_image_without_boundaries_is_one_grain() -> None:
     for empty in (np.zeros((16, 16), bool), np.ones((16, 16), bool)):
         assert set(grains.grains_between_boundaries(empty).ravel()) == {0}
-    assert grains.drawn_dead_ends(np.zeros((16, 16), bool)) == 0
+    assert grains.line_dead_ends(np.zeros((16, 16), bool)) == 0
 
 
 def test_specks_go_to_the_nearest_grain() -> None:

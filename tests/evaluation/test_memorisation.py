@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from microgen_jax.crystal.polycrystal import polycrystal
+from microgen_jax.errors import UserError
 from microgen_jax.evaluation import memorisation
 
 
@@ -29,7 +30,7 @@ def test_turned_copies_are_found_with_their_transform(training: list[np.ndarray]
     copies = np.stack([training[3], training[7][::-1, ::-1], training[9][:, ::-1], training[11][::-1]])
     noisy = np.clip(copies.astype(int) + np.random.default_rng(0).integers(-6, 7, copies.shape), 0, 255)
     found = one(memorisation.nearest([turns(noisy.astype(np.uint8))], training, (32, 32)))
-    assert found.original.tolist() == [3, 7, 9, 11]
+    assert found.image.tolist() == [3, 7, 9, 11]
     assert found.variant.tolist() == [0, 1, 2, 3]
     assert (found.distance < 0.1).all()
 
@@ -69,7 +70,7 @@ def test_crops_of_larger_images_are_found_at_any_place() -> None:
     places = [(0, 13, 41), (1, 64, 0), (2, 5, 27)]
     crops = np.stack([originals[p][y : y + 32, x : x + 32] for p, y, x in places])
     found = one(memorisation.nearest([turns(crops)], originals, (32, 32)))
-    assert [(int(p), *map(int, c)) for p, c in zip(found.original, found.corner)] == places
+    assert [(int(p), *map(int, c)) for p, c in zip(found.image, found.corner)] == places
     np.testing.assert_allclose(found.distance, 0, atol=1e-6)
 
 
@@ -94,5 +95,6 @@ def test_unrelated_noise_is_at_distance_one() -> None:
 
 
 def test_images_smaller_than_a_tile_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least 8 x 8"):
+    with pytest.raises(UserError) as error:
         next(memorisation.nearest([], [np.zeros((8, 7, 1), np.uint8)], (8, 8)))
+    assert error.value.where == "images"

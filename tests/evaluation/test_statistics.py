@@ -30,18 +30,18 @@ def phases(images: np.ndarray) -> np.ndarray:
 KINDS = {"colour": lambda images: images, "lines": outlines, "phases": phases, "grey": grey}
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
-def test_each_kind_has_all_its_statistics(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = KINDS[kind](tiles(0, 12))
-    image_kind = statistics.classify_images(images)
-    assert (image_kind.kind, image_kind.ipf) == (kind, kind == "colour")
-    if kind == "lines":
-        assert image_kind.dark
-    whole = statistics.measure(images, image_kind)
-    assert tuple(whole) == image_kind.names
+@pytest.mark.parametrize("content", list(KINDS))
+def test_each_kind_has_all_its_statistics(content: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = KINDS[content](tiles(0, 12))
+    kind = statistics.classify_images(images)
+    assert (kind.content, kind.ipf) == (content, content == "colour")
+    if content == "lines":
+        assert kind.dark
+    whole = statistics.measure(images, kind)
+    assert tuple(whole) == kind.names
     monkeypatch.setattr(statistics, "BLOCK", 5)
     told = []
-    parts = statistics.measure(images, image_kind, told.append)
+    parts = statistics.measure(images, kind, told.append)
     assert told == [5, 5, 2]
     one = np.ones((1, 12))
     for name, statistic in whole.items():
@@ -52,14 +52,14 @@ def test_each_kind_has_all_its_statistics(kind: str, monkeypatch: pytest.MonkeyP
 
 
 def test_copied_channels_are_grey() -> None:
-    assert statistics.classify_images(np.repeat(grey(tiles(0, 4)), 3, axis=-1)).kind == "grey"
+    assert statistics.classify_images(np.repeat(grey(tiles(0, 4)), 3, axis=-1)).content == "grey"
 
 
 def test_pooled_numbers_are_those_of_the_grains() -> None:
     images = tiles(0, 10)
-    image_kind = statistics.classify_images(images, step=0.5)
-    found = statistics.measure(images, image_kind)
-    labels = grains.absorb_specks(statistics.labels_of(images, image_kind))
+    kind = statistics.classify_images(images, pixel_size_um=0.5)
+    found = statistics.measure(images, kind)
+    labels = grains.absorb_specks(statistics.labels_of(images, kind))
     measured = grains.measure(labels)
     whole = measured.diameter[measured.whole]
 
@@ -106,7 +106,7 @@ def test_a_fault_is_seen_by_its_statistic(fault: str, seen_by: str) -> None:
         made = ((made.astype(int) * 3 + np.roll(made, 1, axis=2)) // 4).astype(np.uint8)
     both = np.concatenate([real, made])
     found = statistics.measure(both, statistics.classify_images(real))
-    plan = baseline.plan(np.arange(60), 60)
+    plan = baseline.plan_splits(np.arange(60), 60)
     assert baseline.compare(found[seen_by], plan).interval[0] > 1
     if fault == "texture":
         assert baseline.compare(found["grain_diameter"], plan).interval[0] <= 1

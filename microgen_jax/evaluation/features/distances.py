@@ -14,25 +14,26 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from microgen_jax.errors import UserError
 from microgen_jax.evaluation import baseline
-from microgen_jax.evaluation.baseline import Plan
+from microgen_jax.evaluation.baseline import SplitPlan
 from microgen_jax.evaluation.features import frechet
 
 SPLITS = 6  # of the plan's
 RESAMPLES = 36
 PERMUTATIONS = 400
-MOST = 1500  # vectors a side of what holds all pairs
+MAX_VECTORS = 1500  # vectors a side of what holds all pairs
 BLOCK = 1024  # vectors whose distances to all known ones are held at once
-LEAST = 50  # vectors a side below which nothing is said
+MIN_VECTORS = 50  # vectors a side below which nothing is said
 SCORES = frechet.Scores._fields
 MEASURES = ("fd", "fd_mid", "kd", *SCORES, "score")
 
 
-class Distance(NamedTuple):
+class FeatureDistance(NamedTuple):
     """What came out.
 
     Attributes:
-      value, baseline, ratio, interval: as in `baseline.Comparison`; None where there is none.
+      value, baseline, ratio, interval: as in `baseline.BaselineRatio`; None where there is none.
       standard_error, p_value: of the kernel distance.
       size: vectors a side.
     """
@@ -62,20 +63,20 @@ def compare(
     pooled: Float[np.ndarray, "N D"],
     mid: Float[np.ndarray, "N _"],
     logits: Float[np.ndarray, "N _"] | None,
-    plan: Plan,
+    plan: SplitPlan,
     *,
     seed: int = 0,
-) -> dict[str, Distance]:
+) -> dict[str, FeatureDistance]:
     """All MEASURES of the features of real tiles and the generated ones after them; `score` needs logits.
 
     Args:
       seed: of the permutation test.
 
     Raises:
-      ValueError: the plan compares fewer than LEAST tiles a side.
+      UserError: the plan compares fewer than MIN_VECTORS tiles a side.
     """
-    if plan.size < LEAST:
-        raise ValueError(f"{plan.size} tiles a side are too few for features; {LEAST} are the least")
+    if plan.size < MIN_VECTORS:
+        raise UserError("plan", f"{plan.size} tiles a side", f"compare at least {MIN_VECTORS} in features")
     splits = [
         _Split(*(np.flatnonzero(chosen[k]) for chosen in (plan.real, plan.other, plan.generated)))
         for k in range(min(SPLITS, len(plan.real)))
@@ -83,14 +84,14 @@ def compare(
     rng = np.random.default_rng(seed)
     whole, halved = [], []
     for k, split in enumerate(splits):
-        small = _Split(*(rng.permutation(rows)[:MOST] for rows in split))
+        small = _Split(*(rng.permutation(rows)[:MAX_VECTORS] for rows in split))
         tables = _Tables(pooled, np.concatenate(small))
         whole.append(_measure(pooled, mid, logits, split, small, tables))
         for half in plan.halves[k : RESAMPLES : len(splits)]:
             part = split.among(half), small.among(half)
             if min(len(rows) for rows in (*part[0], *part[1])) > 5:
                 halved.append(_measure(pooled, mid, logits, *part, tables))
-    small = splits[0].first(MOST)
+    small = splits[0].first(MAX_VECTORS)
     alone = plan.groups == plan.tiles
     test = frechet.kernel_distance(
         pooled[small.a], pooled[small.g], permutations=PERMUTATIONS if alone else 0, seed=seed
@@ -99,7 +100,7 @@ def compare(
 
 
 def nearest(vectors: Float[np.ndarray, "N D"], known: Float[np.ndarray, "M D"]) -> Float[np.ndarray, "N"]:
-    """Distance of each vector to the nearest known one, float64."""
+    """FeatureDistance of each vector to the nearest known one, float64."""
     centre = known.mean(axis=0, dtype=np.float64)
     rows, columns = vectors - centre, known - centre
     own = np.sum(columns**2, axis=1)
@@ -146,15 +147,17 @@ def _measure(
     return found
 
 
-def _distance(name: str, whole: list[dict], halved: list[dict], test: frechet.Kernel, size: int) -> Distance:
+def _distance(
+    name: str, whole: list[dict], halved: list[dict], test: frechet.Kernel, size: int
+) -> FeatureDistance:
     value, usual = np.mean([found[name] for found in whole], axis=0)
     if name == "kd":
         p_value = None if np.isnan(test.p_value) else test.p_value
         found = float(value), float(usual), None, None
-        return Distance(*found, test.standard_error, p_value, min(size, MOST))
-    size = min(size, MOST) if name in SCORES else size
+        return FeatureDistance(*found, test.standard_error, p_value, min(size, MAX_VECTORS))
+    size = min(size, MAX_VECTORS) if name in SCORES else size
     if usual <= 0 or not halved:
-        return Distance(float(value), float(usual), None, None, None, None, size)
+        return FeatureDistance(float(value), float(usual), None, None, None, None, size)
     values, baselines = np.array([found[name] for found in halved]).T
     between = baseline.interval(float(value), float(usual), values, baselines)
-    return Distance(float(value), float(usual), float(value / usual), between, None, None, size)
+    return FeatureDistance(float(value), float(usual), float(value / usual), between, None, None, size)

@@ -27,7 +27,7 @@ POOLED, MID = "1280", "112"  # taps
 def parameters(state: dict[str, np.ndarray]) -> dict:
     """The parameters of `apply` from a PyTorch state dict."""
 
-    def folded(conv: str, norm: str) -> layers.Conv:
+    def folded(conv: str, norm: str) -> layers.ConvWeights:
         return layers.folded(state, conv, norm, EPS)
 
     blocks = []

@@ -19,6 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from microgen_jax.errors import UserError
+
 
 class Moments(NamedTuple):
     """First and second moments of a set of any size.
@@ -59,7 +61,7 @@ def moments(batches: Iterable[Float[np.ndarray, "_ D"]]) -> Moments:
     """Moments of all batches together, one pass (Chan et al. 1983).
 
     Raises:
-      ValueError: fewer than two vectors.
+      UserError: fewer than two vectors.
     """
     count, mean, scatter = 0, 0.0, 0.0
     for batch in batches:
@@ -71,7 +73,7 @@ def moments(batches: Iterable[Float[np.ndarray, "_ D"]]) -> Moments:
         scatter = scatter + away.T @ away + np.outer(step, step) * (count * len(rows) / total)
         mean, count = mean + step * (len(rows) / total), total
     if count < 2:
-        raise ValueError(f"{count} vectors have no covariance: two are the least")
+        raise UserError("batches", f"{count} vectors", "a covariance needs at least two")
     return Moments(count, mean, scatter)
 
 
@@ -116,10 +118,10 @@ def kernel_distance(
         subsets, scaled to the full size.
 
     Raises:
-      ValueError: fewer than four vectors on a side.
+      UserError: fewer than four vectors on a side.
     """
     if min(len(a), len(b)) < 4:
-        raise ValueError(f"{len(a)} and {len(b)} vectors: four a side are the least")
+        raise UserError("a", f"{len(a)} and {len(b)} vectors", "give at least four a side")
     rng = np.random.default_rng(seed)
     table = kernel(np.concatenate([a, b]))
     first, second = np.arange(len(a)), len(a) + np.arange(len(b))
@@ -173,10 +175,12 @@ def scores(
       k: the neighbour that a ball reaches, for precision and recall, and for density and coverage.
 
     Raises:
-      ValueError: a side has no such neighbour.
+      UserError: a side has no such neighbour.
     """
     if min(len(real), len(generated)) <= max(k):
-        raise ValueError(f"{len(real)} and {len(generated)} vectors have no {max(k)}-th neighbour")
+        raise UserError(
+            "k", f"{max(k)} neighbours of {len(real)} and {len(generated)} vectors", "give more vectors"
+        )
     across = squares[np.ix_(generated, real)]
     inside = squares[np.ix_(real, real)]
     own = squares[np.ix_(generated, generated)]

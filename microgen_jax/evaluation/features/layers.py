@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
-class Conv(NamedTuple):
+class ConvWeights(NamedTuple):
     """A convolution's kernel [h, w, C, K] and bias [K]."""
 
     kernel: Array
@@ -23,7 +23,7 @@ class Conv(NamedTuple):
 
 
 def conv(
-    x: Float[Array, "B H W C"], layer: Conv, stride: int = 1, padding: Padding = ((0, 0), (0, 0))
+    x: Float[Array, "B H W C"], layer: ConvWeights, stride: int = 1, padding: Padding = ((0, 0), (0, 0))
 ) -> Float[Array, "B h w K"]:
     """A convolution; a 1×1 one is a product of matrices."""
     if layer.kernel.shape[:2] == (1, 1) and stride == 1:
@@ -35,7 +35,7 @@ def conv(
     return x + layer.bias.reshape(1, 1, 1, -1)
 
 
-def depthwise(x: Float[Array, "B H W C"], layer: Conv, stride: int) -> Float[Array, "B h w C"]:
+def depthwise(x: Float[Array, "B H W C"], layer: ConvWeights, stride: int) -> Float[Array, "B h w C"]:
     """Each channel with its own kernel, [h, w, 1, C], padded as `same` says.
 
     Shifted, multiplied and added: XLA's CPU code has no fast form of it.
@@ -102,11 +102,11 @@ def _interpolation(length: int, wanted: int, half_pixel: bool) -> np.ndarray:
     return matrix
 
 
-def folded(state: dict[str, np.ndarray], conv: str, norm: str, eps: float) -> Conv:
+def folded(state: dict[str, np.ndarray], conv: str, norm: str, eps: float) -> ConvWeights:
     """A convolution without bias and the batch norm after it, by their names in a PyTorch state dict, as one."""
     scale = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + eps)
     kernel = state[f"{conv}.weight"].transpose(2, 3, 1, 0) * scale
-    return Conv(
+    return ConvWeights(
         kernel.astype(np.float32),
         (state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale).astype(np.float32),
     )

@@ -1,4 +1,4 @@
-"""Weights of known networks: found, checked by their sha256, and read without running what a file may hold.
+"""Weights of known networks: found, checked by their sha256, and read without running code from the file.
 
 Two formats are read: pickles of numpy arrays, and PyTorch's files of before version 1.6 (pickles, then the bytes of
 each storage). A pickle can call any function; the reader here knows the few names that make arrays and refuses every
@@ -24,9 +24,9 @@ class Packaged(NamedTuple):
     """A weights file inside a Python package.
 
     Attributes:
-      package: as imported; it is found and never imported.
-      path: inside the package.
-      sha256: of the file.
+      package: name of the package, which is located and never imported.
+      path: path inside the package.
+      sha256: checksum of the file.
     """
 
     package: str
@@ -53,58 +53,77 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 
 
 def find(file: Packaged) -> Path | None:
-    """The file, or None where its package is not installed."""
+    """Return the path of a weights file, or None where its package is not installed.
+
+    Args:
+      file: a packaged file.
+    """
     spec = importlib.util.find_spec(file.package)
     path = None if spec is None or spec.origin is None else Path(spec.origin).parent / file.path
     return path if path is not None and path.is_file() else None
 
 
 def require(file: Packaged) -> Path:
-    """The checked file of an installed package.
+    """Return the path of a weights file whose checksum was checked.
+
+    Args:
+      file: a packaged file.
 
     Raises:
-      UserError: not installed, or another file than the known one.
+      UserError: the package is not installed, or the file is not the known one.
     """
     path = find(file)
     if path is None:
-        raise UserError(f"the package {file.package} with the weights is not installed: {INSTALL}")
+        raise UserError(file.package, "the package with the weights is not installed", INSTALL)
     check(path, file.sha256)
     return path
 
 
 def check(path: Path, sha256: str) -> None:
-    """Refuses a file of another content.
+    """Refuse a file of another content.
+
+    Args:
+      path: path of the file.
+      sha256: checksum of the known file.
 
     Raises:
-      UserError: no such file, or its sha256 is another.
+      UserError: there is no such file, or its checksum differs.
     """
     if not path.is_file():
-        raise UserError(f"{path}: there is no such weights file")
+        raise UserError(str(path), "there is no such weights file", "check the path")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
-        raise UserError(f"{path}: sha256 is {found[:16]}..., that of the known weights {sha256[:16]}...")
+        problem = f"its sha256 is {found[:16]}..., that of the known weights {sha256[:16]}..."
+        raise UserError(str(path), problem, "get the file again")
 
 
 def read_arrays(path: Path) -> Any:
-    """The nested dict of numpy arrays that a pickle holds.
+    """Return the nested dict of numpy arrays that a pickle holds.
+
+    Args:
+      path: path of the file.
 
     Raises:
-      UserError: anything else is in it.
+      UserError: the file holds anything else.
     """
     with path.open("rb") as file:
         return _load(file, path)
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
-    """The state dict in a PyTorch file of before version 1.6.
+    """Return the state dict in a PyTorch file of before version 1.6.
+
+    Args:
+      path: path of the file.
 
     Raises:
-      UserError: another format, or anything but tensors in it.
+      UserError: the file has another format or holds anything but tensors.
     """
     with path.open("rb") as file:
         if _load(file, path) != TORCH_MAGIC:
-            raise UserError(f"{path}: no PyTorch file of the old format, which the known weights have")
+            problem = "no PyTorch file of the old format, which the known weights have"
+            raise UserError(str(path), problem, "get the file again")
         _load(file, path)  # version of the format
         _load(file, path)  # of the machine that wrote it
         storages: dict[str, np.ndarray] = {}
@@ -118,7 +137,7 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
 
 
 class _Restricted(pickle.Unpickler):
-    """Admits numpy arrays and PyTorch's tensors, which it makes numpy arrays of."""
+    """Reader that admits numpy arrays and PyTorch tensors, which become numpy arrays."""
 
     def __init__(self, file: BinaryIO, storages: dict[str, np.ndarray]) -> None:
         super().__init__(file)
@@ -159,4 +178,4 @@ def _load(file: BinaryIO, path: Path, storages: dict[str, np.ndarray] | None = N
     try:
         return _Restricted(file, {} if storages is None else storages).load()
     except Exception as fault:
-        raise UserError(f"{path}: no file of weights ({fault})") from fault
+        raise UserError(str(path), f"no file of weights ({fault})", "get the file again") from fault

@@ -1,4 +1,4 @@
-"""The evaluation as one HTML page that needs nothing else: words first, then images, curves and the settings."""
+"""A comparison as one HTML page that needs no other file: summary, images, curves, all values, settings."""
 
 import base64
 import math
@@ -10,7 +10,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from microgen_jax.evaluation import ipf_density
-from microgen_jax.evaluation.baseline import Comparison, Statistic
+from microgen_jax.evaluation.baseline import BaselineRatio, Statistic
 from microgen_jax.evaluation.report import charts
 from microgen_jax.images import grid, png
 
@@ -75,17 +75,19 @@ below it the training window.</figcaption></figure>{% endif %}
 {% endfor %}
 </div>{% endif %}
 {% macro table(rows) %}<table>
-<thead><tr><th>metric</th><th class="number">value</th><th class="number">baseline</th><th class="number">ratio</th>
-<th class="number">interval</th><th class="number">real</th><th class="number">generated</th><th>note</th></tr></thead>
+<thead><tr><th>metric</th><th class="number">real</th><th class="number">generated</th><th>unit</th>
+<th class="number">distance</th><th class="number">baseline</th><th class="number">ratio</th>
+<th class="number">interval</th><th class="number">images</th><th>note</th></tr></thead>
 <tbody>
-{% for row in rows %}<tr><td>{{ row.name }}</td><td class="number">{{ row.value }}</td>
+{% for row in rows %}<tr><td>{{ row.name }}</td><td class="number">{{ row.real }}</td>
+<td class="number">{{ row.generated }}</td><td>{{ row.unit }}</td><td class="number">{{ row.value }}</td>
 <td class="number">{{ row.baseline }}</td><td class="number">{{ row.ratio }}</td>
-<td class="number">{{ row.interval }}</td><td class="number">{{ row.n_real }}</td>
-<td class="number">{{ row.n_generated }}</td><td class="dim">{{ row.note }}</td></tr>
+<td class="number">{{ row.interval }}</td><td class="number">{{ row.images }}</td>
+<td class="dim">{{ row.note }}</td></tr>
 {% endfor %}
 </tbody>
 </table>{% endmacro %}
-<h2>All figures</h2>
+<h2>All values</h2>
 {{ table(rows) }}
 {% if by_class %}<details><summary>By class</summary>
 {{ table(by_class) }}
@@ -97,20 +99,24 @@ below it the training window.</figcaption></figure>{% endif %}
 """
 
 
-class Story(NamedTuple):
-    """What a report tells.
+class ReportContent(NamedTuple):
+    """Content of a report.
 
     Attributes:
-      title, warnings, summary: plain text.
-      metrics: the entries of metrics.json.
-      statistics, compared: of the pooled metrics, by name.
-      distances: names of the pooled metrics whose ratio is drawn.
+      title: title of the page.
+      warnings: sentences in plain text.
+      summary: sentences in plain text.
+      metrics: entries of metrics.json, by name.
+      statistics: pooled statistics, by name.
+      ratios: values and baselines of the pooled statistics with their curves, by name.
+      distances: names of the pooled metrics whose ratio is plotted.
       requested_and_measured: requested and measured values of each continuous condition.
-      descriptions: of the metrics, by name.
-      real, generated: uint8 tiles [n, H, W, C], in the same order of classes.
+      descriptions: descriptions of the metrics, by name.
+      real: uint8 tiles [n, H, W, C].
+      generated: uint8 tiles [n, H, W, C], in the same order of classes.
       pairs: generated tiles and their nearest training windows, nearest first; or None.
-      laue_group: of the colour density.
-      settings: JSON text.
+      laue_group: Laue group of the colour density.
+      settings: settings as JSON text.
     """
 
     title: str
@@ -118,7 +124,7 @@ class Story(NamedTuple):
     summary: list[str]
     metrics: dict[str, dict]
     statistics: dict[str, Statistic]
-    compared: dict[str, Comparison]
+    ratios: dict[str, BaselineRatio]
     distances: list[str]
     requested_and_measured: dict[str, tuple[np.ndarray, np.ndarray]]
     descriptions: dict[str, str]
@@ -129,67 +135,61 @@ class Story(NamedTuple):
     settings: str
 
 
-def render(story: Story) -> str:
-    """The page; every text is escaped."""
+def render(content: ReportContent) -> str:
+    """Return the page as HTML; every text is escaped.
+
+    Args:
+      content: content of the report.
+    """
     template = Environment(autoescape=True, trim_blocks=False).from_string(PAGE)
     return template.render(
-        title=story.title,
-        warnings=story.warnings,
-        summary=story.summary,
-        overview=_overview(story),
+        title=content.title,
+        warnings=content.warnings,
+        summary=content.summary,
+        overview=_overview(content),
         grids=[
-            ("real, held out", _image(story.real[:SHOWN])),
-            ("generated", _image(story.generated[:SHOWN])),
+            ("real", _image(content.real[:SHOWN])),
+            ("generated", _image(content.generated[:SHOWN])),
         ],
-        pairs=_pairs(*story.pairs) if story.pairs else "",
-        curves=[(story.descriptions[name], Markup(chart)) for name, chart in _curves(story)],
-        rows=_rows(story, by_class=False),
-        by_class=_rows(story, by_class=True),
-        settings=story.settings,
+        pairs=_pairs(*content.pairs) if content.pairs else "",
+        curves=[(content.descriptions[name], Markup(chart)) for name, chart in _curves(content)],
+        rows=_rows(content, by_class=False),
+        by_class=_rows(content, by_class=True),
+        settings=content.settings,
     )
 
 
-def _overview(story: Story) -> Markup:
-    drawn = {
-        name: story.metrics[name] for name in story.distances if story.metrics[name]["interval"] is not None
-    }
-    if not drawn:
+def _overview(content: ReportContent) -> Markup:
+    plotted = [name for name in content.distances if content.metrics[name]["interval"] is not None]
+    if not plotted:
         return Markup()
-    ratio = np.array([entry["ratio"] for entry in drawn.values()])
-    interval = np.array([entry["interval"] for entry in drawn.values()])
-    return Markup(charts.ratios([story.descriptions[name] for name in drawn], ratio, interval))
+    ratio, interval = (
+        np.array([content.metrics[name][key] for name in plotted]) for key in ("ratio", "interval")
+    )
+    return Markup(charts.ratios([content.descriptions[name] for name in plotted], ratio, interval))
 
 
-def _curves(story: Story) -> list[tuple[str, str]]:
-    drawn = []
-    for name, compared in story.compared.items():
-        statistic = story.statistics[name]
+def _curves(content: ReportContent) -> list[tuple[str, str]]:
+    found = []
+    for name, ratio in content.ratios.items():
+        statistic = content.statistics[name]
         if name == "colour_density":
-            both = (
-                ipf_density.as_image(one[1], story.laue_group) for one in (compared.real, compared.generated)
-            )
-            drawn.append((name, charts.sectors(*both)))
+            both = (ipf_density.as_image(one[1], content.laue_group) for one in (ratio.real, ratio.generated))
+            found.append((name, charts.sectors(*both)))
         elif len(statistic.grid) > 2:
-            drawn.append(
-                (
-                    name,
-                    charts.bands(
-                        statistic.grid,
-                        compared.real,
-                        compared.generated,
-                        statistic.axis,
-                        cumulated=statistic.distribution,
-                    ),
-                )
+            cumulated = statistic.distribution
+            chart = charts.bands(
+                statistic.grid, ratio.real, ratio.generated, statistic.axis, cumulated=cumulated
             )
-    for name, (requested, measured) in story.requested_and_measured.items():
-        drawn.append((name, charts.scatter(requested, measured)))
-    return drawn
+            found.append((name, chart))
+    for name, (requested, measured) in content.requested_and_measured.items():
+        found.append((name, charts.scatter(requested, measured)))
+    return found
 
 
-def _rows(story: Story, *, by_class: bool) -> list[dict[str, str]]:
+def _rows(content: ReportContent, *, by_class: bool) -> list[dict[str, str]]:
     return [
-        {"name": name} | _shown(entry) for name, entry in story.metrics.items() if ("/" in name) == by_class
+        {"name": name} | _shown(entry) for name, entry in content.metrics.items() if ("/" in name) == by_class
     ]
 
 
@@ -202,10 +202,10 @@ def _shown(entry: dict) -> dict[str, str]:
             "" if p_value is None else f", p = {p_value:.3f}"
         )
     return {
-        **{name: _number(entry[name]) for name in ("value", "baseline", "ratio")},
+        **{name: _number(entry[name]) for name in ("value", "baseline", "ratio", "real", "generated")},
+        "unit": "" if entry["unit"] in (None, "1") else entry["unit"],
         "interval": interval,
-        "n_real": str(entry["n_real"]),
-        "n_generated": str(entry["n_generated"]),
+        "images": f"{entry['n_real']}, {entry['n_generated']}",
         "note": entry["note"],
     }
 

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from microgen_jax.errors import UserError
 from microgen_jax.evaluation import baseline
 from microgen_jax.evaluation.features import distances
 
 
 def compared(real: np.ndarray, made: np.ndarray, groups: np.ndarray | None = None) -> dict:
     both = np.concatenate([real, made])
-    plan = baseline.plan(np.arange(len(real)) if groups is None else groups, len(made))
+    plan = baseline.plan_splits(np.arange(len(real)) if groups is None else groups, len(made))
     return distances.compare(both, both[:, :6], both[:, :9], plan)
 
 
@@ -48,8 +49,9 @@ def test_groups_have_no_permutation_test() -> None:
 
 def test_too_few_tiles_are_refused() -> None:
     rows = np.zeros((120, 4))
-    with pytest.raises(ValueError, match="50 are the least"):
+    with pytest.raises(UserError) as error:
         compared(rows[:90], rows[90:])
+    assert error.value.where == "plan"
 
 
 def test_the_nearest_is_found() -> None:

@@ -84,13 +84,15 @@ def test_vgg16_takes_grey_images_of_any_size() -> None:
     found = extractors.embed(extractors.open_extractor("vgg16"), np.repeat(grey, 20, axis=0))
     assert {tap: values.shape for tap, values in found.items()} == {"relu5": (40, 512), "relu3": (40, 256)}
     np.testing.assert_allclose(found["relu5"][0], found["relu5"][19], rtol=1e-4)  # whatever the batch
-    with pytest.raises(ValueError, match="9 channels"):
+    with pytest.raises(UserError) as error:
         extractors.embed(extractors.open_extractor("vgg16"), np.zeros((2, 32, 32, 9), np.uint8))
+    assert error.value.where == "images"
 
 
 def test_only_the_known_inception_is_taken(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="inception_weights"):
+    with pytest.raises(UserError) as error:
         extractors.open_extractor("inception-fid")
+    assert error.value.where == "inception_weights"
     with pytest.raises(UserError, match="no such weights file"):
         extractors.open_extractor("inception-fid", inception_weights=str(tmp_path / "none.pth"))
     other = tmp_path / "other.pth"
@@ -139,7 +141,7 @@ def test_depthwise_is_a_grouped_convolution() -> None:
     rng = np.random.default_rng(0)
     for side, stride, size in ((5, 2, (7, 8)), (3, 1, (8, 9))):
         x = jnp.asarray(rng.standard_normal((2, *size, 4)), jnp.float32)
-        layer = layers.Conv(
+        layer = layers.ConvWeights(
             rng.standard_normal((side, side, 1, 4)).astype(np.float32), np.arange(4, dtype=np.float32)
         )
         wanted = jax.lax.conv_general_dilated(
@@ -175,5 +177,6 @@ def test_psnr_and_ssim_are_scikit_images() -> None:
     assert perceptual.ssim(a, b)[0] == pytest.approx(wanted, abs=1e-6)
     assert np.isinf(perceptual.psnr(a, a)[0])
     assert perceptual.ssim(a, a)[0] == pytest.approx(1)
-    with pytest.raises(ValueError, match="11 px"):
+    with pytest.raises(UserError) as error:
         perceptual.ssim(a[:, :10], b[:, :10])
+    assert error.value.where == "a"

@@ -37,23 +37,30 @@ def page(tmp_path_factory) -> Path:
     images = np.stack([polycrystal(3, i, 32).image for i in range(60)])
     originals = statistics.classify_images(images)
     measured = statistics.measure(images, originals)
-    plan = baseline.plan(np.arange(30), 30)
+    plan = baseline.plan_splits(np.arange(30), 30)
     compared = {name: baseline.compare(statistic, plan) for name, statistic in measured.items()}
     compared = {name: found for name, found in compared.items() if found is not None}
-    base = {"n_real": 30, "n_generated": 30, "note": "</p><script>console.error('not escaped')</script>"}
+    base = {
+        "real": 1.0,
+        "generated": 2.0,
+        "unit": "px",
+        "n_real": 30,
+        "n_generated": 30,
+        "note": "</p><script>console.error('not escaped')</script>",
+    }
     metrics = {
         name: {"value": c.value, "baseline": c.baseline, "ratio": c.ratio, "interval": list(c.interval)}
         | base
         for name, c in compared.items()
     }
     text = report.render(
-        report.Story(
+        report.ReportContent(
             title="A report <b>of</b> a test",
             warnings=["<img src=http://nowhere.example/x.png> is no image"],
             summary=["All is said here."],
             metrics=metrics,
             statistics=measured,
-            compared=compared,
+            ratios=compared,
             distances=list(compared),
             requested_and_measured={"strain": (np.arange(30.0), np.arange(30.0) + 1)},
             descriptions=statistics.DESCRIPTIONS | {"strain": "strain"},

@@ -1,4 +1,4 @@
-"""How good the images are, now and then while training: a few drawn, a few statistics, beside the held-out loss."""
+"""Quality of a few generated images while a model is trained, beside the held-out loss."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,12 +20,20 @@ STEPS = 25  # of the sampler
 
 
 def watch(config: Config, dataset: Dataset, mesh: Mesh) -> Callable[[TrainState], dict[str, float]] | None:
-    """`state -> quality` of `train.eval_samples` images, the same seeds at every call; None where it is off.
+    """Return a function `state -> ratios` for `train.eval_samples` images of the same seeds at every call.
 
-    They are compared with twice as many held-out images, of whose classes and conditions they are drawn.
+    They are compared with twice as many held-out images, whose classes and conditions they are generated with.
+
+    Args:
+      config: configuration of the run.
+      dataset: dataset of the run.
+      mesh: devices.
+
+    Returns:
+      The function, or None where `train.eval_samples` is 0 or too few images are held out.
     """
     count = config.train.eval_samples
-    if count < 2 or len(dataset.holdout) < baseline.LEAST_TILES:
+    if count < 2 or len(dataset.holdout) < baseline.MIN_REAL_TILES:
         return None
     steps = min(STEPS, config.diffusion.timesteps)
     sample = replace(config.sample, sampler="ddim", steps=steps, guidance=1.0, eta=0.0)
@@ -52,8 +60,8 @@ def watch(config: Config, dataset: Dataset, mesh: Mesh) -> Callable[[TrainState]
             seed=config.sample.seed,
             batch_size=config.sample.batch_size * mesh.size,
         )
-        maps = bool(config.data.ipf_direction) and dataset.preparation.channels == 3
-        return quality(np.concatenate(list(parts)), real, maps=maps)
+        ipf_maps = bool(config.data.ipf_direction) and dataset.preparation.channels == 3
+        return quality(np.concatenate(list(parts)), real, ipf_maps=ipf_maps)
 
     return now
 

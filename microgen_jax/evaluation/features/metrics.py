@@ -1,25 +1,26 @@
-"""The part of `--mode=evaluate` that looks through known networks: FD-EffLite0, FID, KID, precision, LPIPS, ..."""
+"""Metrics in the features of known networks: FD-EffLite0, FID, KID, precision, recall, LPIPS diversity, ..."""
 
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 from rich.progress import Progress
 
 from microgen_jax.errors import require_known
 from microgen_jax.evaluation import baseline, entries
-from microgen_jax.evaluation.features import distances, inception, perceptual, weights
-from microgen_jax.evaluation.features import extractors as features
+from microgen_jax.evaluation.features import distances, extractors, inception, perceptual, weights
 from microgen_jax.evaluation.features.extractors import Extractor
 from microgen_jax.evaluation.features.perceptual import Lpips
-from microgen_jax.evaluation.sets import Tiles
+from microgen_jax.evaluation.image_set import ImageSet, shared_classes
 
 PAIRS = 400  # of tiles, in which LPIPS diversity is measured
 LPIPS = "lpips_diversity"
 SUFFIX = {"efficientnet-lite0": "efflite0", "inception-fid": "inception", "vgg16": "vgg16"}
 _TITLE = {"efflite0": "EffLite0", "inception": "Inception", "vgg16": "VGG16"}
 _STANDARD = {"fd": "fid", "kd": "kid", "score": "is"}  # of the Inception alone
-_WORDS = {
+_TEXTS = {
     "fd": "Frechet distance (FD-{})",
     "fd_mid": "Frechet distance of mid-level {} features",
     "kd": "kernel distance of {} features",
@@ -46,7 +47,7 @@ def _metrics() -> dict[str, tuple[str, str]]:
 METRICS = _metrics()
 NEAREST = {f"training_distance_{suffix}": extractor for extractor, suffix in SUFFIX.items()}
 DESCRIPTIONS = {
-    name: _WORDS[measure].format(_TITLE[SUFFIX[extractor]]) for name, (extractor, measure) in METRICS.items()
+    name: _TEXTS[measure].format(_TITLE[SUFFIX[extractor]]) for name, (extractor, measure) in METRICS.items()
 } | {
     "fid": "Frechet Inception distance (FID)",
     "kid": "kernel Inception distance (KID)",
@@ -65,13 +66,13 @@ SCORES = {
 
 
 class Networks(NamedTuple):
-    """What will be run, and what will not.
+    """Opened networks, and the metrics they are opened for.
 
     Attributes:
-      extractors: opened.
-      lpips: opened, or None.
-      names: of the metrics to be measured.
-      skipped: why, by the metric that stands for the rest.
+      extractors: networks that features are taken from.
+      lpips: LPIPS network, or None.
+      names: names of the metrics to be measured.
+      skipped: reason of each metric that cannot be measured, by the metric that stands for the rest.
     """
 
     extractors: list[Extractor]
@@ -80,20 +81,26 @@ class Networks(NamedTuple):
     skipped: dict[str, str]
 
 
-def open_networks(asked: Any) -> Networks:
-    """Reads the weights that the metrics asked for need; with none asked for, those that are there.
+def open_networks(
+    metrics: Sequence[str] = (), *, inception_weights: str = "", inception_preprocessing: str = "pytorch"
+) -> Networks:
+    """Return the networks that metrics need, their weights read; without names, those whose weights are there.
+
+    Args:
+      metrics: names of metrics; () takes all whose weights are there.
+      inception_weights: file with the Inception weights of the standard FID; '' = none.
+      inception_preprocessing: how images are resized to 299 px, one of `inception.PREPROCESSINGS`.
 
     Raises:
-      UserError: a metric that was asked for by name needs what is missing, or weights that are not the known ones.
+      UserError: a metric that was asked for by name needs weights that are missing or not the known ones.
     """
-    known = inception.PREPROCESSINGS
-    require_known("evaluate.inception_preprocessing", asked.inception_preprocessing, known)
-    wanted, skipped = [name for name in asked.metrics if name in DESCRIPTIONS], {}
-    if not asked.metrics:
+    require_known("inception_preprocessing", inception_preprocessing, inception.PREPROCESSINGS)
+    wanted, skipped = [name for name in metrics if name in DESCRIPTIONS], {}
+    if not metrics:
         missing = f"the extra 'eval' is not installed: {weights.INSTALL}"
         there = {
             "efficientnet-lite0": weights.find(weights.EFFICIENTNET_LITE0) is not None,
-            "inception-fid": bool(asked.inception_weights),
+            "inception-fid": bool(inception_weights),
             "vgg16": False,
         }
         wanted = [name for name, extractor in OWNERS.items() if there[extractor]]
@@ -106,49 +113,52 @@ def open_networks(asked: Any) -> Networks:
         else:
             wanted.append(LPIPS)
     needed = dict.fromkeys(OWNERS[name] for name in wanted if name in OWNERS)
-    opened = [_open(name, asked) for name in needed]
+    opened = [
+        extractors.open_extractor(
+            name, inception_weights=inception_weights, preprocessing=inception_preprocessing
+        )
+        for name in needed
+    ]
     return Networks(opened, perceptual.open_lpips() if LPIPS in wanted else None, tuple(wanted), skipped)
-
-
-def _open(name: str, asked: Any) -> Extractor:
-    return features.open_extractor(
-        name, inception_weights=asked.inception_weights, preprocessing=asked.inception_preprocessing
-    )
 
 
 def compare(
     networks: Networks,
-    real: Tiles,
-    generated: Tiles,
-    classes: list[tuple[int, int, str]],
-    training: np.ndarray | None,
+    real: ImageSet,
+    generated: ImageSet,
+    training: UInt8[np.ndarray, "P H W C"] | None,
     seed: int,
     progress: Progress,
 ) -> tuple[dict[str, dict], dict[str, float]]:
-    """Entries of metrics.json, pooled and by class, and the seconds that each network took.
+    """Return entries of metrics.json, pooled and by class, and the seconds that each network took.
 
     Args:
-      training: tiles that the nearest is looked for among; None leaves that out.
+      networks: opened networks.
+      real: real images.
+      generated: generated images.
+      training: training images whose nearest is looked for; None leaves that out.
+      seed: seed of the splits, pairs and permutations.
+      progress: progress display.
     """
     sizes = len(real.images), len(generated.images)
-    found = {name: entries.null(*sizes, reason) for name, reason in networks.skipped.items()}
+    found = {name: entries.entry(*sizes, reason) for name, reason in networks.skipped.items()}
     if not networks.names:
         return found, {}
     if real.images.shape[-1] not in (1, 3):
         reason = f"networks see 1 or 3 channels, the images have {real.images.shape[-1]}"
-        return found | {name: entries.null(*sizes, reason) for name in networks.names}, {}
-    sets = [("", np.arange(sizes[0]), np.arange(sizes[1]))]
-    for label, other, title in classes:
+        return found | {name: entries.entry(*sizes, reason) for name in networks.names}, {}
+    subsets = [("", np.arange(sizes[0]), np.arange(sizes[1]))]
+    for label, other, title in shared_classes(real, generated):
         rows = np.flatnonzero(real.labels == label), np.flatnonzero(generated.labels == other)
-        sets.append((f"/{title}", *rows))
+        subsets.append((f"/{title}", *rows))
     both, seconds = np.concatenate([real.images, generated.images]), {}
     for extractor in networks.extractors:
         start = time.perf_counter()
         task = progress.add_task(f"features by {extractor.name}", total=len(both))
-        taps = features.embed(extractor, both, lambda count, task=task: progress.advance(task, count))
+        taps = extractors.embed(extractor, both, lambda count, task=task: progress.advance(task, count))
         names = {name: METRICS[name][1] for name in networks.names if name in METRICS}
         names = {name: measure for name, measure in names.items() if METRICS[name][0] == extractor.name}
-        for ending, rows, others in sets:
+        for ending, rows, others in subsets:
             found |= _distances(extractor, taps, names, real.groups, rows, others, ending, seed)
         name = f"training_distance_{SUFFIX[extractor.name]}"
         if name in networks.names and training is not None:
@@ -171,15 +181,19 @@ def _distances(
     ending: str,
     seed: int,
 ) -> dict[str, dict]:
+    """Entries of one network's distances between some real and some generated tiles."""
     sizes = len(rows), len(others)
+    plan = None
+    if sizes[0] >= baseline.MIN_REAL_TILES and sizes[1] >= 2:
+        plan = baseline.plan_splits(groups[rows], len(others), seed=seed)
+    if plan is None or plan.size < distances.MIN_VECTORS:
+        size = min(sizes) if plan is None else plan.size
+        reason = f"{size} tiles a side are too few for features; {distances.MIN_VECTORS} are the least"
+        return {f"{name}{ending}": entries.entry(*sizes, reason) for name in names}
     both = np.concatenate([rows, len(groups) + others])
     logits = taps["logits"][both] if extractor.scored else None
-    try:
-        plan = baseline.plan(groups[rows], len(others), seed=seed)
-        pooled, mid = (taps[tap][both] for tap in (extractor.pooled, extractor.mid))
-        found = distances.compare(pooled, mid, logits, plan, seed=seed)
-    except ValueError as reason:
-        return {f"{name}{ending}": entries.null(*sizes, str(reason)) for name in names}
+    pooled, mid = (taps[tap][both] for tap in (extractor.pooled, extractor.mid))
+    found = distances.compare(pooled, mid, logits, plan, seed=seed)
     return {f"{name}{ending}": entries.of_features(found[measure], *sizes) for name, measure in names.items()}
 
 
@@ -193,11 +207,13 @@ def _nearest(
 ) -> dict[str, Any]:
     """Distances of real and generated tiles to the nearest training tile, compared like any distribution."""
     task = progress.add_task(f"training features by {extractor.name}", total=len(training))
-    known = features.embed(extractor, training, lambda count: progress.advance(task, count))[extractor.pooled]
+    known = extractors.embed(extractor, training, lambda count: progress.advance(task, count))[
+        extractor.pooled
+    ]
     distance = distances.nearest(pooled, known)
     sizes = len(groups), len(pooled) - len(groups)
     statistic = baseline.distribution(distance, np.arange(len(distance)), len(distance), "1", "distance")
-    plan = baseline.plan(groups, sizes[1], seed=seed)
+    plan = baseline.plan_splits(groups, sizes[1], seed=seed)
     entry = entries.compared(baseline.compare(statistic, plan), statistic, plan, *sizes)
     side = "nearer" if distance[sizes[0] :].mean() < distance[: sizes[0]].mean() else "farther"
     return entry | {
@@ -208,18 +224,25 @@ def _nearest(
 def _diversity(network: Lpips, real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any]:
     """Mean LPIPS over random pairs of generated tiles, its baseline that over pairs of real ones."""
     sizes = len(real), len(generated)
-    if min(sizes) < distances.LEAST:
-        return entries.null(*sizes, f"{min(sizes)} tiles are too few; {distances.LEAST} are the least")
+    if min(sizes) < distances.MIN_VECTORS:
+        reason = f"{min(sizes)} tiles are too few; {distances.MIN_VECTORS} are the least"
+        return entries.entry(*sizes, reason)
     rng = np.random.default_rng(seed)
     usual, value = (perceptual.diversity(network, tiles, PAIRS, rng) for tiles in (real, generated))
     if not usual.any():
-        return entries.null(*sizes, "all real tiles are the same")
+        return entries.entry(*sizes, "all real tiles are the same")
     times = rng.multinomial(PAIRS, np.full(PAIRS, 1 / PAIRS), (2, baseline.RESAMPLES)) / PAIRS
     ratios = (times[0] @ value) / (times[1] @ usual)
-    low, high = np.quantile(ratios, [(1 - baseline.LEVEL) / 2, (1 + baseline.LEVEL) / 2])
-    return entries.null(*sizes, f"LPIPS(alex) of {PAIRS} pairs within each set") | {
-        "value": float(value.mean()),
-        "baseline": float(usual.mean()),
-        "ratio": float(value.mean() / usual.mean()),
-        "interval": [float(low), float(high)],
-    }
+    low, high = np.quantile(ratios, [(1 - baseline.CONFIDENCE) / 2, (1 + baseline.CONFIDENCE) / 2])
+    means = float(usual.mean()), float(value.mean())
+    return entries.entry(
+        *sizes,
+        f"LPIPS(alex) of {PAIRS} pairs within each set",
+        value=means[1],
+        baseline=means[0],
+        ratio=float(value.mean() / usual.mean()),
+        interval=[float(low), float(high)],
+        real=means[0],
+        generated=means[1],
+        unit="1",
+    )
