@@ -140,11 +140,13 @@ def distribution(
     """A distribution pooled over tiles.
 
     Args:
-      values: of all tiles; exact up to MAX_NODES different ones, then shared out between the two nearest of
+      values: values of all tiles; exact up to MAX_NODES different ones, then shared out between the two nearest of
         that many evenly spaced nodes, which keeps the mean.
-      tile: that each value comes from.
-      tiles: N.
-      weights: of the values; None counts each once.
+      tile: index of the tile that each value comes from.
+      tiles: number of tiles, N.
+      unit: unit of the values.
+      axis: label of their axis.
+      weights: weight of each value; None counts each once.
     """
     values = np.asarray(values, np.float64)
     weights = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
@@ -178,13 +180,15 @@ def plan_splits(
     splits: int = SPLITS,
     resamples: int = RESAMPLES,
 ) -> SplitPlan:
-    """Draws the splits and resamples.
+    """Draw the splits and resamples.
 
     Args:
-      groups: of the real tiles, which come first in every statistic; where all are the same, each tile counts
+      groups: group of each real tile; these come first in every statistic; where all are the same, each tile counts
         as a group of its own.
-      generated: how many tiles follow.
-      seed: of the draws.
+      generated: number of generated tiles, which follow.
+      seed: seed of the random draws.
+      splits: number of splits into halves.
+      resamples: number of bootstrap resamples.
 
     Raises:
       UserError: fewer than MIN_REAL_TILES real tiles, or fewer than two generated ones.
@@ -293,7 +297,7 @@ def pool(statistic: Statistic, weights: Float[np.ndarray, "B N"]) -> Float[np.nd
 def distance(
     statistic: Statistic, a: Float[np.ndarray, "B L"], b: Float[np.ndarray, "B L"]
 ) -> Float[np.ndarray, "B"]:
-    """d of eq. 2 between pooled values, row by row, in the statistic's unit."""
+    """Return d of eq. 2 between pooled values, row by row, in the statistic's unit."""
     if statistic.distribution:
         return np.abs(np.cumsum(a - b, axis=1)[:, :-1]) @ np.diff(statistic.grid)
     return np.sqrt(np.mean((a - b) ** 2, axis=1))

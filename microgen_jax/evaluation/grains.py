@@ -152,7 +152,7 @@ def dihedral_angles(labels: Integer[np.ndarray, "N H W"]) -> Angles:
 
 
 def lognormal(diameter: Float[np.ndarray, "G"]) -> tuple[float, float]:
-    """mu and sigma of eq. 2."""
+    """Return mu and sigma of eq. 2."""
     logarithm = np.log(diameter)
     return float(logarithm.mean()), float(logarithm.std())
 

@@ -67,10 +67,14 @@ def compare(
     *,
     seed: int = 0,
 ) -> dict[str, FeatureDistance]:
-    """All MEASURES of the features of real tiles and the generated ones after them; `score` needs logits.
+    """Return all MEASURES of the features of real tiles and the generated ones after them.
 
     Args:
-      seed: of the permutation test.
+      pooled: pooled features of each tile.
+      mid: features of a middle layer.
+      logits: class logits, which `score` needs; None leaves it out.
+      plan: splits of the tiles.
+      seed: seed of the permutation test.
 
     Raises:
       UserError: the plan compares fewer than MIN_VECTORS tiles a side.

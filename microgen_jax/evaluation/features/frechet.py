@@ -37,6 +37,7 @@ class Moments(NamedTuple):
 
     @property
     def covariance(self) -> np.ndarray:
+        """Unbiased covariance, float64 [D, D]."""
         return self.scatter / (self.count - 1)
 
 
@@ -113,9 +114,12 @@ def kernel_distance(
     """Eq. 2 over all pairs of both sets; holds (N + M)^2 numbers, so give some thousands of vectors at most.
 
     Args:
-      permutations: of the test that both sets are drawn from one distribution; 0 leaves it out (p_value is NaN).
-      subsets, subset_size: of the standard error: the spread of the estimate over random halves-or-smaller
-        subsets, scaled to the full size.
+      a: vectors of one set.
+      b: vectors of the other set.
+      permutations: number of permutations in the test of one common distribution; 0 leaves it out (p_value is NaN).
+      subsets: number of random subsets for the standard error.
+      subset_size: their largest size; halves at most, scaled to the full size.
+      seed: seed of subsets and permutations.
 
     Raises:
       UserError: fewer than four vectors on a side.
@@ -142,7 +146,7 @@ def kernel_distance(
 
 
 def kernel(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N N"]:
-    """k of eq. 2 between all pairs."""
+    """Return k of eq. 2 between all pairs."""
     rows = vectors.astype(np.float64)
     return (rows @ rows.T / rows.shape[1] + 1) ** 3
 
@@ -172,6 +176,9 @@ def scores(
     """Eqs. 3 and 4 between vectors of a table of squared distances.
 
     Args:
+      squares: squared distances between all vectors.
+      real: rows of the real vectors.
+      generated: rows of the generated vectors.
       k: the neighbour that a ball reaches, for precision and recall, and for density and coverage.
 
     Raises:

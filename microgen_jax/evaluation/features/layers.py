@@ -83,6 +83,8 @@ def bilinear(
     """Bilinear resizing that looks at the four nearest pixels only, also when it shrinks.
 
     Args:
+      x: images.
+      size: height and width of the result.
       half_pixel: whether pixels are squares, whose middles are mapped (PyTorch, TensorFlow 2), or their corners
         are (TensorFlow 1).
     """
