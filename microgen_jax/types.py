@@ -1,4 +1,4 @@
-"""What flows between the rooms: records, batches, conditions; and what a source, a denoiser and a method are."""
+"""What flows between the packages: records, batches, conditions; and what a source, a denoiser and a method are."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -27,7 +27,7 @@ class Record(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a training step eats.
+    """Input of a training step.
 
     Attributes:
       image: float32 [B, H, W, C] in [-1, 1].
@@ -41,7 +41,7 @@ class Batch(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What a denoiser is told about the images it is to make.
+    """Label and conditions of the images that a denoiser makes.
 
     Attributes:
       label: int32 [B]; the number of classes itself stands for "no class".
@@ -56,9 +56,13 @@ class Condition(NamedTuple):
 class Source(Protocol):
     """Random access to records; holds an index and no images."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Return the number of records."""
+        ...
 
-    def __getitem__(self, index: int) -> Record: ...
+    def __getitem__(self, index: int) -> Record:
+        """Read one record."""
+        ...
 
 
 @runtime_checkable
@@ -67,12 +71,14 @@ class Denoiser(Protocol):
 
     def __call__(
         self, xt: Float[Array, "B H W C"], t: Num[Array, "B"], cond: Condition
-    ) -> Float[Array, "B H W C"]: ...
+    ) -> Float[Array, "B H W C"]:
+        """Return the network's output for noisy images at the times t."""
+        ...
 
 
 @runtime_checkable
 class Method(Protocol):
-    """Something that can be trained: pure functions of arrays, jitted by the training room.
+    """Something that can be trained: pure functions of arrays, jitted by the training loop.
 
     `state` is a `training.state.TrainState`, whose `ema_params` are all that `generate` needs; `keys` are typed PRNG
     keys, one an image. `eval_step` gives sums over held-out images and their `count`; `heldout` makes of their
@@ -80,28 +86,44 @@ class Method(Protocol):
     `warnings` says what a person should know of these.
 
     Attributes:
-      minibatches: how many minibatches of `train.batch_size` images one `train_step` eats.
+      minibatches: number of minibatches of `train.batch_size` images in one `train_step`.
       curves: names of metrics, one group a panel of `curves.png`.
     """
 
     @property
-    def minibatches(self) -> int: ...
+    def minibatches(self) -> int:
+        """Number of minibatches in one update."""
+        ...
 
     @property
-    def curves(self) -> tuple[tuple[str, ...], ...]: ...
+    def curves(self) -> tuple[tuple[str, ...], ...]:
+        """Metrics of each panel of `curves.png`."""
+        ...
 
-    def init(self, key: jax.Array) -> Any: ...
+    def init(self, key: jax.Array) -> Any:
+        """Return the state before the first update."""
+        ...
 
-    def train_step(self, state: Any, batch: Batch, key: jax.Array) -> tuple[Any, Metrics]: ...
+    def train_step(self, state: Any, batch: Batch, key: jax.Array) -> tuple[Any, Metrics]:
+        """Return the state after one update, and its metrics."""
+        ...
 
-    def eval_step(
-        self, state: Any, batch: Batch, mask: Float[Array, "B"], rows: Int[Array, "B"]
-    ) -> Metrics: ...
+    def eval_step(self, state: Any, batch: Batch, mask: Float[Array, "B"], rows: Int[Array, "B"]) -> Metrics:
+        """Return sums over a hold-out batch, and their `count`."""
+        ...
 
-    def heldout(self, means: dict[str, np.ndarray]) -> dict[str, float]: ...
+    def heldout(self, means: dict[str, np.ndarray]) -> dict[str, float]:
+        """Return the metrics that the means of `eval_step` give."""
+        ...
 
-    def warnings(self, step: int, heldout: dict[str, float]) -> list[str]: ...
+    def warnings(self, step: int, heldout: dict[str, float]) -> list[str]:
+        """Return a sentence for everything that a person should know of the hold-out metrics."""
+        ...
 
-    def generate(self, params: Params, keys: jax.Array, cond: Condition) -> Float[Array, "B H W C"]: ...
+    def generate(self, params: Params, keys: jax.Array, cond: Condition) -> Float[Array, "B H W C"]:
+        """Return images in [-1, 1]; image i is a function of `keys[i]` and its condition."""
+        ...
 
-    def summary(self) -> list[Any]: ...
+    def summary(self) -> list[Any]:
+        """Return what each part of the networks costs."""
+        ...

@@ -1,6 +1,5 @@
 """What `microgen_jax` exports, and the script of docs/api.md."""
 
-import importlib.util
 import inspect
 import os
 from pathlib import Path
@@ -10,14 +9,6 @@ import pytest
 
 import microgen_jax
 
-# names whose package does not offer them yet, with its owner; the merge empties this
-_AWAITED = {
-    "compare": "evaluation",
-    "inspect": "config",
-    "read_map": "crystal",
-    "train": "training",
-    "training_status": "training",
-}
 FIRST_ARGUMENT = {
     "compare": "real",
     "inspect": "path",
@@ -28,21 +19,9 @@ FIRST_ARGUMENT = {
 }
 
 
-def exported(name: str):
-    """The object; the test is skipped while its owner has not delivered it."""
-    module, there = microgen_jax._LOCATIONS[name]
-    found = (
-        getattr(importlib.import_module(module), there, None) if importlib.util.find_spec(module) else None
-    )
-    first = next(iter(inspect.signature(found).parameters), None) if found else None
-    if name in _AWAITED and (found is None or first != FIRST_ARGUMENT[name]):
-        pytest.skip(f"{name}({FIRST_ARGUMENT[name]}, ...) comes from the owner of {_AWAITED[name]}")
-    return getattr(microgen_jax, name)
-
-
 @pytest.mark.parametrize("name", microgen_jax.__all__)
 def test_every_public_name_is_there(name):
-    found = exported(name)
+    found = getattr(microgen_jax, name)
     assert found.__doc__
     if name in FIRST_ARGUMENT:
         assert next(iter(inspect.signature(found).parameters)) == FIRST_ARGUMENT[name]
@@ -61,8 +40,6 @@ def test_the_script_of_the_docs_is_short_and_compiles():
 
 @pytest.mark.slow
 def test_the_script_of_the_docs_runs(run, tmp_path, monkeypatch):
-    for name in ("compare", "read_map"):
-        exported(name)
     trained = run(workdir=tmp_path / "run", config__data__conditions="('grain_diameter',)")
     assert trained.returncode == 0, trained.stderr
     _write_scan(tmp_path / "scan.ang", 96)

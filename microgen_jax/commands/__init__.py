@@ -6,7 +6,7 @@ from dataclasses import replace
 from microgen_jax.commands.evaluate import evaluate
 from microgen_jax.commands.export import export
 from microgen_jax.commands.import_run import import_run
-from microgen_jax.commands.inspect import inspect
+from microgen_jax.commands.inspect import run_inspect
 from microgen_jax.commands.plan import plan
 from microgen_jax.commands.sample import sample
 from microgen_jax.commands.train import train_request
@@ -19,7 +19,7 @@ MODES: dict[str, Callable[[Request], None]] = {
     "train": train_request,
     "sample": sample,
     "evaluate": evaluate,
-    "inspect": inspect,
+    "inspect": run_inspect,
     "plan": plan,
     "export": export,
     "import": import_run,

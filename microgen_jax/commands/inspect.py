@@ -1,6 +1,7 @@
-"""--mode=inspect: what the data set that the config names holds, before an hour of GPU is spent on it."""
+"""--mode=inspect: what the data set of a configuration holds, before it is trained on."""
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from microgen_jax import data, files
+from microgen_jax.config import fields
 from microgen_jax.config.command_line import Request
-from microgen_jax.config.schema import DataConfig
+from microgen_jax.config.schema import Config, DataConfig
 from microgen_jax.crystal.ipf import off_key_share
 from microgen_jax.crystal.segmentation import flat_share
 from microgen_jax.data import Dataset, checks
@@ -20,38 +22,80 @@ from microgen_jax.images import grid, png, to_uint8
 from microgen_jax.sampling import batching
 from microgen_jax.types import Source
 
-_LOOKED_AT = 2000
-_SHOWN = 36
+_MAX_DECODED = 2000  # images of either side of the split
+_GRID_IMAGES = 36
 _EXCHANGING = {"turn_90", "turn_270", "transpose", "antitranspose"}
 _DEPTHS = {"uint8": "8 bit", "uint16": "16 bit", "float32": "float"}
 
 
-def inspect(request: Request) -> None:
-    """Writes `inspect/summary.json` and `inspect/grid.png`, and prints a table.
+@dataclass(frozen=True)
+class Summary:
+    """What a data set holds.
+
+    Attributes:
+      values: content of `summary.json`.
+      grid: uint8 [H, W] or [H, W, 3], images as training sees them.
+    """
+
+    values: dict[str, Any]
+    grid: np.ndarray
+
+
+def inspect(path: str | Path, **options: Any) -> Summary:
+    """Return what a data set holds.
+
+    Args:
+      path: folder, archive or file of the data, as in `data.root`.
+      **options: further fields of the `data` part, as in `size=(32, 32)`.
 
     Raises:
-      UserError: what is wrong with the data or the config.
+      UserError: the data cannot be read, or an option is unknown or refused.
     """
-    config, workdir = request.config, request.workdir
+    given = {"root": str(path), **options}
+    return summarise(fields.replace(Config(), {f"data.{name}": value for name, value in given.items()}))
+
+
+def run_inspect(request: Request) -> None:
+    """Write `inspect/summary.json` and `inspect/grid.png`, and print a table.
+
+    Args:
+      request: what was asked; its `data` part and seed count.
+
+    Raises:
+      UserError: the data or their configuration are wrong.
+    """
+    workdir = request.workdir
     if workdir is not None:
         files.check_writable(workdir)
-    dataset = data.open_dataset(config.data, config.seed)
-    seen = checks.examine(dataset.train, _LOOKED_AT), checks.examine(dataset.holdout, _LOOKED_AT)
-    tiles = _tiles(dataset.train, dataset)
-    summary = _summary(dataset, *seen, tiles, config.data)
-    _print(summary)
+    summary = summarise(request.config)
+    _print(summary.values)
     if workdir is None:
         print("nothing written: name a --workdir to keep summary.json and grid.png")
         return
-    spread = np.linspace(0, len(tiles) - 1, min(_SHOWN, len(tiles))).astype(int)
-    sheet = grid(batching.to_display(to_uint8(tiles[spread]), config.data))
 
     def write(folder: Path) -> None:
-        files.write_json(folder / "summary.json", summary)
-        (folder / "grid.png").write_bytes(png(sheet))
+        files.write_json(folder / "summary.json", summary.values)
+        (folder / "grid.png").write_bytes(png(summary.grid))
 
     files.write_folder(workdir / "inspect", write)
     print(f"written: {workdir}/inspect")
+
+
+def summarise(config: Config) -> Summary:
+    """Return what the data set of a configuration holds.
+
+    Args:
+      config: the configuration; its `data` part and seed count.
+
+    Raises:
+      UserError: the data or their configuration are wrong.
+    """
+    dataset = data.open_dataset(config.data, config.seed)
+    seen = checks.examine(dataset.train, _MAX_DECODED), checks.examine(dataset.holdout, _MAX_DECODED)
+    tiles = _tiles(dataset.train, dataset)
+    values = _summary(dataset, *seen, tiles, config.data)
+    spread = np.linspace(0, len(tiles) - 1, min(_GRID_IMAGES, len(tiles))).astype(int)
+    return Summary(values, grid(batching.to_display(to_uint8(tiles[spread]), config.data)))
 
 
 def _tiles(source: Source, dataset: Dataset, count: int = 256) -> np.ndarray:

@@ -9,7 +9,7 @@
 The conversions between eps, x0 and v are affine at given xt and t, so (1) and (4) are the same whichever is
 predicted; (3) acts on the prediction as the network gives it.
 
-A condition that says nothing has the number of classes as its label and NaN for every value.
+The null condition has the number of classes as its label and NaN for every value.
 """
 
 import math
@@ -22,11 +22,11 @@ from microgen_jax.diffusion.schedules import Schedule
 from microgen_jax.errors import UserError
 from microgen_jax.types import Condition, Denoiser
 
-NOTHING_LEFT = -60.0  # log_snr that stands for minus infinity
+LOWEST_LOG_SNR = -60.0  # log_snr that stands for minus infinity
 
 
-def say_nothing(cond: Condition, null_label: int) -> Condition:
-    """The condition of the same shape that names no class and gives no value."""
+def null_condition(cond: Condition, null_label: int) -> Condition:
+    """Return the condition of the same shape with no class and no value."""
     return Condition(jnp.full_like(cond.label, null_label), jnp.full_like(cond.value, jnp.nan))
 
 
@@ -37,39 +37,39 @@ def hide_conditions(
     rate: float,
     rows: Int[Array, "B"] | None = None,
 ) -> Condition:
-    """Hides the label, and each value, of a share of the examples, so that guidance learns to do without.
+    """Hide the label, and each value, of a share of the examples, so that guidance learns to do without.
 
     Everything of an example is hidden with probability q, and each part by itself with probability q, where
     (1 - q)^2 = 1 - rate: the share of each that is hidden is `rate`.
 
     Args:
-      key: of the batch.
-      cond: of the batch.
-      null_label: the label that stands for no class.
-      rate: share in [0, 1].
+      key: PRNG key of the batch.
+      cond: labels and values of the batch.
+      null_label: label that stands for no class.
+      rate: share to hide, in [0, 1].
       rows: index of each example in the global batch; 0..B-1 where not given.
 
     Raises:
       UserError: a rate outside [0, 1].
     """
     if not 0 <= rate <= 1:
-        raise UserError(f"condition_dropout (={rate}) must lie in [0, 1]")
+        raise UserError("condition_dropout", f"{rate} lies outside [0, 1]", "give a share, as in 0.1")
     batch, parts = cond.value.shape
     rows = jnp.arange(batch) if rows is None else rows
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
     draw = jax.vmap(lambda k: jax.random.uniform(k, (parts + 2,), jnp.float32))(keys)
     hidden = draw < 1 - math.sqrt(1 - rate)
     hidden = hidden[:, :1] | hidden[:, 1:]
-    nothing = say_nothing(cond, null_label)
+    null = null_condition(cond, null_label)
     return Condition(
-        jnp.where(hidden[:, 0], nothing.label, cond.label),
-        jnp.where(hidden[:, 1:], nothing.value, cond.value),
+        jnp.where(hidden[:, 0], null.label, cond.label),
+        jnp.where(hidden[:, 1:], null.value, cond.value),
     )
 
 
 def noise_level(schedule: Schedule, t: Num[Array, "B"]) -> Float[Array, "B"]:
-    """sigma / alpha at whole times, and between them by interpolating log_snr."""
-    log_snr = jnp.maximum(jnp.asarray(schedule.log_snr, jnp.float32), NOTHING_LEFT)
+    """Return sigma / alpha at whole times, and between them by interpolating log_snr."""
+    log_snr = jnp.maximum(jnp.asarray(schedule.log_snr, jnp.float32), LOWEST_LOG_SNR)
     times = jnp.arange(schedule.timesteps, dtype=jnp.float32)
     return jnp.exp(-jnp.interp(t.astype(jnp.float32), times, log_snr) / 2)
 
@@ -83,15 +83,15 @@ def guide(
     interval: tuple[float, float] = (0.0, math.inf),
     rescale: float = 0.0,
 ) -> Denoiser:
-    """Classifier-free guidance (1), by one call of the network on a doubled batch.
+    """Return a denoiser with classifier-free guidance (1), by one call of the network on a doubled batch.
 
     Args:
       denoise: a network trained with `hide_conditions`.
-      schedule: that it was trained with.
-      null_label: the label that stands for no class.
-      scale: 0 ignores the condition, 1 takes it as trained (and costs nothing), more exaggerates it.
+      schedule: noise schedule that it was trained with.
+      null_label: label that stands for no class.
+      scale: factor of the condition's effect: 0 ignores it, 1 takes it as trained (and costs nothing).
       interval: noise levels sigma/alpha, lowest and highest, where the scale holds (2).
-      rescale: share of (3), from 0 to 1; 0.7 in the paper.
+      rescale: share of the rescaled prediction (3), from 0 to 1; 0.7 in the paper.
 
     Raises:
       UserError: a scale, interval or share out of range.
@@ -101,8 +101,8 @@ def guide(
         return denoise
 
     def denoise_guided(xt: Array, t: Array, cond: Condition) -> Array:
-        nothing = say_nothing(cond, null_label)
-        twice = Condition(interleave(cond.label, nothing.label), interleave(cond.value, nothing.value))
+        null = null_condition(cond, null_label)
+        twice = Condition(interleave(cond.label, null.label), interleave(cond.value, null.value))
         output = denoise(jnp.repeat(xt, 2, axis=0), jnp.repeat(t, 2), twice)
         with_cond, without = output[0::2], output[1::2]
         level = noise_level(schedule, t)
@@ -114,7 +114,12 @@ def guide(
 
 
 def autoguide(strong: Denoiser, weak: Denoiser, *, scale: float) -> Denoiser:
-    """Guides a model by a worse one, such as an earlier checkpoint of its own (4).
+    """Return a model guided by a worse one, such as an earlier checkpoint of its own (4).
+
+    Args:
+      strong: the model.
+      weak: the worse one.
+      scale: factor of their difference.
 
     Raises:
       UserError: a scale out of range.
@@ -122,8 +127,8 @@ def autoguide(strong: Denoiser, weak: Denoiser, *, scale: float) -> Denoiser:
     require_guidance(scale)
 
     def denoise_guided(xt: Array, t: Array, cond: Condition) -> Array:
-        held_back = weak(xt, t, cond)
-        return held_back + scale * (strong(xt, t, cond) - held_back)
+        worse = weak(xt, t, cond)
+        return worse + scale * (strong(xt, t, cond) - worse)
 
     return denoise_guided
 
@@ -131,28 +136,35 @@ def autoguide(strong: Denoiser, weak: Denoiser, *, scale: float) -> Denoiser:
 def require_guidance(
     scale: float, interval: tuple[float, float] = (0.0, math.inf), rescale: float = 0.0
 ) -> None:
-    """Refuses what guidance cannot be.
+    """Refuse guidance out of range.
+
+    Args:
+      scale: scale of the guidance.
+      interval: noise levels between which it holds.
+      rescale: share of the rescaled prediction.
 
     Raises:
       UserError: a negative or infinite scale, an interval that does not rise, a share outside [0, 1].
     """
     if not (math.isfinite(scale) and scale >= 0):
-        raise UserError(f"guidance (={scale}) must be a finite number, 0 or more; 1 is off")
+        raise UserError("guidance", f"{scale} is not a finite number of 0 or more", "1 is off")
     if not 0 <= interval[0] <= interval[1]:
-        raise UserError(f"guidance_interval (={interval}) must be two rising noise levels, none below 0")
+        raise UserError(
+            "guidance_interval", f"{interval} does not rise from 0 or more", "give the lower level first"
+        )
     if not 0 <= rescale <= 1:
-        raise UserError(f"guidance_rescale (={rescale}) must lie in [0, 1]")
+        raise UserError("guidance_rescale", f"{rescale} lies outside [0, 1]", "give a share, as in 0.7")
 
 
 def interleave(first: Array, second: Array) -> Array:
-    """Rows 0, 0, 1, 1, ... of two arrays, so that both rows of an image stay on its device."""
+    """Return rows 0, 0, 1, 1, ... of two arrays, so that both rows of an image stay on its device."""
     return jnp.stack([first, second], axis=1).reshape(2 * first.shape[0], *first.shape[1:])
 
 
 def rescale_std(
     guided: Float[Array, "B H W C"], with_cond: Float[Array, "B H W C"], share: float
 ) -> Float[Array, "B H W C"]:
-    """Gives each image a share of the standard deviation that it had without guidance (3)."""
+    """Give each image a share of the standard deviation that it had without guidance (3)."""
     if share == 0:
         return guided
     axes = (1, 2, 3)

@@ -23,21 +23,23 @@ from microgen_jax.types import Condition, Denoiser
 
 
 def squared_error(prediction: Array, target: Array) -> Array:
+    """Return the squared error of every pixel."""
     return (prediction - target) ** 2
 
 
 def absolute_error(prediction: Array, target: Array) -> Array:
+    """Return the absolute error of every pixel."""
     return jnp.abs(prediction - target)
 
 
 def huber(prediction: Array, target: Array, delta: float = 1.0) -> Array:
-    """Half the squared error up to `delta`, and straight from there on (Huber 1964)."""
+    """Return half the squared error up to `delta`, and straight from there on (Huber 1964)."""
     error = jnp.abs(prediction - target)
     return jnp.where(error <= delta, 0.5 * error**2, delta * (error - 0.5 * delta))
 
 
 def binary_cross_entropy(logits: Array, x0: Array) -> Array:
-    """Of pixels that are -1 or 1, from the logits of their being 1."""
+    """Return the cross-entropy of pixels that are -1 or 1, from the logits of their being 1."""
     return jnp.logaddexp(0.0, logits) - logits * (x0 + 1) / 2
 
 
@@ -50,18 +52,22 @@ LOSSES: dict[str, Callable[[Array, Array], Array]] = {
 
 
 class LossParts(NamedTuple):
-    """What a loss was made of.
+    """The parts of a loss.
 
     Attributes:
-      per_example: float32 [B], weighted, without the correction for importance sampling.
-      t: int32 [B], the times that were drawn.
+      per_example: float32 [B], weighted losses, without the correction for importance sampling.
+      t: int32 [B], time of each example.
     """
 
     per_example: Array
     t: Array
 
     def squares(self, timesteps: int) -> Float[Array, "2 T"]:
-        """How many examples fell on each time, and the sum of their squared losses."""
+        """Return the number of examples at each time, and the sum of their squared losses.
+
+        Args:
+          timesteps: length T of the chain.
+        """
         ones = jnp.ones_like(self.per_example)
         both = jnp.stack([ones, self.per_example**2])
         return jnp.zeros((2, timesteps), both.dtype).at[:, self.t].add(both)
@@ -70,7 +76,13 @@ class LossParts(NamedTuple):
 def require_loss(
     schedule: Schedule, prediction: str, *, loss: str = "mse", weighting: str = "uniform"
 ) -> None:
-    """Refuses a loss or weighting that is not known or does not go with the prediction.
+    """Refuse a loss or weighting that is not known or does not go with the prediction.
+
+    Args:
+      schedule: noise schedule of the chain.
+      prediction: what the network gives: 'eps', 'x0' or 'v'.
+      loss: name in `LOSSES`.
+      weighting: name in `weighting.WEIGHTINGS`.
 
     Raises:
       UserError: an unknown name, eps with zero terminal SNR, or 'bce' with anything but x0.
@@ -79,7 +91,7 @@ def require_loss(
     require_known("weighting", weighting, WEIGHTINGS)
     require_prediction(prediction, schedule)
     if loss == "bce" and prediction != "x0":
-        raise UserError(f"loss 'bce' gives logits of x0: it needs prediction 'x0', not {prediction!r}")
+        raise UserError("loss", f"'bce' gives logits of x0 and not {prediction!r}", "set prediction to 'x0'")
 
 
 def diffusion_loss(
@@ -97,22 +109,22 @@ def diffusion_loss(
     rows: Int[Array, "B"] | None = None,
     total: int | None = None,
 ) -> tuple[Float[Array, ""], LossParts]:
-    """The loss of a batch (1).
+    """Return the loss of a batch (1).
 
     With `time_sampling='fixed'`, one key and the rows of the held-out set it is a deterministic measure of
-    the network, fit to pick the best checkpoint.
+    the network, fit to choose the best checkpoint.
 
     Args:
       denoise: the network; logits of x0 for 'bce'.
-      schedule: of the chain.
+      schedule: noise schedule of the chain.
       x0: clean images in [-1, 1].
-      cond: what the network is told.
-      key: of the batch.
+      cond: label and conditions of each image.
+      key: PRNG key of the batch.
       prediction: what the network gives: 'eps', 'x0' or 'v'.
       loss: 'mse', 'l1', 'huber' or 'bce'.
       weighting: 'uniform', 'min_snr', 'p2' or 'vlb'.
       time_sampling: 'uniform', 'stratified', 'importance' or 'fixed'.
-      probabilities: of the times, for 'importance'.
+      probabilities: probability of each time, for 'importance'.
       rows: index of each example in the global batch, or in the held-out set; 0..B-1 where not given. A
         micro-batch with its own rows draws what the whole batch would have drawn for them.
       total: examples in the global batch, for stratified times; B where not given.

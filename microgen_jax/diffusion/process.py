@@ -39,20 +39,24 @@ PREDICTIONS = ("eps", "x0", "v")
 
 
 def require_prediction(prediction: str, schedule: Schedule) -> None:
-    """Refuses a prediction that is not known, or that says nothing at the noisy end of the schedule.
+    """Refuse a prediction that is not known, or that does not determine x0 at the noisy end of the schedule.
+
+    Args:
+      prediction: what the network gives: 'eps', 'x0' or 'v'.
+      schedule: noise schedule of the chain.
 
     Raises:
       UserError: an unknown prediction, or eps with a schedule of zero terminal SNR.
     """
     require_known("prediction", prediction, PREDICTIONS)
     if prediction == "eps" and schedule.zero_terminal_snr:
-        raise UserError("prediction 'eps' says nothing at zero terminal SNR: use 'v' or 'x0'")
+        raise UserError("prediction", "'eps' does not determine x0 at zero terminal SNR", "use 'v' or 'x0'")
 
 
 def diffuse(
     schedule: Schedule, x0: Float[Array, "B H W C"], eps: Float[Array, "B H W C"], t: Int[Array, "B"]
 ) -> Float[Array, "B H W C"]:
-    """Takes clean images to time t with the given noise (1)."""
+    """Return clean images diffused to time t with the given noise (1)."""
     return at(schedule.alpha, t, x0) * x0 + at(schedule.sigma, t, x0) * eps
 
 
@@ -63,7 +67,7 @@ def target(
     eps: Float[Array, "B H W C"],
     t: Int[Array, "B"],
 ) -> Float[Array, "B H W C"]:
-    """What the network should have said about a diffused image: eps, x0 or v (2)."""
+    """Return the right prediction of diffused images: eps, x0 or v (2)."""
     require_prediction(prediction, schedule)
     if prediction == "v":
         return at(schedule.alpha, t, x0) * eps - at(schedule.sigma, t, x0) * x0
@@ -78,15 +82,15 @@ def convert(
     alpha: Float[Array, "..."],
     sigma: Float[Array, "..."],
 ) -> Float[Array, "*shape"]:
-    """Turns one prediction into another by equations (3) to (8).
+    """Turn one prediction into another by equations (3) to (8).
 
     Args:
-      source: what `prediction` is: 'eps', 'x0' or 'v'.
-      to: what is wanted.
-      prediction: the network's answer.
-      xt: the noisy images it was asked about.
-      alpha: a scalar, or shaped to scale `xt`.
-      sigma: as alpha.
+      source: name of `prediction`: 'eps', 'x0' or 'v'.
+      to: name of the prediction to return.
+      prediction: output of the network.
+      xt: noisy images that it was given.
+      alpha: factor of the image, a scalar or shaped to scale `xt`.
+      sigma: standard deviation of the noise, shaped as alpha.
 
     Raises:
       UserError: an unknown name.
@@ -97,7 +101,7 @@ def convert(
 
 
 def from_logits(denoise: Denoiser) -> Denoiser:
-    """Makes a network that was trained with binary cross-entropy predict x0 = 2 sigmoid(logits) - 1."""
+    """Make a network that was trained with binary cross-entropy predict x0 = 2 sigmoid(logits) - 1."""
 
     def denoise_x0(xt: Array, t: Array, cond: Condition) -> Array:
         return jnp.tanh(denoise(xt, t, cond) / 2)

@@ -39,27 +39,29 @@ class Schedule(NamedTuple):
 
     @property
     def timesteps(self) -> int:
+        """Length T of the chain."""
         return self.beta.size
 
     @property
     def zero_terminal_snr(self) -> bool:
+        """Whether nothing of the image is left at T-1."""
         return bool(self.alpha[-1] == 0)
 
 
 def linear_betas(timesteps: int, beta_start: float, beta_end: float) -> Float64[np.ndarray, "T"]:
-    """Ho et al. 2020, section 4."""
+    """Return betas of Ho et al. 2020, section 4."""
     return np.linspace(beta_start, beta_end, timesteps)
 
 
 def cosine_betas(timesteps: int, beta_start: float, beta_end: float) -> Float64[np.ndarray, "T"]:
-    """Nichol & Dhariwal 2021, eq. 17, with s = 0.008 and beta at most 0.999; the ends play no part."""
+    """Return betas of Nichol & Dhariwal 2021, eq. 17, with s = 0.008 and beta at most 0.999; the ends play no part."""
     progress = np.arange(timesteps + 1) / timesteps
     alpha_bar = np.cos((progress + 0.008) / 1.008 * np.pi / 2) ** 2
     return np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
 
 
 def sigmoid_betas(timesteps: int, beta_start: float, beta_end: float) -> Float64[np.ndarray, "T"]:
-    """Xu et al. 2022 (GeoDiff): a sigmoid over [-6, 6] between the two ends of beta."""
+    """Return betas of Xu et al. 2022 (GeoDiff): a sigmoid over [-6, 6] between the two ends of beta."""
     return beta_start + (beta_end - beta_start) / (1 + np.exp(-np.linspace(-6, 6, timesteps)))
 
 
@@ -77,23 +79,29 @@ def make_schedule(
     beta_end: float = 0.02,
     zero_terminal_snr: bool = False,
 ) -> Schedule:
-    """Makes the tables of a schedule.
+    """Make the tables of a schedule.
 
     Args:
       name: 'linear', 'cosine' or 'sigmoid'.
       timesteps: length T of the chain.
       beta_start: first beta; linear and sigmoid only.
       beta_end: last beta; linear and sigmoid only.
-      zero_terminal_snr: shift and scale so that nothing of the image is left at T-1.
+      zero_terminal_snr: whether alpha is shifted and scaled so that nothing of the image is left at T-1.
 
     Raises:
       UserError: an unknown name, fewer than one time step, or betas that do not rise inside (0, 1).
     """
     require_known("schedule", name, SCHEDULES)
     if timesteps < 1:
-        raise UserError(f"timesteps (={timesteps}) must be at least 1")
+        raise UserError(
+            "timesteps", f"{timesteps} is less than 1", "give the length of the chain, as in 1000"
+        )
     if not 0 < beta_start <= beta_end < 1:
-        raise UserError(f"0 < beta_start (={beta_start}) <= beta_end (={beta_end}) < 1 must hold")
+        raise UserError(
+            "beta_start" if not 0 < beta_start < 1 else "beta_end",
+            f"beta_start={beta_start} and beta_end={beta_end} do not rise inside (0, 1)",
+            "give two betas, as in 0.0001 and 0.02",
+        )
     beta = SCHEDULES[name](timesteps, beta_start, beta_end)
     alpha_bar = np.cumprod(1 - beta)
     if zero_terminal_snr:
@@ -105,13 +113,15 @@ def make_schedule(
 
 
 def rescale_to_zero_terminal_snr(alpha_bar: Float64[np.ndarray, "T"]) -> Float64[np.ndarray, "T"]:
-    """Keeps alpha at time 0 and brings it to exactly zero at T-1 (Lin et al. 2023, algorithm 1).
+    """Keep alpha at time 0 and bring it to exactly zero at T-1 (Lin et al. 2023, algorithm 1).
 
     Raises:
       UserError: a chain of one step has no two ends to keep apart.
     """
     if alpha_bar.size < 2:
-        raise UserError("zero_terminal_snr needs timesteps of at least 2")
+        raise UserError(
+            "zero_terminal_snr", "a chain of one step has no two ends", "set timesteps to 2 or more"
+        )
     alpha = np.sqrt(alpha_bar)
     return ((alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])) ** 2
 
@@ -119,5 +129,5 @@ def rescale_to_zero_terminal_snr(alpha_bar: Float64[np.ndarray, "T"]) -> Float64
 def at(
     table: Float64[np.ndarray, "T"], t: Int[Array, "B"], x: Float[Array, "B H W C"]
 ) -> Float[Array, "B 1 1 1"]:
-    """Looks a table up at every example's own time, in the dtype of `x` and shaped to scale it."""
+    """Look a table up at every example's own time, in the dtype of `x` and shaped to scale it."""
     return jnp.asarray(table, x.dtype)[t][:, None, None, None]

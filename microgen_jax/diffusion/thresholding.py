@@ -10,12 +10,12 @@ from microgen_jax.errors import UserError
 
 
 def static(x0: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
-    """Clips to [-1, 1]."""
+    """Clip to [-1, 1]."""
     return jnp.clip(x0, -1.0, 1.0)
 
 
 def dynamic(x0: Float[Array, "B H W C"], percentile: float) -> Float[Array, "B H W C"]:
-    """Clips each image to [-s, s] and divides by s, the given percentile of |x0| or 1 if that is larger.
+    """Clip each image to [-s, s] and divide it by s, the given percentile of |x0| or 1 if that is larger.
 
     Saharia et al. 2022 (Imagen), section 2.3.
     """
@@ -24,7 +24,7 @@ def dynamic(x0: Float[Array, "B H W C"], percentile: float) -> Float[Array, "B H
 
 
 def make_threshold(clip: bool, percentile: float = 0.0) -> Callable[[Array], Array] | None:
-    """Gives the function that x0 goes through, None where it is left alone.
+    """Return the function that x0 goes through, or None where it is left alone.
 
     Args:
       clip: whether x0 is kept in [-1, 1].
@@ -35,7 +35,9 @@ def make_threshold(clip: bool, percentile: float = 0.0) -> Callable[[Array], Arr
     """
     if percentile != 0 and not 1 <= percentile <= 100:
         raise UserError(
-            f"clip_percentile (={percentile}) must lie in [1, 100], as in 99.5, or be 0, static clipping"
+            "clip_percentile",
+            f"{percentile} lies outside [1, 100]",
+            "give a percentile, as in 99.5, or 0 for plain clipping",
         )
     if not clip:
         return None

@@ -1,4 +1,4 @@
-"""Which time every training example is diffused to.
+"""The time that every training example is diffused to.
 
 A number u in [0, 1) an example is turned into a time by t = floor(u T), or by the inverse of a cumulated
 probability. The ways differ in where u comes from:
@@ -31,16 +31,16 @@ def draw_times(
     timesteps: int,
     probabilities: Float[Array, "T"] | None = None,
 ) -> Int[Array, "B"]:
-    """Draws a time in 0..T-1 for every example.
+    """Draw a time in 0..T-1 for every example.
 
     Args:
       time_sampling: 'uniform', 'stratified', 'importance' or 'fixed'.
-      key: of the batch.
-      row_keys: of the examples.
+      key: PRNG key of the batch.
+      row_keys: PRNG key of each example.
       rows: index of each example in the global batch (in the held-out set, for 'fixed').
       total: number of examples in the global batch.
-      timesteps: T.
-      probabilities: of each time, for 'importance'.
+      timesteps: length T of the chain.
+      probabilities: probability of each time, for 'importance'.
 
     Raises:
       UserError: an unknown name, or 'importance' without probabilities.
@@ -55,7 +55,9 @@ def draw_times(
         u = (jax.random.uniform(key, dtype=jnp.float32) + rows.astype(jnp.float32) / total) % 1.0
     if time_sampling == "importance":
         if probabilities is None:
-            raise UserError("time_sampling 'importance' needs the probabilities of the times")
+            raise UserError(
+                "probabilities", "missing for time_sampling 'importance'", "give one for each time"
+            )
         t = jnp.searchsorted(jnp.cumsum(probabilities), u, side="right").astype(jnp.int32)
     else:
         t = (u * timesteps).astype(jnp.int32)
@@ -65,12 +67,12 @@ def draw_times(
 def update_square_losses(
     square_losses: Float[Array, "T"], squares: Float[Array, "2 T"], decay: float = 0.9
 ) -> Float[Array, "T"]:
-    """Folds a batch's losses into the running mean of loss^2 at each time; zero stands for "not seen yet".
+    """Fold a batch's losses into the running mean of loss^2 at each time; zero stands for "not seen yet".
 
     Args:
       square_losses: the running mean.
       squares: counts and sums of `losses.LossParts.squares`; a common factor does not matter.
-      decay: of the running mean, at the times that the batch has.
+      decay: weight of the running mean, at the times that the batch has.
     """
     count, total = squares
     mean = total / jnp.where(count == 0, 1.0, count)
@@ -79,7 +81,7 @@ def update_square_losses(
 
 
 def importance(square_losses: Float[Array, "T"], uniform_share: float = 0.001) -> Float[Array, "T"]:
-    """Probabilities of the times, p ~ sqrt(E[loss^2 | t]), uniform until every time was seen.
+    """Return probabilities of the times, p ~ sqrt(E[loss^2 | t]), uniform until every time was seen.
 
     Args:
       square_losses: running mean of loss^2, from `update_square_losses`.

@@ -52,17 +52,17 @@ def variational_bound(
     evaluations: int | None = None,
     levels: int = 256,
 ) -> Bound:
-    """Bounds the negative log-likelihood of images.
+    """Bound the negative log-likelihood of images.
 
     Args:
       denoise: the network.
-      schedule: that it was trained with, of two times or more.
+      schedule: noise schedule that it was trained with, of two times or more.
       x0: images in [-1, 1].
-      cond: what the network is told.
-      keys: one for each image, so that its noise does not depend on the batch.
+      cond: label and conditions of each image.
+      keys: one PRNG key for each image, so that its noise does not depend on the batch.
       prediction: what the network gives: 'eps', 'x0' or 'v'.
       evaluations: network calls spent on the T-1 steps; one each where not given.
-      levels: of grey in the images, 256 for 8 bit; 0 for continuous images, whose bound is on a density.
+      levels: number of grey levels in the images, 256 for 8 bit; 0 for continuous images, whose bound is on a density.
 
     Raises:
       UserError: an unknown prediction, or eps with zero terminal SNR.
@@ -98,7 +98,7 @@ def variational_bound(
 def log_mass(
     x0: Float[Array, "B H W C"], mean: Float[Array, "B H W C"], std: float, levels: int
 ) -> Float[Array, "B H W C"]:
-    """Log of a Gaussian's mass within half a level of x0; the outer levels reach to infinity (3)."""
+    """Return the log of a Gaussian's mass within half a level of x0; the outer levels reach to infinity (3)."""
     half = 1 / (levels - 1)
     above = jnp.where(x0 > 1 - half, jnp.inf, (x0 + half - mean) / std)
     below = jnp.where(x0 < -1 + half, -jnp.inf, (x0 - half - mean) / std)

@@ -33,14 +33,14 @@ def loss_weights(
     p2_k: float = 1.0,
     p2_gamma: float = 1.0,
 ) -> Float64[np.ndarray, "T"]:
-    """The factor of the squared error of `prediction` at every time.
+    """Return the factor of the squared error of `prediction` at every time.
 
     Args:
       weighting: 'uniform', 'min_snr', 'p2' or 'vlb'.
       prediction: 'eps', 'x0' or 'v'.
-      schedule: of the chain.
-      min_snr_gamma: where min_snr stops growing.
-      p2_k: of p2.
+      schedule: noise schedule of the chain.
+      min_snr_gamma: SNR at which min_snr stops growing.
+      p2_k: constant k of p2.
       p2_gamma: exponent g of p2.
 
     Raises:
@@ -60,7 +60,7 @@ def loss_weights(
 
 
 def vlb_weights(schedule: Schedule) -> Float64[np.ndarray, "T"]:
-    """T times the weight of each x0 error in the variational bound, in nats (4).
+    """Return T times the weight of each x0 error in the variational bound, in nats (4).
 
     At time 0 the bound holds the decoder, a Gaussian about the predicted x0 of variance sigma[0]^2.
     """

@@ -12,11 +12,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from microgen_jax import files, networks
+from microgen_jax.diffusion import Sampling
 from microgen_jax.errors import UserError
 from microgen_jax.export import diffusers_scheduler
 from microgen_jax.export.model_card import diffusers_loader, model_card
 from microgen_jax.export.trained_model import FACTS, TrainedModel, save_arrays
-from microgen_jax.methods import DDPM, SAMPLING
+from microgen_jax.methods import DDPM
 from microgen_jax.training.state import TrainState
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -127,7 +128,7 @@ def read_folder(folder: Path) -> DiffusersFolder:
         folder,
         architecture,
         diffusion,
-        {name: sample[name] for name in SAMPLING["ddpm"] if sample.get(name) is not None},
+        {name: sample[name] for name in Sampling.names() if sample.get(name) is not None},
         _classes(folder, architecture["class_rows"], facts),
         bool(facts),
     )

@@ -29,18 +29,18 @@ def to_ddpm_scheduler(
     clip_percentile: float = 0.0,
     large_variance: bool = False,
 ) -> dict[str, Any]:
-    """`scheduler/scheduler_config.json`: the same betas, and steps that are spaced as `trailing`.
+    """Return `scheduler/scheduler_config.json`: the same betas, and steps that are spaced as `trailing`.
 
     Args:
-      schedule: 'linear', 'cosine' or 'sigmoid'.
-      timesteps: T.
+      schedule: name of the schedule: 'linear', 'cosine' or 'sigmoid'.
+      timesteps: length T of the chain.
       beta_start: first beta; diffusers' cosine schedule ignores it as ours does.
       beta_end: last beta.
-      zero_terminal_snr: as in `schedules.make_schedule`.
-      prediction: 'eps', 'x0' or 'v'.
-      clip: keep the predicted x0 in [-1, 1].
-      clip_percentile: of |x0|, for dynamic thresholding; 0 is plain clipping.
-      large_variance: of ancestral steps.
+      zero_terminal_snr: whether nothing of the image is left at T-1.
+      prediction: what the network gives: 'eps', 'x0' or 'v'.
+      clip: whether the predicted x0 is kept in [-1, 1].
+      clip_percentile: percentile of |x0|, for dynamic thresholding; 0 is plain clipping.
+      large_variance: whether ancestral steps have the large variance.
     """
     thresholding = {"thresholding": False}
     if clip and clip_percentile:
@@ -68,10 +68,13 @@ def to_ddpm_scheduler(
 
 
 def from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `config.diffusion` that a scheduler's configuration decides.
+    """Return the fields of `config.diffusion` that a scheduler's configuration decides.
+
+    Args:
+      config: content of `scheduler_config.json`.
 
     Raises:
-      UserError: a scheduler, a schedule or a prediction that there is not here; names it.
+      UserError: a scheduler, a schedule or a prediction that there is not here.
     """
     found = config.get("_class_name")
     if found not in KNOWN:
@@ -89,7 +92,7 @@ def from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sampling_from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `config.sample` that a scheduler's configuration decides: sampler and clipping, and the spacing.
+    """Return the fields of `config.sample` that a scheduler's configuration decides: sampler, clipping, spacing.
 
     The spacing is taken where it is the same here: of DDPM and DDIM (their default is 'leading'), and not
     where it would start below a terminal SNR of zero. Thresholding is dynamic here where
@@ -97,7 +100,7 @@ def sampling_from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
     number of steps is not part of a scheduler's configuration.
 
     Args:
-      config: one that `from_scheduler` takes.
+      config: content of a `scheduler_config.json` that `from_scheduler` takes.
     """
     found = config["_class_name"]
     fields = {"sampler": KNOWN[found], "clip": bool(config.get("thresholding", False))}
@@ -123,5 +126,7 @@ def _ours(field: str, theirs: str, names: Mapping[str, str]) -> str:
 
 def _unsupported(field: str, value: Any, supported: tuple[str, ...]) -> UserError:
     return UserError(
-        f"scheduler/scheduler_config.json: {field}={value!r} is not supported; there are: {', '.join(supported)}"
+        "scheduler/scheduler_config.json",
+        f"{field}={value!r} is not supported",
+        f"supported: {', '.join(supported)}",
     )

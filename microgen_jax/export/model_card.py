@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
+from microgen_jax.diffusion import Sampling
 from microgen_jax.export.trained_model import TrainedModel
-from microgen_jax.methods import SAMPLING
 
 _CARD = """\
 ---
@@ -119,7 +119,7 @@ def model_card(model: TrainedModel, library: str, load: str) -> str:
         "checkpoint": f"{model.step} updates of {config.train.batch_size} images, averaged weights",
         **{f"model.{name}": value for name, value in asdict(config.model).items()},
         **{f"diffusion.{name}": value for name, value in asdict(config.diffusion).items()},
-        **{f"sample.{name}": getattr(config.sample, name) for name in (*SAMPLING["ddpm"], "ema")},
+        **{f"sample.{name}": getattr(config.sample, name) for name in (*Sampling.names(), "ema")},
     }
     return _CARD.format(
         library=library,

@@ -1,10 +1,8 @@
 """From a configuration to a method."""
 
-import math
-from typing import Any
-
 from microgen_jax import diffusion, networks
-from microgen_jax.config.schema import Config, SampleConfig
+from microgen_jax.config.schema import Config
+from microgen_jax.diffusion import Sampling
 from microgen_jax.errors import UserError, argument_of, renamed, require_known
 from microgen_jax.methods.ddpm import DDPM
 from microgen_jax.methods.wgan_gp import WGANGP
@@ -12,23 +10,13 @@ from microgen_jax.training import ema, optimizer
 from microgen_jax.types import Method
 
 TIME_SAMPLING = ("uniform", "stratified", "importance")
-SAMPLING = {
-    "ddpm": (
-        "sampler",
-        "steps",
-        "eta",
-        "spacing",
-        "clip",
-        "clip_percentile",
-        "guidance",
-        "guidance_interval",
-        "guidance_rescale",
-        "eps_scale",
-    ),
-    "wgan_gp": (),
-}
 GAN_BETAS = {"b1": 0.5, "b2": 0.9}  # of Adam, in both networks of wgan_gp
 SETTLING = 0.1  # share of the learning-rate schedule
+
+
+def sampling_fields(method: str) -> tuple[str, ...]:
+    """Return the fields of `config.sample` that a method's sampler has; () where it generates in one step."""
+    return Sampling.names() if method == "ddpm" else ()
 
 
 def check(config: Config) -> None:
@@ -78,23 +66,26 @@ def _ddpm(config: Config, channels: int, num_classes: int, num_conditions: int) 
         unet = networks.build(
             config.model, channels=channels, num_classes=num_classes, num_conditions=num_conditions
         )
-    schedule = diffusion.make_schedule(
-        config.diffusion.schedule,
-        config.diffusion.timesteps,
-        config.diffusion.beta_start,
-        config.diffusion.beta_end,
-        config.diffusion.zero_terminal_snr,
-    )
-    diffusion.require_loss(
-        schedule,
-        config.diffusion.prediction,
-        loss=config.diffusion.loss,
-        weighting=config.diffusion.weighting,
-    )
-    require_known("diffusion.time_sampling", config.diffusion.time_sampling, TIME_SAMPLING)
-    sampling = _sampling(config.sample)
-    for trajectory in (config.sample.frames, tuple(config.sample.trajectory_times)):
-        diffusion.require_sampling(schedule, config.diffusion.prediction, **sampling, trajectory=trajectory)
+    with argument_of("diffusion"):
+        schedule = diffusion.make_schedule(
+            config.diffusion.schedule,
+            config.diffusion.timesteps,
+            config.diffusion.beta_start,
+            config.diffusion.beta_end,
+            config.diffusion.zero_terminal_snr,
+        )
+        diffusion.require_loss(
+            schedule,
+            config.diffusion.prediction,
+            loss=config.diffusion.loss,
+            weighting=config.diffusion.weighting,
+        )
+        require_known("time_sampling", config.diffusion.time_sampling, TIME_SAMPLING)
+    with argument_of("sample"):
+        sampling = Sampling.from_config(config.sample)
+        for field in ("frames", "trajectory_times"):
+            with renamed({"trajectory": field}):
+                sampling.check(schedule, config.diffusion.prediction, getattr(config.sample, field))
     _check_guidance(config, num_classes > 0 or num_conditions > 0)
     train = config.train
     learning_rate = optimizer.learning_rate_schedule(
@@ -163,15 +154,6 @@ def _wgan_gp(config: Config, channels: int, num_classes: int) -> WGANGP:
         accumulate=train.accumulate,
         settling=int(SETTLING * steps),
     )
-
-
-def _sampling(sample: SampleConfig) -> dict[str, Any]:
-    """The keywords of `diffusion.sample`."""
-    sampling = {name: getattr(sample, name) for name in SAMPLING["ddpm"]}
-    interval = tuple(sample.guidance_interval) or (0.0, math.inf)
-    if len(interval) != 2 or not all(type(level) in (int, float) for level in interval):
-        raise UserError(f"sample.guidance_interval={interval} must be two noise levels, as in '(0.3,5.0)'")
-    return sampling | {"guidance_interval": tuple(map(float, interval))}
 
 
 def _ema_widths(widths: tuple[float, ...]) -> tuple[float, ...]:

@@ -1,7 +1,6 @@
 """Denoising diffusion (Ho et al. 2020) as a method: network, process, optimizer and sampler joined."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax
@@ -11,13 +10,16 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from microgen_jax.diffusion import (
+    Chain,
+    Sampling,
     Schedule,
     autoguide,
     diffusion_loss,
     from_logits,
     hide_conditions,
     importance,
-    sample,
+    make_chain,
+    run_scan,
     update_square_losses,
 )
 from microgen_jax.networks import Row, UNet, in_compute_type, summary
@@ -49,7 +51,7 @@ class DDPM:
       ema_decay: decay of the averaged parameters.
       accumulate: micro-batches of an update.
       ema_widths: widths of further averages, with power-function profiles (see `training.ema`).
-      sampling: keywords of `diffusion.sample`: sampler, steps, eta, ...
+      sampling: sampler and its settings.
     """
 
     unet: UNet
@@ -66,7 +68,7 @@ class DDPM:
     ema_decay: float
     accumulate: int
     ema_widths: tuple[float, ...] = ()
-    sampling: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Sampling = Sampling()  # noqa: RUF009
 
     minibatches: ClassVar[int] = 1
     curves: ClassVar[tuple[tuple[str, ...], ...]] = (("loss", "heldout_loss"),)
@@ -230,7 +232,7 @@ class DDPM:
           cond: label and conditions of each image.
           weak: parameters of an earlier checkpoint; `guidance` is then away from it (autoguidance).
         """
-        return self._sample(params, keys, cond, weak)
+        return run_scan(self.chain(params, keys, cond, weak))[0]
 
     def frames(
         self,
@@ -250,14 +252,30 @@ class DDPM:
           weak: parameters of an earlier checkpoint, for autoguidance.
           which: number of frames, or the times of them.
         """
-        return self._sample(params, keys, cond, weak, trajectory=which)[1]
+        return run_scan(self.chain(params, keys, cond, weak), which)[1]
 
-    def _sample(self, params: Params, keys: Array, cond: Condition, weak: Params | None, **settings: Any):
-        settings = {**self.sampling, **settings}
-        denoise = self._denoise_x(params)
+    def chain(
+        self,
+        params: Params,
+        keys: Key[Array, "B"],
+        cond: Condition,
+        weak: Params | None = None,
+        **edit: Any,
+    ) -> Chain:
+        """Return the chain of `generate`, for `diffusion.start_state` and `diffusion.run_piece`.
+
+        Args:
+          params: usually the averaged ones.
+          keys: one PRNG key for each image.
+          cond: label and conditions of each image.
+          weak: parameters of an earlier checkpoint, for autoguidance.
+          **edit: `start`, `start_time` and `known` of `diffusion.sample`.
+        """
+        denoise, sampling = self._denoise_x(params), self.sampling
         if weak is not None:
-            denoise = autoguide(denoise, self._denoise_x(weak), scale=settings.pop("guidance"))
-        return sample(
+            denoise = autoguide(denoise, self._denoise_x(weak), scale=sampling.guidance)
+            sampling = replace(sampling, guidance=1.0)
+        return make_chain(
             denoise,
             self.schedule,
             keys,
@@ -265,7 +283,8 @@ class DDPM:
             shape=self.shape,
             prediction=self.prediction,
             null_label=self.unet.num_classes,
-            **settings,
+            sampling=sampling,
+            **edit,
         )
 
     def summary(self) -> list[Row]:

@@ -184,11 +184,11 @@ class Generator:
 
     def _settings(self, config: Config) -> tuple:
         """Return what a compiled program depends on."""
-        return tuple(getattr(config.sample, name) for name in methods.SAMPLING[config.method])
+        return tuple(getattr(config.sample, name) for name in methods.sampling_fields(config.method))
 
     def _with_settings(self, sampling: Mapping[str, Any]) -> tuple[Config, Method]:
         """Return the configuration and the method with other settings of the sampler."""
-        config = _with_sample(self.config, sampling, methods.SAMPLING[self.config.method])
+        config = _with_sample(self.config, sampling, methods.sampling_fields(self.config.method))
         key = self._settings(config)
         if key not in self._methods:
             self._methods[key] = _build(config, self.resolved, sampling)
@@ -352,7 +352,7 @@ def load(workdir: str | Path, **sample: Any) -> Generator:
     for name in {"checkpoint", "autoguidance"} & sample.keys():
         if not isinstance(sample[name], (str, bool)):
             sample[name] = str(sample[name])
-    known = (*methods.SAMPLING[run.config.method], *_CHECKPOINT_FIELDS, "batch_size")
+    known = (*methods.sampling_fields(run.config.method), *_CHECKPOINT_FIELDS, "batch_size")
     config = _with_sample(run.config, sample, known)
     without_files = dataclasses.replace(config.sample, frames=0, trajectory_times=())
     config = dataclasses.replace(config, sample=without_files, mesh=MeshConfig())

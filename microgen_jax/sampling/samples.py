@@ -16,7 +16,7 @@ from microgen_jax.config.run_config import Resolved
 from microgen_jax.config.schema import Config
 from microgen_jax.crystal.segmentation import flat_share
 from microgen_jax.errors import UserError, require_known
-from microgen_jax.methods import SAMPLING
+from microgen_jax.methods import sampling_fields
 from microgen_jax.sampling import batching
 
 FORMATS = ("png", "npz")
@@ -104,7 +104,7 @@ class Samples:
     def manifest(self) -> dict[str, Any]:
         """Return how the images were made, as JSON takes it."""
         sample = asdict(self.settings.sample)
-        names = (*SAMPLING[self.settings.method], "ema", "autoguidance")
+        names = (*sampling_fields(self.settings.method), "ema", "autoguidance")
         return {
             "checkpoint": self.checkpoint,
             "seed": self.seed,

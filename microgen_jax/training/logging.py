@@ -93,6 +93,7 @@ class Writer:
             files.write_bytes(self._workdir / "curves.png", image)
 
     def close(self) -> None:
+        """Write what is left to disk and close the logs."""
         if self._active:
             self._lines.flush()
             os.fsync(self._lines.fileno())

@@ -18,10 +18,10 @@ from microgen_jax.commands.export import export
 from microgen_jax.commands.import_run import import_run
 from microgen_jax.config import fields
 from microgen_jax.config.command_line import Request
+from microgen_jax.diffusion import Sampling
 from microgen_jax.errors import UserError
 from microgen_jax.export import stablehlo
 from microgen_jax.export.diffusers import WEIGHTS
-from microgen_jax.methods import SAMPLING
 
 
 def asked(workdir: Path, **values: str) -> Request:
@@ -87,7 +87,7 @@ def test_the_folder_is_laid_out_as_diffusers_wants_it(exported):
         "| grain_diameter | 0.5 | 0.25 |",
         "diffusion.schedule",
         "the loop has no guidance",
-        *(f"| sample.{name} |" for name in (*SAMPLING["ddpm"], "ema")),
+        *(f"| sample.{name} |" for name in (*Sampling.names(), "ema")),
     ):
         assert words in card
 
@@ -103,8 +103,8 @@ def test_import_gives_back_the_same_bits(trained, imported):
 
 def test_images_are_sampled_as_the_folder_says(trained, imported, folder, tmp_path):
     before, after = (json.loads((run / "config.json").read_text())["config"] for run in (trained, imported))
-    assert [after["sample"][name] for name in SAMPLING["ddpm"]] == [
-        before["sample"][name] for name in SAMPLING["ddpm"]
+    assert [after["sample"][name] for name in Sampling.names()] == [
+        before["sample"][name] for name in Sampling.names()
     ]
     (folder / "microgen.json").unlink()
     change(folder / "scheduler" / "scheduler_config.json", _class_name="DDIMScheduler", clip_sample=False)

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from configs.default import get_config
-from microgen_jax.commands.inspect import inspect
+from microgen_jax.commands.inspect import inspect, run_inspect
+from microgen_jax.config import freeze
 from microgen_jax.config.command_line import Request
 
 COPPER = r"(?:(?P<series>Cu\dQ\d)_)?(?P<step>\d+)\.png$"
@@ -21,7 +22,7 @@ def inspected(tmp_path):
     def summary(root: Path, **fields) -> dict:
         config = get_config()
         config.data.update(root=str(root), **fields)
-        inspect(Request(fields.freeze(config), {}, False, tmp_path / "work"))
+        run_inspect(Request(freeze(config), {}, False, tmp_path / "work"))
         return json.loads((tmp_path / "work/inspect/summary.json").read_text())
 
     return summary
@@ -173,3 +174,11 @@ def test_layouts_and_ranges_of_stacks_are_in_the_notes(shared, inspected):
     assert any("layout HWK" in note for note in found["notes"])
     assert any("[0, 255]" in note for note in found["notes"])
     assert any("[0, 1]" in note for note in found["notes"])
+
+
+def test_from_python_the_summary_is_the_same(tmp_path, inspected):
+    for n in range(4):
+        save(tmp_path / f"maps/{n}.png", squares(8, n))
+    found = inspect(tmp_path / "maps", size=(32, 32))
+    assert json.loads(json.dumps(found.values)) == inspected(tmp_path / "maps", size=(32, 32))
+    assert found.grid.dtype == np.uint8

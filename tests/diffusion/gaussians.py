@@ -51,9 +51,9 @@ def large(ab, ab_s, beta):
     return beta
 
 
-def ancestral_moments(schedule, t, data_mean, data_std, variance_of):
-    """Mean and variance of the chain of Ho et al. 2020, eqs. 6 and 7, on the kept times t, written in alpha_bar."""
-    mean, variance = [0.0], [1.0]
+def ancestral_moments(schedule, t, data_mean, data_std, variance_of, start=(0.0, 1.0)):
+    """Mean and variance of the chain of Ho et al. 2020, eqs. 6 and 7, on the kept times t, from those at its start."""
+    mean, variance = [start[0]], [start[1]]
     for now, after in zip(t, [*t[1:], None]):
         ab, ab_s = schedule.alpha_bar[now], 1.0 if after is None else schedule.alpha_bar[after]
         beta = 1 - ab / ab_s

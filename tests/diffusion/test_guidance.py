@@ -117,9 +117,9 @@ def test_nothing_and_everything_can_be_hidden(rate):
 
 
 def test_refusals():
-    with pytest.raises(UserError, match=r"guidance \(=-1.0\) must be a finite number"):
+    with pytest.raises(UserError, match=r"^guidance: "):
         guide(told, SCHEDULE, 3, scale=-1.0)
-    with pytest.raises(UserError, match=r"guidance \(=inf\)"):
+    with pytest.raises(UserError, match=r"^guidance: "):
         autoguide(told, told, scale=float("inf"))
-    with pytest.raises(UserError, match=r"condition_dropout \(=1.1\)"):
+    with pytest.raises(UserError, match=r"^condition_dropout: "):
         hide_conditions(jax.random.key(0), COND, 3, 1.1)

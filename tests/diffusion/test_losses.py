@@ -122,13 +122,13 @@ def test_importance_is_uniform_until_all_times_were_seen():
 
 
 def test_refusals():
-    with pytest.raises(UserError, match="unknown loss 'mae'; known: bce, huber, l1, mse"):
+    with pytest.raises(UserError, match=r"^loss: "):
         require_loss(SCHEDULE, "eps", loss="mae")
-    with pytest.raises(UserError, match="needs prediction 'x0', not 'v'"):
+    with pytest.raises(UserError, match=r"^loss: "):
         require_loss(SCHEDULE, "v", loss="bce")
-    with pytest.raises(UserError, match="unknown weighting"):
+    with pytest.raises(UserError, match=r"^weighting: "):
         require_loss(SCHEDULE, "v", weighting="snr")
-    with pytest.raises(UserError, match="unknown time_sampling"):
+    with pytest.raises(UserError, match=r"^time_sampling: "):
         times_of("logit", 4)
-    with pytest.raises(UserError, match="needs the probabilities"):
+    with pytest.raises(UserError, match=r"^probabilities: "):
         times_of("importance", 4)

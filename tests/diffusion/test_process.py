@@ -81,11 +81,9 @@ def test_logits_become_x0():
 
 def test_refusals():
     schedule = make_schedule("linear", 10)
-    with pytest.raises(
-        UserError, match=r"unknown prediction 'epsilon'; known: eps, v, x0\. Did you mean 'eps'"
-    ):
+    with pytest.raises(UserError, match=r"^prediction: .*epsilon"):
         require_prediction("epsilon", schedule)
-    with pytest.raises(UserError, match="at zero terminal SNR: use 'v' or 'x0'"):
+    with pytest.raises(UserError, match=r"^prediction: .*zero terminal SNR"):
         require_prediction("eps", make_schedule("linear", 10, zero_terminal_snr=True))
-    with pytest.raises(UserError, match="unknown prediction 'score'"):
+    with pytest.raises(UserError, match=r"^prediction: .*score"):
         convert("eps", "score", *[jnp.zeros(())] * 4)

@@ -52,19 +52,17 @@ def test_tables_are_looked_up_in_the_dtype_of_the_images():
 
 
 @pytest.mark.parametrize(
-    ("request_", "message"),
+    ("request_", "where"),
     [
-        (
-            {"name": "cosin"},
-            "unknown schedule 'cosin'; known: cosine, linear, sigmoid. Did you mean 'cosine'?",
-        ),
-        ({"name": "linear", "timesteps": 0}, "timesteps (=0) must be at least 1"),
-        ({"name": "linear", "beta_start": 0.03}, "beta_start (=0.03)"),
-        ({"name": "linear", "beta_end": 1.0}, "beta_end (=1.0)"),
-        ({"name": "linear", "timesteps": 1, "zero_terminal_snr": True}, "at least 2"),
+        ({"name": "cosin"}, "schedule"),
+        ({"name": "linear", "timesteps": 0}, "timesteps"),
+        ({"name": "linear", "beta_start": 0.0}, "beta_start"),
+        ({"name": "linear", "beta_start": 0.03}, "beta_end"),
+        ({"name": "linear", "beta_end": 1.0}, "beta_end"),
+        ({"name": "linear", "timesteps": 1, "zero_terminal_snr": True}, "zero_terminal_snr"),
     ],
 )
-def test_refusals(request_, message):
+def test_refusals(request_, where):
     with pytest.raises(UserError) as refusal:
         make_schedule(**request_)
-    assert message in str(refusal.value)
+    assert refusal.value.where == where

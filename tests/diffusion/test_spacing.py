@@ -49,12 +49,12 @@ def test_karras_levels_are_even_in_their_seventh_root_and_know_their_times():
 
 def test_refusals():
     zero = make_schedule("linear", zero_terminal_snr=True)
-    for schedule, steps, spacing, message in [
-        (LINEAR, 0, "trailing", r"steps \(=0\) must lie in 1..1000"),
-        (LINEAR, 1001, "karras", r"steps \(=1001\) must lie in 1..1000"),
-        (LINEAR, 10, "trail", "unknown spacing 'trail'; known: .*Did you mean 'trailing'"),
-        (zero, 10, "leading", "spacing 'leading' starts at time 900 and not at 999"),
-        (zero, 10, "karras", "no first noise level at zero terminal SNR"),
+    for schedule, steps, spacing, where in [
+        (LINEAR, 0, "trailing", "steps"),
+        (LINEAR, 1001, "karras", "steps"),
+        (LINEAR, 10, "trail", "spacing"),
+        (zero, 10, "leading", "spacing"),
+        (zero, 10, "karras", "spacing"),
     ]:
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(UserError, match=f"^{where}: "):
             make_levels(schedule, steps, spacing)

@@ -52,8 +52,8 @@ def test_is_refused(fields, words):
 
 
 def test_no_interval_is_all_levels():
-    assert build().sampling["guidance_interval"] == (0.0, math.inf)
-    assert build(sample__guidance_interval=(0.5, 2)).sampling["guidance_interval"] == (0.5, 2)
+    assert build().sampling.guidance_interval == (0.0, math.inf)
+    assert build(sample__guidance_interval=(0.5, 2)).sampling.guidance_interval == (0.5, 2)
 
 
 def test_one_class_can_be_guided_by_an_earlier_checkpoint():

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from microgen_jax.diffusion import make_schedule
+from microgen_jax.diffusion import Sampling, make_schedule
 from microgen_jax.methods import DDPM
 from microgen_jax.networks import UNet
 from microgen_jax.types import Batch, Condition
@@ -42,7 +42,7 @@ def ddpm(**changes) -> DDPM:
         "condition_dropout": 0.1,
         "ema_decay": 0.9,
         "accumulate": 1,
-        "sampling": {"sampler": "ancestral", "steps": 20},
+        "sampling": Sampling("ancestral", 20),
     }
     return DDPM(**(values | changes))
 
@@ -110,7 +110,7 @@ def test_binary_images_are_drawn_from_logits():
     large = jax.tree.map(lambda p: p + 3.0, state.params)
     keys = jax.random.split(jax.random.key(5), 2)
     cond = Condition(jnp.zeros(2, jnp.int32), jnp.zeros((2, 1)))
-    drawn = dataclasses.replace(method, sampling={"steps": 2, "clip": False}).generate(large, keys, cond)
+    drawn = dataclasses.replace(method, sampling=Sampling(steps=2, clip=False)).generate(large, keys, cond)
     assert float(jnp.abs(drawn).max()) <= 1.0
 
 
@@ -146,8 +146,8 @@ def test_frames_end_in_the_image_and_start_in_noise(learnt):
 def test_autoguidance_by_the_same_model_changes_nothing(learnt):
     strong = learnt[1].params
     weak = jax.tree.map(lambda leaf: 0.9 * leaf, strong)
-    guided = jax.jit(ddpm(sampling={"sampler": "ddim", "steps": 3, "guidance": 2.0}).generate)
+    guided = jax.jit(ddpm(sampling=Sampling("ddim", 3, guidance=2.0)).generate)
     keys, cond = jax.random.split(jax.random.key(1), 2), Condition(jnp.zeros(2, jnp.int32), jnp.zeros((2, 1)))
-    plain = jax.jit(ddpm(sampling={"sampler": "ddim", "steps": 3}).generate)(strong, keys, cond)
+    plain = jax.jit(ddpm(sampling=Sampling("ddim", 3)).generate)(strong, keys, cond)
     np.testing.assert_allclose(guided(strong, keys, cond, strong), plain, atol=1e-4)
     assert float(jnp.abs(guided(strong, keys, cond, weak) - plain).max()) > 1e-3

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from microgen_jax.diffusion.samplers.scan import make_predict, run_scan
-from microgen_jax.diffusion.samplers.steps import make_step
-from microgen_jax.diffusion.spacing import Levels
+from microgen_jax.diffusion.samplers import make_sampler
+from microgen_jax.diffusion.samplers.generate import make_predict
+from microgen_jax.diffusion.samplers.scan import Chain, run_scan
+from microgen_jax.diffusion.spacing import NoiseLevels
 from tests.diffusion.gaussians import NO_CONDITION, mixture_eps
 
 MEANS, STDS, SHARES = np.array([[[-0.6, 0.7]]]), np.array([[[0.3, 0.4]]]), np.array([[[0.4, 0.6]]])
@@ -41,7 +42,7 @@ def exact():
 def error(sampler, steps):
     """Root mean square over the starts, at steps even in log_snr."""
     alpha, sigma = alpha_sigma(np.linspace(*LOG_SNR, steps + 1))
-    levels = Levels(np.linspace(*LOG_SNR, steps + 1), alpha, sigma)
+    levels = NoiseLevels(np.linspace(*LOG_SNR, steps + 1), alpha, sigma)
     with jax.enable_x64(True):
 
         def denoise(xt, log_snr, cond):
@@ -51,7 +52,7 @@ def error(sampler, steps):
 
         start = jnp.asarray(START).reshape(9, 1, 1, 1)
         predict = make_predict(denoise, NO_CONDITION, "eps", None)
-        x = jax.jit(lambda: run_scan(make_step(sampler), predict, levels, lambda k: start)[0])()
+        x = jax.jit(lambda: run_scan(Chain(make_sampler(sampler), predict, levels, lambda k: start))[0])()
     return np.sqrt(np.mean((np.asarray(x).ravel() - exact()) ** 2))
 
 

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from microgen_jax.diffusion.samplers.scan import make_predict, resolve_spacing, run_scan
-from microgen_jax.diffusion.samplers.steps import make_step
+from microgen_jax.diffusion.samplers import make_sampler
+from microgen_jax.diffusion.samplers.generate import make_predict
+from microgen_jax.diffusion.samplers.scan import Chain, run_scan
 from microgen_jax.diffusion.schedules import make_schedule
 from microgen_jax.diffusion.spacing import make_levels
 from tests.diffusion.gaussians import NO_CONDITION, mixture_denoiser
@@ -32,13 +33,13 @@ def trajectory(name, schedule_name, prediction, steps, noise, mixture):
     """States after every step, float32 [steps, 3]."""
     sampler, eta = ("ddim", float(name[5:])) if name.startswith("ddim") else (name, 0.0)
     schedule = make_schedule(schedule_name)
-    spacing = "leading" if name == "ancestral_large" else resolve_spacing("auto", sampler)
+    spacing = "leading" if name == "ancestral_large" else make_sampler(sampler, eta).spacing
     levels = make_levels(schedule, steps, spacing)
     denoise = mixture_denoiser(schedule, prediction, *mixture)
     predict = make_predict(denoise, NO_CONDITION, prediction, None)
     noise = jnp.asarray(noise).reshape(-1, 1, 1, 3, 1)
     run = jax.jit(
-        lambda: run_scan(make_step(sampler, eta), predict, levels, lambda k: noise[k], steps + 1)[1]
+        lambda: run_scan(Chain(make_sampler(sampler, eta), predict, levels, lambda k: noise[k]), steps + 1)[1]
     )
     return np.asarray(run()).reshape(steps + 1, 3)[1:]
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from microgen_jax.diffusion import guide, make_schedule, require_sampling, sample
-from microgen_jax.diffusion.samplers.scan import MOST_NOISE, kept_levels
-from microgen_jax.diffusion.samplers.steps import SAMPLERS
+from microgen_jax.config.schema import SampleConfig
+from microgen_jax.diffusion import Sampling, guide, make_schedule, sample
+from microgen_jax.diffusion.samplers import SAMPLERS
+from microgen_jax.diffusion.samplers.generate import EPS_SCALE_MAX_RATIO
+from microgen_jax.diffusion.samplers.scan import kept_levels
 from microgen_jax.diffusion.spacing import make_levels
 from microgen_jax.diffusion.thresholding import dynamic
 from microgen_jax.errors import UserError
@@ -40,7 +42,11 @@ def network(xt, t, cond):
 
 
 def draw(keys, denoise=network, **settings):
-    settings = {"shape": SHAPE, "prediction": "x0", "null_label": 0, "steps": 8, **settings}
+    sampling = {name: settings.pop(name) for name in Sampling.names() if name in settings}
+    settings = {"shape": SHAPE, "prediction": "x0", "null_label": 0, **settings}
+    settings["sampling"] = Sampling(**{"steps": 8, **sampling})
+    if "progress" in settings:  # a Python loop over compiled pieces
+        return sample(denoise, SCHEDULE, keys, conditions(keys.shape[0]), **settings)
     return jax.jit(lambda keys: sample(denoise, SCHEDULE, keys, conditions(keys.shape[0]), **settings))(keys)
 
 
@@ -156,16 +162,16 @@ def test_karras_levels_tell_the_network_fractional_times_and_others_whole_ones()
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_eps_scale_mends_a_network_that_calls_too_little_noise(sampler):
     schedule = make_schedule("linear", 100, 1e-3, 0.05)
-    assert schedule.sigma[-1] / schedule.alpha[-1] < MOST_NOISE
+    assert schedule.sigma[-1] / schedule.alpha[-1] < EPS_SCALE_MAX_RATIO
 
     def true(xt, t, cond):
         alpha, sigma = alpha_sigma(schedule, t)
         return (xt - alpha * gaussian_x0(xt, alpha, sigma, 0.2, 0.3)) / sigma
 
     def drawn(denoise, scale):
-        settings = {"shape": SHAPE, "prediction": "eps", "null_label": 0, "steps": 8, "clip": False}
-        cond = conditions(2)
-        return sample(denoise, schedule, keys_of(0, 2), cond, sampler=sampler, eps_scale=scale, **settings)
+        sampling = Sampling(sampler, steps=8, clip=False, eps_scale=scale)
+        settings = {"shape": SHAPE, "prediction": "eps", "null_label": 0, "sampling": sampling}
+        return sample(denoise, schedule, keys_of(0, 2), conditions(2), **settings)
 
     exact, mended = drawn(true, 1.0), drawn(lambda *asked: true(*asked) / 1.1, 1.1)
     np.testing.assert_allclose(mended, exact, atol=2e-4)
@@ -176,33 +182,175 @@ def test_eps_scale_is_bounded_where_no_image_is_left():
     schedule = make_schedule("cosine", 100)
     images = sample(
         lambda xt, t, cond: jnp.zeros_like(xt), schedule, keys_of(0, 2), conditions(2), shape=SHAPE,
-        prediction="v", null_label=0, steps=8, clip=False, eps_scale=1.05, sampler="dpmpp2m",
+        prediction="v", null_label=0, sampling=Sampling("dpmpp2m", steps=8, clip=False, eps_scale=1.05),
     )  # fmt: skip
     assert np.abs(images).max() < 10
 
 
+STARTS = (0.4, 60)  # x0 and time
+
+
+def start_images(count):
+    return jnp.full((count, 16, 16, 1), STARTS[0])
+
+
+def test_a_start_is_noised_to_its_time_and_follows_the_chain():
+    settings = {"sampler": "ancestral", "steps": 10, "clip": False, "shape": (16, 16, 1)}
+    start = {"start": start_images(64), "start_time": STARTS[1]}
+    images, frames = draw(keys_of(0, 64), gaussian, **settings, **start, trajectory=(60, 0))
+    alpha, sigma = SCHEDULE.alpha[60], SCHEDULE.sigma[60]
+    np.testing.assert_allclose(frames[0].mean(), alpha * STARTS[0], atol=5 * sigma / frames[0].size ** 0.5)
+    np.testing.assert_allclose(frames[0].std(), sigma, rtol=5 / (2 * frames[0].size) ** 0.5)
+    mean, variance = ancestral_moments(
+        SCHEDULE, (60, 49, 39, 29, 19, 9), 0.2, 0.3, small, start=(alpha * STARTS[0], sigma**2)
+    )
+    np.testing.assert_allclose(images.mean(), mean[-1], atol=5 * variance[-1] ** 0.5 / images.size**0.5)
+    np.testing.assert_allclose(images.std(), variance[-1] ** 0.5, rtol=5 / (2 * images.size) ** 0.5)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_known_pixels_are_exact_and_leave_independent_ones_as_they_were(sampler):
+    value = jnp.linspace(-1, 1, 2 * 4 * 6 * 2).reshape(2, *SHAPE)
+    mask = jnp.zeros((2, 4, 6), bool).at[:, :2].set(True)
+    plain = draw(keys_of(0, 2), gaussian, sampler=sampler, clip=False)
+    filled, frames = draw(
+        keys_of(0, 2), gaussian, sampler=sampler, clip=False, known=(value, mask), trajectory=2
+    )
+    np.testing.assert_array_equal(filled[:, :2], value[:, :2])
+    np.testing.assert_allclose(filled[:, 2:], plain[:, 2:], atol=1e-5)
+    noise = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, 0), SHAPE))(keys_of(0, 2))
+    noisy = SCHEDULE.alpha[-1] * value + SCHEDULE.sigma[-1] * noise
+    np.testing.assert_allclose(frames[0][:, :2], noisy[:, :2], atol=1e-5)
+    masked = draw(keys_of(0, 2), gaussian, sampler=sampler, clip=False, known=(value, mask[..., None]))
+    np.testing.assert_array_equal(masked, filled)
+
+
+def test_replacement_of_a_correlated_pixel_is_the_recursion_of_its_moments():
+    """Two pixels of N(0, 0.25) with correlation 0.8, the first one known to be 0.8; the chain is affine."""
+    covariance = 0.25 * np.array([[1, 0.8], [0.8, 1]])
+
+    def gain_at(alpha, sigma, xp):
+        return (
+            alpha
+            * xp.asarray(covariance)
+            @ xp.linalg.inv(alpha**2 * xp.asarray(covariance) + sigma**2 * xp.eye(2))
+        )
+
+    def denoise(xt, t, cond):
+        alpha, sigma = (a[0, 0, 0, 0] for a in alpha_sigma(SCHEDULE, t))
+        gain = gain_at(alpha, sigma, jnp).astype(jnp.float32)
+        return jnp.einsum("ij,bhjc->bhic", gain, xt)
+
+    mean, spread = np.array([SCHEDULE.alpha[-1] * 0.8, 0.0]), np.diag([SCHEDULE.sigma[-1] ** 2, 1.0])
+    for t in range(99, -1, -1):  # Ho et al. 2020, eqs. 6 and 7, and then the known pixel's own moments
+        ab, ab_s = SCHEDULE.alpha_bar[t], SCHEDULE.alpha_bar[t - 1] if t else 1.0
+        beta = 1 - ab / ab_s
+        step = np.sqrt(ab_s) * beta / (1 - ab) * gain_at(SCHEDULE.alpha[t], SCHEDULE.sigma[t], np)
+        step = step + np.sqrt(ab / ab_s) * (1 - ab_s) / (1 - ab) * np.eye(2)
+        mean, spread = step @ mean, step @ spread @ step.T + (1 - ab_s) / (1 - ab) * beta * np.eye(2)
+        mean[0], spread[0], spread[:, 0] = np.sqrt(ab_s) * 0.8, 0.0, 0.0
+        spread[0, 0] = 1 - ab_s
+
+    value, mask = jnp.full((20000, 1, 2, 1), 0.8), jnp.zeros((20000, 1, 2), bool).at[:, :, 0].set(True)
+    settings = {"sampler": "ancestral", "steps": 100, "clip": False, "shape": (1, 2, 1)}
+    pixels = draw(keys_of(0, 20000), denoise, known=(value, mask), **settings)[:, 0, 1, 0]
+    std = spread[1, 1] ** 0.5
+    np.testing.assert_allclose(pixels.mean(), mean[1], atol=5 * std / 20000**0.5)
+    np.testing.assert_allclose(pixels.std(), std, rtol=5 / 40000**0.5)
+    assert 0.3 < mean[1] < 0.64  # E[b | a = 0.8] is 0.64: nearer than without, and not all the way
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_bits_do_not_depend_on_the_pieces(sampler):
+    reports = []
+    settings = {"sampler": sampler, "steps": 7}
+    one, three, all_ = (
+        draw(keys_of(0, 2), progress=lambda k, x0: reports.append((k, x0)), progress_every=k, **settings)
+        for k in (1, 3, 7)
+    )
+    assert one.tobytes() == three.tobytes() == all_.tobytes()
+    assert [k for k, _ in reports] == [1, 2, 3, 4, 5, 6, 7, 3, 6, 7, 7]
+    assert reports[2][1].tobytes() == reports[7][1].tobytes()
+    np.testing.assert_allclose(one, draw(keys_of(0, 2), **settings), atol=1e-5)
+
+
+def test_progress_stops_the_sampling():
+    reports = []
+
+    def stop(k, x0):
+        reports.append(x0)
+        return k < 3
+
+    images = draw(keys_of(0, 2), progress=stop)
+    assert len(reports) == 3
+    assert images.tobytes() == reports[-1].tobytes()
+
+
+def test_no_condition_is_null_labels():
+    def look(xt, t, cond):
+        assert cond.value.shape == (2, 0)
+        return xt * jnp.where(cond.label == 5, 0.5, 1.0)[:, None, None, None]
+
+    settings = {"shape": SHAPE, "prediction": "x0", "null_label": 5, "sampling": Sampling(steps=3)}
+    images = sample(look, SCHEDULE, keys_of(0, 2), None, **settings)
+    half = sample(lambda xt, t, cond: xt * 0.5, SCHEDULE, keys_of(0, 2), conditions(2), **settings)
+    np.testing.assert_array_equal(images, half)
+
+
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "where"),
     [
-        ({"sampler": "ddpm"}, "unknown sampler 'ddpm'; known: ancestral, .*Did you mean"),
-        ({"steps": 101}, r"steps \(=101\) must lie in 1..100"),
-        ({"steps": 0}, r"steps \(=0\)"),
-        ({"eta": -0.1}, r"eta \(=-0.1\)"),
-        ({"sampler": "heun", "eta": 1.0}, "for sampler 'ddim' only"),
-        ({"spacing": "quadratic"}, "unknown spacing 'quadratic'"),
-        ({"clip_percentile": 101.0}, r"clip_percentile \(=101.0\)"),
-        ({"clip_percentile": 0.995}, r"clip_percentile \(=0.995\)"),
-        ({"guidance": -1.0}, r"guidance \(=-1.0\)"),
-        ({"guidance": float("nan")}, r"guidance \(=nan\)"),
-        ({"guidance_interval": (2.0, 1.0)}, "guidance_interval"),
-        ({"guidance_rescale": 1.5}, "guidance_rescale"),
-        ({"eps_scale": 0.0}, r"eps_scale \(=0.0\)"),
-        ({"eps_scale": float("nan")}, r"eps_scale \(=nan\)"),
-        ({"trajectory": 52}, r"trajectory \(=52\) must lie in 0..51"),
-        ({"trajectory": (99, 100)}, r"time \(=100\) must lie in 0..99"),
+        ({"start": start_images(2)}, "start_time"),
+        ({"start_time": 5}, "start"),
+        ({"start": start_images(2), "start_time": 5}, "start"),
+        ({"start": jnp.zeros((2, *SHAPE)), "start_time": 100}, "start_time"),
+        ({"known": (jnp.zeros((2, *SHAPE)), jnp.zeros((2, 4, 5), bool))}, "known"),
+        ({"progress": lambda k, x0: None, "trajectory": 2}, "trajectory"),
+        ({"progress": lambda k, x0: None, "progress_every": 0}, "progress_every"),
     ],
 )
-def test_refusals(settings, message):
-    require_sampling(SCHEDULE, "v")
-    with pytest.raises(UserError, match=message):
-        require_sampling(SCHEDULE, "v", **settings)
+def test_edits_that_cannot_be_are_refused(settings, where):
+    with pytest.raises(UserError) as error:
+        draw(keys_of(0, 2), **settings)
+    assert error.value.where == where
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sampler": "ddpm"},
+        {"steps": 101},
+        {"steps": 0},
+        {"eta": -0.1},
+        {"eta": 1.0, "sampler": "heun"},
+        {"spacing": "quadratic"},
+        {"clip_percentile": 101.0},
+        {"clip_percentile": 0.995},
+        {"guidance": -1.0},
+        {"guidance": float("nan")},
+        {"guidance_interval": (2.0, 1.0)},
+        {"guidance_rescale": 1.5},
+        {"eps_scale": 0.0},
+        {"eps_scale": float("nan")},
+    ],
+)
+def test_refusals(settings):
+    Sampling().check(SCHEDULE, "v")
+    with pytest.raises(UserError) as error:
+        Sampling(**settings).check(SCHEDULE, "v")
+    assert error.value.where == next(iter(settings))
+
+
+@pytest.mark.parametrize("trajectory", [52, (99, 100)])
+def test_frames_that_there_are_not_are_refused(trajectory):
+    with pytest.raises(UserError) as error:
+        Sampling().check(SCHEDULE, "v", trajectory)
+    assert error.value.where == "trajectory"
+
+
+def test_settings_are_fields_of_the_configuration():
+    config = SampleConfig(sampler="heun", steps=7, guidance_interval=(0.5, 2.0))
+    assert Sampling.from_config(config) == Sampling("heun", 7, guidance_interval=(0.5, 2.0))
+    with pytest.raises(UserError) as error:
+        Sampling.from_config(SampleConfig(guidance_interval=(1.0,)))
+    assert error.value.where == "guidance_interval"

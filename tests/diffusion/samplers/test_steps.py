@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microgen_jax.diffusion.process import convert
-from microgen_jax.diffusion.samplers.scan import make_predict, run_scan
-from microgen_jax.diffusion.samplers.steps import SAMPLERS, make_step
+from microgen_jax.diffusion.samplers import SAMPLERS, make_sampler
+from microgen_jax.diffusion.samplers.generate import make_predict
+from microgen_jax.diffusion.samplers.scan import Chain, run_scan
 from microgen_jax.diffusion.schedules import make_schedule
-from microgen_jax.diffusion.spacing import Levels, make_levels
+from microgen_jax.diffusion.spacing import NoiseLevels, make_levels
 from microgen_jax.errors import UserError
 from tests.diffusion.gaussians import NO_CONDITION, alpha_sigma, ancestral_moments, gaussian_x0, large, small
 
@@ -29,8 +30,8 @@ def run(sampler, levels, noise, schedule, prediction="eps", eta=0.0):
     with jax.enable_x64(True):
         noise = jnp.asarray(noise, jnp.float64)[:, None, None, :, None]
         predict = make_predict(denoise, NO_CONDITION, prediction, None)
-        step, frames = make_step(sampler, eta), len(levels.t)
-        states = jax.jit(lambda: run_scan(step, predict, levels, lambda k: noise[k], frames)[1])()
+        chain = Chain(make_sampler(sampler, eta), predict, levels, lambda k: noise[k])
+        states = jax.jit(lambda: run_scan(chain, len(levels.t))[1])()
     return np.asarray(states)[:, 0, 0, :, 0]
 
 
@@ -101,7 +102,7 @@ def test_moments_follow_the_chain_over_all_1000_times():
 def test_ddim_with_eta_1_is_ancestral_on_any_kept_times(kept, prediction, seed):
     schedule = make_schedule("cosine", 200)
     t = np.sort(list(kept))[::-1]
-    levels = Levels(
+    levels = NoiseLevels(
         np.append(t, 0).astype(np.int32), np.append(schedule.alpha[t], 1), np.append(schedule.sigma[t], 0)
     )
     noise = np.random.default_rng(seed).standard_normal((t.size + 1, 4))
@@ -137,7 +138,8 @@ def test_pure_noise_is_a_good_start_at_zero_terminal_snr(sampler, prediction):
     with jax.enable_x64(True):
         noise = jax.random.normal(jax.random.key(0), (101, 1, 1, 4000, 1))
         predict = make_predict(denoise, NO_CONDITION, prediction, None)
-        x0 = jax.jit(lambda: run_scan(make_step(sampler), predict, levels, lambda k: noise[k])[0])()
+        chain = Chain(make_sampler(sampler), predict, levels, lambda k: noise[k])
+        x0 = jax.jit(lambda: run_scan(chain)[0])()
     x0 = np.asarray(x0)
     np.testing.assert_allclose(x0.mean(), MEAN, atol=0.05)
     np.testing.assert_allclose(x0.std(), STD, rtol=0.1)
@@ -173,14 +175,14 @@ def test_heun_calls_the_network_twice_but_on_the_last_step():
     noise = partial(jnp.full, (1, 1, 1, 1))
     for sampler, expected in [("euler", 5), ("heun", 9)]:
         calls.clear()
-        run_scan(make_step(sampler), predict, levels, lambda k: noise(0.5))[0].block_until_ready()
+        run_scan(Chain(make_sampler(sampler), predict, levels, lambda k: noise(0.5)))[0].block_until_ready()
         assert len(calls) == expected, sampler
 
 
-def test_refusals():
-    with pytest.raises(UserError, match=r"unknown sampler 'dimm'; known: .*Did you mean 'ddim'"):
-        make_step("dimm")
-    with pytest.raises(UserError, match=r"eta \(=1.5\) must lie in \[0, 1\]"):
-        make_step("ddim", 1.5)
-    with pytest.raises(UserError, match=r"eta \(=0.5\) is for sampler 'ddim' only"):
-        make_step("ancestral", 0.5)
+@pytest.mark.parametrize(
+    ("sampler", "eta", "where"), [("dimm", 0.0, "sampler"), ("ddim", 1.5, "eta"), ("ancestral", 0.5, "eta")]
+)
+def test_refusals(sampler, eta, where):
+    with pytest.raises(UserError) as error:
+        make_sampler(sampler, eta)
+    assert error.value.where == where
