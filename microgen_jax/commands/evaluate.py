@@ -67,6 +67,7 @@ def evaluate(request: Request) -> None:
         image_set.check_number(real, evaluation.MIN_REAL_TILES)
         if asked.generated:
             generated = _named(request, "generated")
+            real, generated = image_set.matched(real, generated, min_real=evaluation.MIN_REAL_TILES)
     with argument_of("evaluate"), Progress(console=Console(stderr=True), transient=True) as progress:
         if generated is None:
             generated = evaluation_sets.generate(run.generator, real, asked.num, asked.seed, progress)

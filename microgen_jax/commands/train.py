@@ -159,7 +159,7 @@ def train(config: Config | ConfigDict, workdir: str | Path, *, write_cache: bool
                 seed=config.sample.seed,
                 batch_size=config.sample.batch_size * mesh.size,
             )
-            return batching.shown(np.concatenate(list(parts)), config.data)
+            return batching.to_display(np.concatenate(list(parts)), config.data)
 
         images = batch_size * method.minibatches
         names = partial(data.names, dataset.train, seed=config.seed, batch_size=images)

@@ -85,12 +85,15 @@ class SplitPlan(NamedTuple):
 
 
 class BaselineRatio(NamedTuple):
-    """What came out; curves are [3, L]: low, middle and high at CONFIDENCE.
+    """A distance with its baseline and their ratio; curves are [3, L]: low, middle and high at CONFIDENCE.
 
     Attributes:
-      value, baseline, ratio: of eq. 2.
-      interval: of the ratio, eq. 3.
-      real, generated: the pooled statistic, cumulated where it is a distribution.
+      value: distance of generated to real tiles, eq. 2.
+      baseline: distance of real to real tiles, eq. 2.
+      ratio: value over baseline.
+      interval: interval of the ratio, eq. 3.
+      real: pooled statistic of the real tiles, cumulated where it is a distribution.
+      generated: pooled statistic of the generated tiles, likewise.
     """
 
     value: float
@@ -110,7 +113,16 @@ def curve(
     denominator: Shaped[np.ndarray, "N _"] | None = None,
     transform: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Statistic:
-    """A curve that is the mean of the tiles' curves, or the ratio of their sums."""
+    """Return a statistic whose curve is the mean of the tiles' curves, or the ratio of their sums.
+
+    Args:
+      rows: curve of each tile.
+      grid: where the points lie, ascending.
+      unit: unit of the values.
+      axis: what the grid shows, with its unit.
+      denominator: sums that the rows are divided by after pooling; None divides by the number of tiles.
+      transform: function of pooled values [B, L] that is applied before curves are compared.
+    """
     below = np.ones((len(rows), 1)) if denominator is None else np.asarray(denominator, np.float64)
     rows, grid = np.asarray(rows, np.float64), np.asarray(grid, np.float64)
     return Statistic(rows, below, grid, False, unit, axis, transform)
@@ -123,7 +135,14 @@ def scalar(
     denominator: Shaped[np.ndarray, "N"] | None = None,
     transform: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Statistic:
-    """A single number: a curve of one point."""
+    """Return a statistic of a single number, a curve of one point.
+
+    Args:
+      numerator: value of each tile, or its numerator.
+      unit: unit of the value.
+      denominator: sums that the numerators are divided by after pooling; None divides by the number of tiles.
+      transform: function of pooled values [B, 1] that is applied before they are compared.
+    """
     below = None if denominator is None else denominator[:, None]
     return curve(numerator[:, None], np.zeros(1), unit, unit, denominator=below, transform=transform)
 
@@ -137,15 +156,15 @@ def distribution(
     *,
     weights: Shaped[np.ndarray, "M"] | None = None,
 ) -> Statistic:
-    """A distribution pooled over tiles.
+    """Return a distribution pooled over tiles.
 
     Args:
       values: values of all tiles; exact up to MAX_NODES different ones, then shared out between the two nearest of
         that many evenly spaced nodes, which keeps the mean.
-      tile: index of the tile that each value comes from.
+      tile: number of the tile that each value comes from.
       tiles: number of tiles, N.
       unit: unit of the values.
-      axis: label of their axis.
+      axis: what the grid shows, with its unit.
       weights: weight of each value; None counts each once.
     """
     values = np.asarray(values, np.float64)
@@ -165,7 +184,14 @@ def distribution(
 def histogram(
     counts: Shaped[np.ndarray, "N L"], grid: Shaped[np.ndarray, "L"], unit: str, axis: str
 ) -> Statistic:
-    """A distribution whose masses were counted already."""
+    """Return a distribution from counts.
+
+    Args:
+      counts: counts of each tile at each place of the grid.
+      grid: values, ascending.
+      unit: unit of the values.
+      axis: what the grid shows, with its unit.
+    """
     counts = np.asarray(counts, np.float64)
     return Statistic(
         counts, counts.sum(axis=1, keepdims=True), np.asarray(grid, np.float64), True, unit, axis
@@ -180,15 +206,15 @@ def plan_splits(
     splits: int = SPLITS,
     resamples: int = RESAMPLES,
 ) -> SplitPlan:
-    """Draw the splits and resamples.
+    """Return random splits and resamples.
 
     Args:
-      groups: group of each real tile; these come first in every statistic; where all are the same, each tile counts
-        as a group of its own.
+      groups: group of each real tile, real tiles being first in every statistic; where all are the same, each tile
+        counts as a group of its own.
       generated: number of generated tiles, which follow.
-      seed: seed of the random draws.
-      splits: number of splits into halves.
-      resamples: number of bootstrap resamples.
+      seed: seed of the splits and resamples.
+      splits: number of splits, K of eq. 2.
+      resamples: number of resamples of eq. 3.
 
     Raises:
       UserError: fewer than MIN_REAL_TILES real tiles, or fewer than two generated ones.
@@ -227,7 +253,7 @@ def plan_splits(
 
 
 def compare(statistic: Statistic, plan: SplitPlan) -> BaselineRatio | None:
-    """Compares the tiles of a plan; None where the statistic does not exist for one side of it.
+    """Return value, baseline and their ratio; None where the statistic does not exist for one side.
 
     The baseline is 0 where all real tiles agree exactly; the ratio is then 1 if the generated ones agree as well,
     and infinite if not, with an interval from 1 on where chance could have put all tiles that differ on their side.
@@ -297,7 +323,7 @@ def pool(statistic: Statistic, weights: Float[np.ndarray, "B N"]) -> Float[np.nd
 def distance(
     statistic: Statistic, a: Float[np.ndarray, "B L"], b: Float[np.ndarray, "B L"]
 ) -> Float[np.ndarray, "B"]:
-    """Return d of eq. 2 between pooled values, row by row, in the statistic's unit."""
+    """Return the distance d of eq. 2 between pooled values, row by row, in the statistic's unit."""
     if statistic.distribution:
         return np.abs(np.cumsum(a - b, axis=1)[:, :-1]) @ np.diff(statistic.grid)
     return np.sqrt(np.mean((a - b) ** 2, axis=1))
@@ -338,5 +364,10 @@ def _band(statistic: Statistic, pooled: np.ndarray, resampled: np.ndarray) -> np
 
 
 def take(statistic: Statistic, rows: Int[np.ndarray, "n"]) -> Statistic:
-    """The statistic of some of the tiles."""
+    """Return the statistic of some of the tiles.
+
+    Args:
+      statistic: statistic of all tiles.
+      rows: numbers of the tiles.
+    """
     return statistic._replace(numerator=statistic.numerator[rows], denominator=statistic.denominator[rows])

@@ -174,9 +174,7 @@ def compare(
     check(metrics=metrics, pixel_size_um=pixel_size_um, laue_group=laue_group, seed=seed)
     real = image_set.as_image_set(real, "real", groups=groups)
     generated = image_set.as_image_set(generated, "generated")
-    if 1 in (real.images.shape[-1], generated.images.shape[-1]):
-        real, generated = image_set.as_grey(real), image_set.as_grey(generated)
-    image_set.check_alike(real, generated, min_real=baseline.MIN_REAL_TILES)
+    real, generated = image_set.matched(real, generated, min_real=baseline.MIN_REAL_TILES)
     networks = features.open_networks(metrics) if networks is None else networks
     if training is not None:
         training = copy_search.as_training_images(training)

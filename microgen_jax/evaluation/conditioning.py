@@ -1,4 +1,4 @@
-"""Whether generated images show the continuous conditions that were asked for.
+"""Whether generated images show the continuous conditions that were requested.
 
 A condition (a strain, a temperature, a grain size) is read off an image by a ridge regression on its microstructure
 statistics, fitted to real images whose condition is known:
@@ -27,13 +27,14 @@ RESAMPLES = 400
 
 
 class ConditioningAccuracy(NamedTuple):
-    """What came out.
+    """How well generated images follow the conditions that were requested.
 
     Attributes:
       value: R^2 of requested against measured in generated images.
       baseline: R^2 of known against measured in real ones, eq. 2.
       interval: of the ratio of both, by bootstrap over images.
-      requested, measured: of the generated images, [M].
+      requested: requested value of each generated image, [M].
+      measured: value measured in each generated image, [M].
     """
 
     value: float
@@ -68,7 +69,7 @@ def conditioning_accuracy(
     *,
     seed: int = 0,
 ) -> ConditioningAccuracy | None:
-    """Compares requested with measured conditions; rows with NaN as their condition are left out.
+    """Compare requested with measured conditions; rows with NaN as their condition are left out.
 
     Returns:
       None where fewer than MIN_IMAGES images of a side have a condition, or all have the same.
@@ -100,7 +101,7 @@ def conditioning_accuracy(
 
 
 def r2(truth: Float[np.ndarray, "n"], found: Float[np.ndarray, "n"]) -> float:
-    """Eq. 3."""
+    """Return R², eq. 3."""
     return float(1 - np.sum((truth - found) ** 2) / np.sum((truth - truth.mean()) ** 2))
 
 

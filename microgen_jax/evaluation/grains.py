@@ -28,7 +28,7 @@ from scipy import ndimage
 
 MIN_GRAIN_AREA = 5  # px of a grain
 ANGLE_REACH = 5  # px
-LINE_REACH = 3.0  # px from the middle of a drawn boundary within which its pixels lie
+LINE_REACH = 3.0  # px from the middle of a boundary line within which its pixels lie
 
 
 class Grains(NamedTuple):
@@ -70,7 +70,7 @@ class Crossings(NamedTuple):
 
 
 def measure(labels: Integer[np.ndarray, "N H W"], *, min_area: int = MIN_GRAIN_AREA) -> Grains:
-    """Measures every grain of every window, eqs. 1, 5 and 6."""
+    """Measure every grain of every window, eqs. 1, 5 and 6."""
     regions, window = _regions(labels)
     total = len(window)
     inside = regions >= 0
@@ -112,7 +112,7 @@ def neighbours(
 
 
 def crossings(labels: Integer[np.ndarray, "N H W"]) -> Crossings:
-    """Counts for the boundary fraction (eq. 7) and the mean intercept (eq. 3): edges / boundaries, in px."""
+    """Return counts for the boundary fraction (eq. 7) and the mean intercept (eq. 3): edges / boundaries, in px."""
     edges = np.zeros(len(labels), int)
     boundaries = np.zeros(len(labels), int)
     for a, b in _pixel_pairs(labels):
@@ -202,7 +202,7 @@ def dead_ends(images: UInt8[np.ndarray, "N H W C"], tolerance: int) -> Int[np.nd
 def absorb_specks(
     labels: Integer[np.ndarray, "N H W"], *, min_area: int = MIN_GRAIN_AREA
 ) -> Integer[np.ndarray, "N H W"]:
-    """Gives the pixels of regions too small to be grains to the nearest grain of their window, if there is one."""
+    """Give the pixels of regions too small to be grains to the nearest grain of their window, if there is one."""
     regions, window = _regions(labels)
     area = np.bincount(regions[regions >= 0], minlength=len(window))
     kept = (regions >= 0) & (np.append(area, 0)[regions] >= min_area)
@@ -236,7 +236,7 @@ def grains_between_boundaries(boundary: Bool[np.ndarray, "H W"]) -> Integer[np.n
 def line_dead_ends(boundary: Bool[np.ndarray, "H W"], reach: float = LINE_REACH) -> int:
     """Dead-ended boundaries in an image of boundaries.
 
-    The boundaries that part two grains are where `grains_between_boundaries` changes label. What is drawn farther
+    The boundaries that part two grains are where `grains_between_boundaries` changes label. What lies farther
     than `reach` px from them, and off the window's edge by as much, parts nothing: each 8-connected piece of it
     counts once.
     """

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from microgen_jax.crystal.ipf import ipf_colour
+from microgen_jax.crystal.maps import EbsdMap
 from microgen_jax.errors import UserError
 
 
@@ -32,11 +34,12 @@ class ImageSet:
 
 
 def as_image_set(images: Any, where: str, *, groups: Sequence | np.ndarray | None = None) -> ImageSet:
-    """Return images as an `ImageSet` of one class without conditions; an `ImageSet` is returned as it is.
+    """Return images as an `ImageSet` without conditions; an `ImageSet` is returned as it is.
 
     Args:
-      images: uint8 [N, H, W, C] or [N, H, W]; a list of images [H, W, C] or [H, W] of one size; or any object that
-        `np.asarray` turns into such an array.
+      images: uint8 [N, H, W, C] or [N, H, W]; a list of images [H, W, C] or [H, W] of one size, or of maps, whose
+        IPF-Z colours are taken; or any object that `np.asarray` turns into such an array, such as `Samples`, whose
+        `labels` and `classes` are kept.
       where: name of the argument, for errors.
       groups: what each image belongs to, [N]; None counts each image as a group of its own.
 
@@ -46,6 +49,7 @@ def as_image_set(images: Any, where: str, *, groups: Sequence | np.ndarray | Non
     if isinstance(images, ImageSet):
         return images if groups is None else replace(images, groups=_group_names(groups, len(images.images)))
     if isinstance(images, list | tuple):
+        images = [_ipf_image(image) if isinstance(image, EbsdMap) else image for image in images]
         shapes = {np.shape(image) for image in images}
         if len(shapes) > 1:
             some = ", ".join("x".join(map(str, shape)) for shape in sorted(shapes)[:3])
@@ -64,6 +68,10 @@ def as_image_set(images: Any, where: str, *, groups: Sequence | np.ndarray | Non
     number = len(array)
     names = np.zeros(number, "<U1") if groups is None else _group_names(groups, number)
     none = np.zeros((number, 0), np.float32)
+    classes = getattr(images, "classes", ())
+    if classes:
+        labels = np.asarray(images.labels)
+        return ImageSet(array, labels, names, none, tuple(classes), f"{number} samples")
     return ImageSet(array, np.zeros(number, int), names, none, ("",), f"array of {number}")
 
 
@@ -73,8 +81,8 @@ def as_grey(images: ImageSet) -> ImageSet:
     return replace(images, images=images.images[..., :1]) if equal else images
 
 
-def check_alike(real: ImageSet, generated: ImageSet, *, min_real: int) -> None:
-    """Refuse two sets that cannot be compared.
+def matched(real: ImageSet, generated: ImageSet, *, min_real: int) -> tuple[ImageSet, ImageSet]:
+    """Return two sets that can be compared; where one is grey, equal channels of the other become one.
 
     Args:
       real: real images.
@@ -85,6 +93,8 @@ def check_alike(real: ImageSet, generated: ImageSet, *, min_real: int) -> None:
       UserError: the sets differ in size or channels, or one has too few images.
     """
     check_number(real, min_real)
+    if 1 in (real.images.shape[-1], generated.images.shape[-1]):
+        real, generated = as_grey(real), as_grey(generated)
     (height, width, channels), other = real.images.shape[1:], generated.images.shape[1:]
     if (height, width) != other[:2]:
         raise UserError(
@@ -101,6 +111,7 @@ def check_alike(real: ImageSet, generated: ImageSet, *, min_real: int) -> None:
         )
     if len(generated.images) < 2:
         raise UserError("generated", f"{len(generated.images)} image ({generated.origin})", "give at least 2")
+    return real, generated
 
 
 def check_number(real: ImageSet, min_real: int) -> None:
@@ -169,6 +180,16 @@ def _group_names(groups: Sequence | np.ndarray, number: int) -> np.ndarray:
     if names.shape != (number,):
         raise UserError("groups", f"shape {names.shape} for {number} real images", "name one group an image")
     return names
+
+
+def _ipf_image(scan: EbsdMap) -> UInt8[np.ndarray, "H W 3"]:
+    """IPF-Z colours of a map, black where no phase of a known Laue group is indexed."""
+    image = np.zeros((*scan.phase.shape, 3), np.uint8)
+    for phase in scan.phases:
+        if phase.laue_group:
+            chosen = scan.indexed & (scan.phase == phase.id)
+            image[chosen] = ipf_colour(scan.orientations[chosen], "Z", phase.laue_group)
+    return image
 
 
 def _fix_of_type(array: np.ndarray) -> str:

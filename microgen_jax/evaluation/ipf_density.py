@@ -36,7 +36,7 @@ class ColourSector(NamedTuple):
 
 @cache
 def sector(laue_group: str, key: str = "tsl") -> ColourSector:
-    """Measures the sector's cells with evenly spread directions (a Fibonacci spiral)."""
+    """Measure the sector's cells with evenly spread directions (a Fibonacci spiral)."""
     n = np.arange(_PROBES) + 0.5
     z = 1 - 2 * n / _PROBES
     azimuth = np.pi * (1 + np.sqrt(5)) * n

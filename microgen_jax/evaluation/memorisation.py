@@ -102,7 +102,7 @@ def cut(images: Sequence[np.ndarray], size: tuple[int, int]) -> Windows:
 
 
 def pixel_spread(images: Sequence[UInt8[np.ndarray, "_ _ C"]]) -> float:
-    """Return s of eq. 1, at least one level."""
+    """Return the spread s of eq. 1, at least one level."""
     count = sum(p.shape[0] * p.shape[1] for p in images)
     total = sum(p.sum(axis=(0, 1), dtype=np.float64) for p in images)
     squares = sum(np.square(p, dtype=np.float64).sum(axis=(0, 1)) for p in images)

@@ -51,12 +51,12 @@ DESCRIPTIONS = {
     "intensity": "histogram of intensity",
     "power_spectrum": "power spectrum",
 }
-_GRAINS = tuple(DESCRIPTIONS)[:14]
-_SPATIAL = tuple(name for name in DESCRIPTIONS if name[-2:] in ("_x", "_y"))
+GRAINS = tuple(DESCRIPTIONS)[:14]
+SPATIAL = tuple(name for name in DESCRIPTIONS if name[-2:] in ("_x", "_y"))
 BY_CONTENT = {
-    "colour": (*_GRAINS, "colour_gradient", *_SPATIAL, "intensity", "power_spectrum"),
-    "lines": (*_GRAINS, *_SPATIAL, "phase_fraction"),
-    "phases": (*_SPATIAL, "phase_fraction"),
+    "colour": (*GRAINS, "colour_gradient", *SPATIAL, "intensity", "power_spectrum"),
+    "lines": (*GRAINS, *SPATIAL, "phase_fraction"),
+    "phases": (*SPATIAL, "phase_fraction"),
     "grey": ("two_point_x", "two_point_y", "intensity", "power_spectrum"),
 }
 _IPF = ("colour_density", "off_key")

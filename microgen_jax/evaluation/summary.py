@@ -97,12 +97,12 @@ def is_score(name: str) -> bool:
 
 
 def _distances(entries: dict[str, dict]) -> list[str]:
-    judged = {name: entry for name, entry in entries.items() if entry["ratio"] is not None}
-    beyond = {name: entry for name, entry in judged.items() if entry["interval"][0] > 1}
+    rated = {name: entry for name, entry in entries.items() if entry["ratio"] is not None}
+    beyond = {name: entry for name, entry in rated.items() if entry["interval"][0] > 1}
     sentences = ["Nothing was compared that has a real-against-real baseline; the table says why."]
-    if judged:
+    if rated:
         sentences = [
-            f"{len(judged) - len(beyond)} of {len(judged)} statistics are as close to the real images as two halves "
+            f"{len(rated) - len(beyond)} of {len(rated)} statistics are as close to the real images as two halves "
             "of the real images are to each other."
         ]
     if beyond:

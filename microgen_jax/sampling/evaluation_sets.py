@@ -35,7 +35,7 @@ def compare(
     """Compare generated images with real ones; every distance stands beside that of real images to each other.
 
     Args:
-      real: uint8 images [N, H, W, C] or [N, H, W], a list of images, `Samples`, or the path of a folder, npz
+      real: uint8 images [N, H, W, C] or [N, H, W], a list of images or maps, `Samples`, or the path of a folder, npz
         file or other source of images of one size.
       generated: generated images, like `real`.
       groups: scan, specimen or series of each real image, [N], which a split keeps together; None takes those that

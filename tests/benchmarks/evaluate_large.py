@@ -1,4 +1,4 @@
-"""Seconds and memory of the default statistics and of the audit on many tiles against as many; prints a table.
+"""Seconds and memory of the default statistics and of the search for copies on many tiles; prints a table.
 
 PYTHONPATH=. python tests/benchmarks/evaluate_large.py [tiles] [size]
 
@@ -44,7 +44,7 @@ def main(tiles: int, size: int) -> None:
     for name, statistic in measured.items():
         with timed(name):
             baseline.compare(statistic, plan)
-    with timed("audit"):
+    with timed("search for copies"):
         blocks = (
             np.stack(
                 [

@@ -117,7 +117,7 @@ def measured(fault: Fault, tiles: int, size: int) -> tuple[np.ndarray, dict[str,
     return images, statistics.measure(images, statistics.classify_images(sets[0], ipf_maps=True))
 
 
-def audited(images: np.ndarray, tiles: int, size: int) -> Statistic:
+def nearest_training(images: np.ndarray, tiles: int, size: int) -> Statistic:
     """Distance of every tile to the nearest of as many training tiles, flips allowed."""
     training = list(copied(0, 2 * MADE, tiles, size))
     variants = np.stack([images, images[:, :, ::-1]])
@@ -132,7 +132,7 @@ def rise(
     """BaselineRatio of every statistic, or of those named, at every grade."""
     images, table = measured(fault, tiles, size)
     if fault.tiles is copied:
-        table["training_distance"] = audited(images, tiles, size)
+        table["training_distance"] = nearest_training(images, tiles, size)
     plan = baseline.plan_splits(np.arange(tiles), tiles)
     found = {}
     for name in names or table:

@@ -24,18 +24,22 @@ RESAMPLES = 36
 PERMUTATIONS = 400
 MAX_VECTORS = 1500  # vectors a side of what holds all pairs
 BLOCK = 1024  # vectors whose distances to all known ones are held at once
-MIN_VECTORS = 50  # vectors a side below which nothing is said
+MIN_VECTORS = 50  # vectors a side below which features are not compared
 SCORES = frechet.Scores._fields
 MEASURES = ("fd", "fd_mid", "kd", *SCORES, "score")
 
 
 class FeatureDistance(NamedTuple):
-    """What came out.
+    """A distance of features with its baseline.
 
     Attributes:
-      value, baseline, ratio, interval: as in `baseline.BaselineRatio`; None where there is none.
-      standard_error, p_value: of the kernel distance.
-      size: vectors a side.
+      value: distance of generated to real vectors, or their score.
+      baseline: the same of real to real vectors.
+      ratio: value over baseline, or None.
+      interval: interval of the ratio, or None.
+      standard_error: standard error of the kernel distance, else None.
+      p_value: p-value of the kernel distance's permutation test, else None.
+      size: number of vectors a side.
     """
 
     value: float
@@ -67,12 +71,12 @@ def compare(
     *,
     seed: int = 0,
 ) -> dict[str, FeatureDistance]:
-    """Return all MEASURES of the features of real tiles and the generated ones after them.
+    """Return all MEASURES of the features of real tiles and the generated ones after them; `score` needs logits.
 
     Args:
-      pooled: pooled features of each tile.
-      mid: features of a middle layer.
-      logits: class logits, which `score` needs; None leaves it out.
+      pooled: features of the pooled tap.
+      mid: features of the mid-level tap.
+      logits: logits of the classes, or None.
       plan: splits of the tiles.
       seed: seed of the permutation test.
 

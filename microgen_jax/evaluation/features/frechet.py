@@ -114,11 +114,12 @@ def kernel_distance(
     """Eq. 2 over all pairs of both sets; holds (N + M)^2 numbers, so give some thousands of vectors at most.
 
     Args:
-      a: vectors of one set.
-      b: vectors of the other set.
-      permutations: number of permutations in the test of one common distribution; 0 leaves it out (p_value is NaN).
-      subsets: number of random subsets for the standard error.
-      subset_size: their largest size; halves at most, scaled to the full size.
+      a: vectors of the first set.
+      b: vectors of the second set.
+      permutations: permutations of the test that both sets come from one distribution; 0 leaves it out (p_value is
+        NaN).
+      subsets: random subsets whose spread gives the standard error, scaled to the full size.
+      subset_size: vectors of a subset, half of a set at most.
       seed: seed of subsets and permutations.
 
     Raises:
@@ -131,11 +132,11 @@ def kernel_distance(
     first, second = np.arange(len(a)), len(a) + np.arange(len(b))
     value = discrepancy(table, first, second)
     size = min(subset_size, len(a) // 2, len(b) // 2)
-    drawn = [
+    spread = [
         discrepancy(table, rng.permutation(first)[:size], rng.permutation(second)[:size])
         for _ in range(subsets)
     ]
-    error = float(np.std(drawn, ddof=1) * np.sqrt(size / min(len(a), len(b))))
+    error = float(np.std(spread, ddof=1) * np.sqrt(size / min(len(a), len(b))))
     if not permutations:
         return Kernel(value, error, float("nan"))
     marks = np.zeros((len(table), permutations))
@@ -146,7 +147,7 @@ def kernel_distance(
 
 
 def kernel(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N N"]:
-    """Return k of eq. 2 between all pairs."""
+    """Return the kernel k of eq. 2 between all pairs."""
     rows = vectors.astype(np.float64)
     return (rows @ rows.T / rows.shape[1] + 1) ** 3
 
@@ -179,7 +180,7 @@ def scores(
       squares: squared distances between all vectors.
       real: rows of the real vectors.
       generated: rows of the generated vectors.
-      k: the neighbour that a ball reaches, for precision and recall, and for density and coverage.
+      k: number of the neighbour that a ball reaches, for precision and recall, and for density and coverage.
 
     Raises:
       UserError: a side has no such neighbour.

@@ -84,7 +84,7 @@ def bilinear(
 
     Args:
       x: images.
-      size: height and width of the result.
+      size: new height and width in px.
       half_pixel: whether pixels are squares, whose middles are mapped (PyTorch, TensorFlow 2), or their corners
         are (TensorFlow 1).
     """

@@ -59,8 +59,8 @@ def bands(
         for (low, middle, high), colour, name in ((real, REAL, "real"), (generated, GENERATED, "generated")):
             step = {"step": "post"} if cumulated else {}
             axes.fill_between(grid, low, high, color=colour, alpha=0.25, linewidth=0, **step)
-            drawn = {"drawstyle": "steps-post"} if cumulated else {}
-            axes.plot(grid, middle, color=colour, linewidth=1.3, label=name, **drawn)
+            steps = {"drawstyle": "steps-post"} if cumulated else {}
+            axes.plot(grid, middle, color=colour, linewidth=1.3, label=name, **steps)
         axes.set(xlabel=axis, ylabel="share up to" if cumulated else "")
         if cumulated:
             seen = grid[(real[1] < 0.999) | (generated[1] < 0.999)]
