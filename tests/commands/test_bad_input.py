@@ -110,7 +110,7 @@ class TestValues:
             ("data.augment", "maybe", ("data.augment", "maybe")),
             ("train.learning_rate", "nan", ("train.learning_rate", "finite")),
             ("train.weight_decay", "inf", ("train.weight_decay", "finite")),
-            ("model.channels", "('a',2)", ("model.channels", "int")),
+            ("model.channels", "('a',2)", ("model.channels", "whole numbers")),
             ("seed", str(2**32), ("seed", str(2**32 - 1))),
             ("diffusion.time_sampling", "importanc", ("importance", "stratified")),
             ("data.source", "folder", ("data.root",)),
