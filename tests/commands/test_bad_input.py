@@ -127,7 +127,7 @@ class TestValues:
 class TestCommandLine:
     def test_config_file_that_is_not_there(self, run, tmp_path):
         result = run(workdir=tmp_path / "w", config="configs/quikstart.py")
-        refused_untouched(result, tmp_path / "w", "quikstart", "configs/quickstart.py")
+        refused_untouched(result, tmp_path / "w", "quikstart", "'quickstart'")
 
     def test_config_without_value(self, run, tmp_path):
         refused(run("--config", config=None), "--config")
