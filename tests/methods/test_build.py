@@ -30,7 +30,7 @@ def build(num_classes: int = 4, num_conditions: int = 0, **values):
         ({"sample__guidance_interval": ("a", "b")}, "sample.guidance_interval"),
         ({"sample__guidance_interval": (3.0, 1.0)}, "sample.guidance_interval"),
         ({"sample__guidance_rescale": 1.5}, "sample.guidance_rescale"),
-        ({"sample__autoguidance": "500"}, "sample.autoguidance"),
+        ({"sample__autoguidance": "500"}, "sample.guidance"),
         (
             {"sample__autoguidance": "5", "sample__guidance": 2.0, "sample__guidance_rescale": 0.5},
             "sample.autoguidance",
