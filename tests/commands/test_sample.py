@@ -48,7 +48,8 @@ def test_command_writes_images_grid_npz_and_manifest(run, trained):
     )
     assert result.returncode == 0, result.stderr
     folder = trained / "samples" / "five"
-    stored = np.load(folder / "samples.npz", allow_pickle=False)
+    with np.load(folder / "samples.npz", allow_pickle=False) as file:
+        stored = dict(file)
     assert stored["labels"].tolist() == [0, 1, 2, 3, 0]
     for i, image in enumerate(stored["images"]):
         np.testing.assert_array_equal(np.asarray(Image.open(folder / "images" / f"{i:05d}.png")), image)

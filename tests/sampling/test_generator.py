@@ -139,7 +139,8 @@ def test_samples_are_saved_whole_and_only_over_samples(generator, tmp_path):
     samples = generator.sample(5, seed=3)
     for _ in range(2):  # the second time over the first
         samples.save(tmp_path / "five")
-    stored = np.load(tmp_path / "five" / "samples.npz", allow_pickle=False)
+    with np.load(tmp_path / "five" / "samples.npz", allow_pickle=False) as file:
+        stored = dict(file)
     np.testing.assert_array_equal(stored["images"], samples)
     assert stored["labels"].tolist() == [0, 1, 2, 3, 0]
     for i, image in enumerate(samples.images):
