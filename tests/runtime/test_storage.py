@@ -61,7 +61,7 @@ def test_from_the_start_over_another_machine_to_images(store, run, tmp_path, mon
     there.get_file(f"{url}/samples/default/samples.npz", str(tmp_path / "samples.npz"))
     with np.load(tmp_path / "samples.npz") as samples:
         assert samples["images"].shape == (5, 16, 16, 3)
-        loaded = microgen_jax.load(url, batch_size=4).sample(5)
+        loaded = microgen_jax.load(url, batch_size=4).sample(5).images
         assert loaded.shape == samples["images"].shape
 
 
