@@ -119,21 +119,22 @@ def test_samples_and_evaluation_by_the_same_commands(trained):
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "where"),
     [
-        ({"data__size": (48, 48)}, r"data\.size=\(48,48\).*\(32,32\)"),
-        ({"data__size": (16, 16)}, r"data\.size=\(16,16\).*\(32,32\)"),
-        ({"data__channels": 2}, r"data\.channels=2"),
-        ({"wgan__n_critic": 0}, r"wgan\.n_critic=0"),
-        ({"wgan__critic_learning_rate": 0.0}, r"wgan\.critic_learning_rate"),
-        ({"data__conditions": ("grain_diameter",)}, r"data\.conditions.*ddpm"),
-        ({"model__dtype": "float16"}, r"float16.*bfloat16"),
-        ({"train__ema_widths": (0.1,)}, r"train\.ema_widths.*one average"),
+        ({"data__size": (48, 48)}, "data.size"),
+        ({"data__size": (16, 16)}, "data.size"),
+        ({"data__channels": 2}, "data.channels"),
+        ({"wgan__n_critic": 0}, "wgan.n_critic"),
+        ({"wgan__critic_learning_rate": 0.0}, "wgan.critic_learning_rate"),
+        ({"data__conditions": ("grain_diameter",)}, "data.conditions"),
+        ({"model__dtype": "float16"}, "model.dtype"),
+        ({"train__ema_widths": (0.1,)}, "train.ema_widths"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, changes, words):
-    with pytest.raises(UserError, match=words) as fault:
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, changes, where):
+    with pytest.raises(UserError) as fault:
         do("train", tmp_path / "w", **changes)
+    assert fault.value.where == where
     assert "\n" not in str(fault.value)
     assert not (tmp_path / "w").exists()
 

@@ -103,7 +103,7 @@ def test_a_dead_run_elsewhere_is_taken_over_after_a_while_whatever_the_clocks_sa
 @pytest.fixture(scope="module")
 def killed():
     """What the object held of a process of this machine that has been killed."""
-    code = "import json; from microgen_jax.training import lease; print(json.dumps(lease._this_process()), flush=True)"
+    code = "import json; from microgen_jax.runtime import lease; print(json.dumps(lease._this_process()), flush=True)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         return json.loads(process.stdout.readline()) | {"token": "x"}
 

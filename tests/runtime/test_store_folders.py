@@ -7,9 +7,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from configs import default
 from microgen_jax import commands
 from microgen_jax.config.command_line import Request
+from microgen_jax.config.schema import Config
 from microgen_jax.errors import UserError
 from microgen_jax.runtime import distributed, lease, storage
 
@@ -88,7 +88,7 @@ def test_a_second_run_on_this_machine_is_refused_and_touches_nothing(store, url)
     with storage.opened(url, owning=True) as folder:
         a_run(folder)
         with (
-            pytest.raises(UserError, match=f"--workdir={url} is in use by process"),
+            pytest.raises(UserError, match=f"--workdir={url}: is in use by process"),
             storage.opened(url, owning=True),
         ):
             pass
@@ -146,7 +146,7 @@ def test_a_cache_that_cannot_be_made_is_one_line(url, tmp_path, monkeypatch):
 
 
 def test_several_processes_are_told_what_to_do_instead(url, monkeypatch):
-    monkeypatch.setattr(distributed, "several", lambda: True)
+    monkeypatch.setattr(distributed, "is_multi_process", lambda: True)
     words = "one process only; give several of them a folder that all see .*docs/launch/README.md.* copy it to the"
     with pytest.raises(UserError, match=words), storage.opened(url, owning=True):
         pass
@@ -158,7 +158,7 @@ def test_modes_that_write_a_run_hold_its_lease(store, url, monkeypatch):
         monkeypatch.setitem(
             commands.MODES, mode, lambda _, mode=mode: held.update({mode: "lock.json" in names(store, url)})
         )
-        commands.run(mode, Request(default.get_config(), {}, False, url))
+        commands.run(mode, Request(Config(), {}, False, url))
     assert {mode for mode in held if held[mode]} == {"train", "import"}
     assert names(store, url) == []
 
