@@ -92,5 +92,5 @@ def test_processes_with_different_configurations_are_refused(pair, tmp_path, cap
     for process in processes:
         process.communicate(timeout=300)
     assert [process.returncode for process in processes] == [2, 2]
-    assert "process 1 has another seed and data set than process 0" in capfd.readouterr().err
+    assert "process 1: has another seed and data set than process 0" in capfd.readouterr().err
     assert not (tmp_path / "run").exists()
