@@ -205,7 +205,8 @@ def test_a_size_out_of_range_is_named_size() -> None:
 
 
 @pytest.mark.slow
-def test_400_tiles_of_64_px_a_second() -> None:
+def test_tiles_are_made_faster_than_a_network_takes_them() -> None:
+    """The quickstart takes 70 a second; 200 to 500 of 64 px were measured on one core of shared machines."""
     code = (
         "import time; from microgen_jax.crystal.polycrystal import polycrystal as p; p(0, 0, 64); "
         "t = time.process_time(); [p(0, i, 64) for i in range(400)]; print(400 / (time.process_time() - t))"
@@ -214,4 +215,4 @@ def test_400_tiles_of_64_px_a_second() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], env=one_thread, capture_output=True, text=True, check=True
     )
-    assert float(done.stdout) > 400
+    assert float(done.stdout) > 100
