@@ -194,8 +194,10 @@ class TestWorkdir:
     def test_damaged_record(self, run, tmp_path):
         (tmp_path / "config.json").write_text("{")
         refused(run(mode="sample", workdir=tmp_path, config=None), "config.json")
-        (tmp_path / "config.json").write_text('{"format": 1}')
+        (tmp_path / "config.json").write_text('{"format": 2}')
         refused(run(mode="sample", workdir=tmp_path, config=None), "config.json", "damaged")
+        (tmp_path / "config.json").write_text('{"format": 1}')
+        refused(run(mode="sample", workdir=tmp_path, config=None), "config.json", "microgen-jax 0.1")
 
     def test_damaged_checkpoints(self, run, trained, tmp_path):
         """The newest is passed over with a warning; where none is whole there is nothing to draw with."""
