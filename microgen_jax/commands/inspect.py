@@ -140,6 +140,7 @@ def _summary(
             for leak in checks.leaks(train, holdout)
         ],
         "notes": list(dataset.notes),
+        "unused": list(dataset.unused),
         "fingerprint": dataset.fingerprint,
     }
     if asked.ipf_direction and not grey and dataset.preparation.channels == 3:
@@ -274,6 +275,8 @@ def _print(summary: dict[str, Any]) -> None:
         table.add_row("refused", f"{entry['file']}: {entry['reason']}")
     for note in summary["notes"]:
         table.add_row("note", note)
+    for line in summary["unused"]:
+        table.add_row("not used", line)
     Console(highlight=False, markup=False, emoji=False).print(table)
     if summary["leaks"]:
         worst = summary["leaks"][0]

@@ -60,6 +60,7 @@ class EbsdMap:
       frame: how the sample frame of the orientations lies to the map's rows and columns.
       metadata: further entries of the header.
       notes: what was repaired or left out, a line each.
+      unused: columns, data sets and header fields that were found and not used, a line each.
     """
 
     orientations: Float[np.ndarray, "H W 4"]
@@ -71,6 +72,7 @@ class EbsdMap:
     frame: str
     metadata: dict[str, str | float]
     notes: tuple[str, ...]
+    unused: tuple[str, ...] = ()
 
 
 def read_map(path: str | Path) -> EbsdMap:
@@ -94,6 +96,7 @@ def read_map(path: str | Path) -> EbsdMap:
         frame=points.frame,
         metadata=points.metadata,
         notes=points.notes + grid.notes,
+        unused=points.unused,
     )
 
 

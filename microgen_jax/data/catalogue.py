@@ -30,6 +30,7 @@ class Catalogue(NamedTuple):
       columns: further text columns: of a list, of metadata.csv, or the pattern's groups.
       refused: (file, reason) of what was left out.
       notes: lines for the user.
+      unused: what was found and not used (arrays, columns, masks, header fields), a line each with the reason.
       groups: of each image, the group that a split keeps together; None = every image for itself.
       held_out: which images the source itself keeps for testing; None = the split decides.
       held_out_notes: lines for the user where `held_out` is followed.
@@ -45,6 +46,7 @@ class Catalogue(NamedTuple):
     columns: dict[str, Sequence[str]]
     refused: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     groups: Sequence[str] | None = None
     held_out: np.ndarray | None = None
     held_out_notes: tuple[str, ...] = ()

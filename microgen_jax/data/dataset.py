@@ -42,6 +42,7 @@ class Dataset:
       dtype: dtype of the images as stored: uint8 | uint16 | float32.
       refused: (file, reason) of everything left out under `on_bad_file='skip'`.
       notes: lines for the user ("class X has one group: it stays in training").
+      unused: what the source found and did not use, a line each.
       fingerprint: sha256 (first 16 hex digits) over the kind, every image's name, class, group,
         conditions and bytes, and the share held out; of polycrystals over seed, counts and size.
         Contents and times of files are not covered.
@@ -60,6 +61,7 @@ class Dataset:
     fingerprint: str
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 def open_dataset(data: DataConfig, seed: int = 0, *, write_cache: bool = True) -> Dataset:
@@ -169,6 +171,7 @@ def _polycrystals(data: DataConfig, seed: int) -> Dataset:
         ),
         low=low,
         high=high,
+        unused=catalogue.unused,
     )
 
 

@@ -46,6 +46,8 @@ class Points:
       frame: how the sample frame of the angles lies to the map's x and y.
       metadata: further entries of the header that a person may need.
       notes: what was repaired or left out.
+      unused: columns, data sets and header fields that change what values mean and were found and not used, each
+        with the reason; entries that only describe (operator, date, beam) are not among them.
     """
 
     euler: Float[np.ndarray, "N 3"]
@@ -60,6 +62,7 @@ class Points:
     frame: str
     metadata: dict[str, str | float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 def checked(points: Points) -> Points:

@@ -119,7 +119,7 @@ def open_ebsd(
     names = scan_names(tree)
     if not names:
         raise UserError("root", f"no EBSD scan ({', '.join(SUFFIXES)}) in {root}")
-    maps, masks, kept, frames, notes, refused = [], [], [], Counter(), [], list(tree.refused)
+    maps, masks, kept, frames, notes, unused, refused = [], [], [], Counter(), [], [], list(tree.refused)
     for name in names:
         try:
             scan = _read(tree, name)
@@ -137,6 +137,7 @@ def open_ebsd(
         kept.append(name)
         frames[scan.frame] += 1
         notes += [f"{name}: {note}" for note in scan.notes]
+        unused += [f"{name}: {line}" for line in scan.unused]
     if refused and (on_bad_file == "raise" or not kept):
         raise bad_file_error(root, *refused[0])
     labels = _classes(kept, tree.name)
@@ -168,6 +169,7 @@ def open_ebsd(
             *(f"{count} scan(s) in the frame of {frame}" for frame, count in frames.items()),
             *notes,
         ),
+        unused=tuple(unused),
         groups=scans,
         held_out=np.array([tile.held_out for tile in tiles]),
         held_out_notes=held_out_notes,
