@@ -171,7 +171,6 @@ def _polycrystals(data: DataConfig, seed: int) -> Dataset:
         ),
         low=low,
         high=high,
-        unused=catalogue.unused,
     )
 
 
@@ -268,6 +267,7 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
         ),
         low=low,
         high=high,
+        unused=catalogue.unused,
     )
 
 
