@@ -130,13 +130,13 @@ def read_header(stream: BufferedIOBase, max_pixels: int = MAX_PIXELS, *, decode:
         tail = _tail(stream)
         complete = _looks_complete(stream, image, tail)
         turn = _orientation(image)
-        file = _described(image, turn)
+        exchanged = turn >= 5 and image.format != "TIFF"  # of which Pillow knows already
+        height, width = (image.width, image.height) if exchanged else (image.height, image.width)
+        file = _described(image, Header(height, width, *_layout(image.mode)), turn)
         if image.format == "PNG" and b"eXIf" in tail and "exif" not in image.info:
             decode = True  # the orientation lies behind the pixels
         if not decode and complete:
-            exchanged = turn >= 5 and image.format != "TIFF"  # of which Pillow knows already
-            height, width = (image.width, image.height) if exchanged else (image.height, image.width)
-            return file._replace(header=Header(height, width, *_layout(image.mode)))
+            return file
         try:
             pixels = _decoded(image)
         except BadFile as error:
@@ -216,8 +216,8 @@ def _looks_complete(stream: BufferedIOBase, image: Image.Image, tail: bytes) -> 
     return complete
 
 
-def _described(image: Image.Image, turn: int) -> ImageFile:
-    """Return what is known of an image that is not yet decoded, its header left open."""
+def _described(image: Image.Image, header: Header, turn: int) -> ImageFile:
+    """Return what is known of an image that is not yet decoded."""
     tags: dict[int, Any] = {}
     with _pillow_errors():
         if image.format == "TIFF":
@@ -230,7 +230,7 @@ def _described(image: Image.Image, turn: int) -> ImageFile:
     inverted = tags.get(PHOTOMETRIC) == 0 and image.mode[0] in "IF"  # 8 bits and less Pillow inverts
     unused = unused_in(image, tags, transparent=transparent, white=white)
     notes = (TURNED,) if turn > 1 else ()
-    return ImageFile(Header(0, 0, 0, ""), white=white, inverted=inverted, notes=notes, unused=unused)
+    return ImageFile(header, white=white, inverted=inverted, notes=notes, unused=unused)
 
 
 def _white(tags: Mapping[int, Any]) -> float:

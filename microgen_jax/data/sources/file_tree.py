@@ -72,7 +72,7 @@ def open_tree(root: Path) -> Tree:
         raise UserError("root", f"{root} is no regular file", "give a file or a folder")
     if root.suffix.lower() == ".zip":
         return _zip(root)
-    return Tree(root.stem, {root.name: root.stat().st_size}, (), partial(_open, root.parent), ())
+    return Tree(root.stem, {root.name: root.stat().st_size}, (), partial(_open, str(root.parent)), ())
 
 
 def no_such_root(root: Path | str) -> UserError:
@@ -111,7 +111,7 @@ def _folder(root: Path) -> Tree:
         Path(real_root).name,
         dict(sorted(files.items())),
         tuple(sorted(folders)),
-        partial(_open, root),
+        partial(_open, str(root)),
         tuple(refused),
     )
 
@@ -127,8 +127,8 @@ def _link_fault(path: str, real_root: str) -> str:
     return ""
 
 
-def _open(root: Path, name: str) -> BufferedIOBase:
-    return open(root / name, "rb")
+def _open(root: str, name: str) -> BufferedIOBase:
+    return open(os.path.join(root, name), "rb")
 
 
 def _zip(path: Path) -> Tree:
