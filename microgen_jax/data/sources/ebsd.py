@@ -135,7 +135,7 @@ def open_ebsd(
         maps.append(image)
         masks.append(known)
         kept.append(name)
-        frames[scan.frame] += 1
+        frames[scan.frame.text] += 1
         notes += [f"{name}: {note}" for note in scan.notes]
         unused += [f"{name}: {line}" for line in scan.unused]
     if refused and (on_bad_file == "raise" or not kept):
