@@ -27,6 +27,11 @@ class Columns(Mapping[str, np.ndarray]):
         self.table = table
         self.index = index
 
+    @property
+    def points(self) -> int:
+        """Number of points in the file."""
+        return len(next(iter(self.table.values()), ()))
+
     def __getitem__(self, name: str) -> Shaped[np.ndarray, "H W ..."]:
         """Return a column on the map."""
         on_map = self.table[name][self.index]

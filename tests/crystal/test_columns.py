@@ -9,7 +9,9 @@ from microgen_jax.crystal.maps import read_map
 
 
 def test_a_column_lies_on_the_map_and_is_zero_where_there_is_no_point():
-    columns = Columns({"CI": np.array([0.5, 0.25], "f4"), "V": np.arange(4).reshape(2, 2)}, np.array([[1, -1, 0]]))
+    columns = Columns(
+        {"CI": np.array([0.5, 0.25], "f4"), "V": np.arange(4).reshape(2, 2)}, np.array([[1, -1, 0]])
+    )
     assert list(columns) == ["CI", "V"]
     assert columns["CI"].dtype == np.float32
     assert columns["CI"].tolist() == [[0.25, 0, 0.5]]
