@@ -21,10 +21,12 @@ def get_config() -> ConfigDict:
     data.root = ""  # folder, .zip, list, .npz, .h5, scan; of tfds data_dir; '' = polycrystals
     data.name = ""  # tfds: name of the data set, as in 'mnist' or 'builder/config'
     data.key = ""  # hdf5, npz: name of the array that holds the images; '' = the first that can
-    # hdf5, npz: axes of that array (N and K count images, C channels): auto | HW | NHW | HWK | HWC | NHWC
+    # hdf5, npz: axes of that array (N and K count images, C channels): auto | HW | NHW | HWK | HWC | NHWC |
+    # CHW | NCHW
     data.layout = "auto"
-    # hdf5, npz: auto | 'black,white' as in '0,255' | ids (grain ids, shown as boundaries)
+    # meaning of the numbers: auto | 'black,white' as in '0,4095' | ids (grain ids, shown as boundaries)
     data.value_range = "auto"
+    data.max_pixels = 134_217_728  # pixels of an image above which it is taken for a decompression bomb
     data.size = (64, 64)  # height and width of the model's images in px
     data.channels = 3  # 3 = RGB, 1 = grey; of the polycrystals 3 = IPF colours, 1 = grain boundaries
     data.to_grey = False  # luminance of colour images where channels=1, instead of refusing them

@@ -58,10 +58,14 @@ class DataConfig:
     layout: str = option(
         "auto",
         "hdf5, npz: axes of that array (N and K count images, C channels)",
-        choices=("auto", "HW", "NHW", "HWK", "HWC", "NHWC"),
+        choices=("auto", "HW", "NHW", "HWK", "HWC", "NHWC", "CHW", "NCHW"),
     )
     value_range: str = option(
-        "auto", "hdf5, npz: auto | 'black,white' as in '0,255' | ids (grain ids, shown as boundaries)"
+        "auto",
+        "meaning of the numbers: auto | 'black,white' as in '0,4095' | ids (grain ids, shown as boundaries)",
+    )
+    max_pixels: int = option(
+        2**27, "pixels of an image above which it is taken for a decompression bomb", low=1, high=2**40
     )
     size: tuple[int, ...] = option((64, 64), "height and width of the model's images in px", low=1, high=WIDE)
     channels: int = option(

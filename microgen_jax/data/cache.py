@@ -28,7 +28,7 @@ from microgen_jax.data.catalogue import THREADS, Catalogue, bad_file_error
 from microgen_jax.data.decoding import BadFile
 from microgen_jax.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
 ALIGNMENT = 64  # bytes
 CHUNK = 256  # images decoded before they are written
 ABANDONED_AFTER = 3600  # seconds without a write

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ def _open_dataset(data: DataConfig, seed: int, write_cache: bool) -> Dataset:
     if data.window == "grid" and data.resample != "none":
         problem = f"'grid' cuts at the original pixel size, and data.resample is {data.resample!r}"
         raise UserError("window", problem, "set data.resample=none")
+    data = replace(data, root=os.path.expanduser(data.root))
     kind = detect_source(data.source, data.root, data.name)
     if kind == "polycrystal":
         return _polycrystals(data, seed)
@@ -111,10 +113,24 @@ def _open(data: DataConfig, kind: str) -> Catalogue:
         folder = path if path.is_dir() or path.suffix.lower() == ".zip" else path.parent
         tree = open_tree(folder)
         table = find_table(tree, data.root) if folder == path else path.name
-        return open_list(tree, table, root=data.root, folder=str(folder), on_bad_file=on_bad_file)
+        return open_list(
+            tree,
+            table,
+            root=data.root,
+            folder=str(folder),
+            value_range=data.value_range,
+            max_pixels=data.max_pixels,
+            on_bad_file=on_bad_file,
+        )
     tree = open_tree(path)
     if kind == "folder":
-        return open_folder(tree, root=data.root, on_bad_file=on_bad_file)
+        return open_folder(
+            tree,
+            root=data.root,
+            value_range=data.value_range,
+            max_pixels=data.max_pixels,
+            on_bad_file=on_bad_file,
+        )
     if kind == "ebsd":
         return open_ebsd(
             tree,
@@ -133,6 +149,7 @@ def _open(data: DataConfig, kind: str) -> Catalogue:
         key=data.key,
         layout=data.layout,
         value_range=data.value_range,
+        max_pixels=data.max_pixels,
         on_bad_file=on_bad_file,
     )
 
@@ -189,6 +206,8 @@ def _filter(data: DataConfig, catalogue: Catalogue) -> Catalogue:
 
 # Fields that the pixels of a kind of source depend on, beside its files.
 PIXEL_FIELDS = {
+    "folder": ("value_range",),
+    "list": ("value_range",),
     "hdf5": ("key", "layout", "value_range"),
     "npz": ("key", "layout", "value_range"),
     "ebsd": ("ebsd", "ipf_direction", "colour_key", "laue_group", "fill_unindexed"),

@@ -18,7 +18,7 @@ from tests.crystal.conftest import Truth, write_ang
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (20, 24, 3), dtype=np.uint8)
-STACK = RNG.integers(0, 256, (3, 16, 16), dtype=np.uint8)
+STACK = RNG.integers(0, 256, (5, 16, 16), dtype=np.uint8)
 TRUTH = Truth(
     np.round(RNG.random((16, 16, 3)) * [6.28, 3.14, 6.28], 5),
     np.ones((16, 16), int),
@@ -169,8 +169,8 @@ def listed(text: str | bytes, said: str, good: int = 0) -> Case:
     return Case("list", make, said, good)
 
 
-def hdf5(build: Callable[[Path], None] | bytes, said: str, good: int = 3, **fields) -> Case:
-    """A bad file beside a good one of three images; `good=0`: alone."""
+def hdf5(build: Callable[[Path], None] | bytes, said: str, good: int = len(STACK), **fields) -> Case:
+    """A bad file beside a good one of five images; `good=0`: alone."""
 
     def make(folder: Path) -> Path:
         (folder / "root").mkdir()
@@ -248,8 +248,8 @@ def npz_bytes(compressed: bool = False, **arrays) -> bytes:
     return stream.getvalue()
 
 
-def npz(content: bytes, said: str, good: int = 3, **fields) -> Case:
-    """A bad file beside a good one of three images; `good=0`: alone."""
+def npz(content: bytes, said: str, good: int = len(STACK), **fields) -> Case:
+    """A bad file beside a good one of five images; `good=0`: alone."""
 
     def make(folder: Path) -> Path:
         if good:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from microgen_jax.data import batches, decoding, open_dataset
-from microgen_jax.data.sources import folder
+from microgen_jax.data.sources import folder, value_range
 from microgen_jax.errors import UserError
 from tests.crystal.conftest import Truth, write_ang
 
@@ -20,7 +20,7 @@ from tests.crystal.conftest import Truth, write_ang
 def maps(tmp_path, save):
     for n in range(6):
         save(tmp_path / f"maps/a/{n}.png", shape=(20 + n, 24, 3), seed=n)
-        save(tmp_path / f"maps/b/{n}.png", pixels=np.full((18, 19), 300 * n, np.uint16))
+        save(tmp_path / f"maps/b/{n}.png", pixels=np.full((18, 19), 12_000 * n, np.uint16))
     return tmp_path / "maps"
 
 
@@ -142,12 +142,13 @@ def test_starts_at_the_same_time_do_not_meet(tmp_path, maps, data_config):
 
 def test_a_bad_image_stops_the_writing_and_leaves_nothing(tmp_path, maps, data_config, monkeypatch):
     monkeypatch.setattr(folder, "VERIFY_ALL", 0)
-    whole = (maps / "a/3.png").read_bytes()
-    (maps / "a/3.png").write_bytes(whole[:200] + bytes(100) + whole[300:])
+    monkeypatch.setattr(value_range, "RANGE_SAMPLE", 1)
+    whole = (maps / "a/4.png").read_bytes()
+    (maps / "a/4.png").write_bytes(whole[:200] + bytes(100) + whole[300:])
     data = data_config(maps, cache=str(tmp_path / "cache"))
     with pytest.raises(UserError) as caught:
         open_dataset(data)
-    assert caught.value.where == f"{maps}/a/3.png"
+    assert caught.value.where == f"{maps}/a/4.png"
     assert homes(tmp_path / "cache") == []
     data = replace(data, on_bad_file="skip")
     cached, plain = open_dataset(data), open_dataset(data_config(maps, on_bad_file="skip"))

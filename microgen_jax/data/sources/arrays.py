@@ -1,24 +1,40 @@
 """Images kept as arrays in HDF5 or npz files."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from microgen_jax.data.catalogue import Catalogue, bad_file_error
-from microgen_jax.data.decoding import BadFile, Header, check_pixels
+from microgen_jax.data.decoding import MAX_PIXELS, BadFile, Header, check_pixels
+from microgen_jax.data.leftovers import ALPHA, summed
 from microgen_jax.data.sources import array_layout, hdf5, npz
+from microgen_jax.data.sources.array_columns import Columns, class_labels, columns_of, text_columns
 from microgen_jax.data.sources.array_layout import StoredArray
 from microgen_jax.data.sources.file_tree import BROKEN_HDF5, Tree, reason_of
 from microgen_jax.data.sources.folder import class_names
-from microgen_jax.data.sources.value_range import Range, find_range, parse_range, scaled
+from microgen_jax.data.sources.value_range import (
+    RANGE_SAMPLE,
+    Range,
+    parse_range,
+    range_of,
+    scaled,
+    stored_as,
+)
 from microgen_jax.errors import UserError
 
 READERS = {"hdf5": hdf5, "npz": npz}
 MAX_READ_WHOLE = 2**28  # bytes of an array up to which its range is found from all its values
-RANGE_SAMPLE = (
-    64  # images of a larger one that its range is found from; the others are checked when they are read
-)
+
+
+class _Stack(NamedTuple):
+    """An array of images, and what was found out about it."""
+
+    array: StoredArray
+    values: Range
+    columns: Columns
+    count: int
 
 
 def open_arrays(
@@ -29,6 +45,7 @@ def open_arrays(
     key: str = "",
     layout: str = "auto",
     value_range: str = "auto",
+    max_pixels: int = MAX_PIXELS,
     on_bad_file: str = "raise",
 ) -> Catalogue:
     """List the images in the HDF5 or npz files of a tree.
@@ -38,14 +55,15 @@ def open_arrays(
       kind: hdf5 | npz.
       root: the root as a person would name it.
       key: name of the array in every file; '' = the one that the reader finds (see `find_array` of hdf5 and npz).
-      layout: HW | NHW | HWK | HWC | NHWC | auto (see `array_layout.choose_layout`).
+      layout: HW | NHW | HWK | HWC | NHWC | CHW | NCHW | auto (see `array_layout.choose_layout`).
       value_range: auto | ids | 'low,high' (see `value_range`).
+      max_pixels: number of pixels of an image that are let through.
       on_bad_file: raise | skip.
 
     Raises:
       UserError: no such file, an ambiguous layout or range, empty arrays, or (with `on_bad_file='raise'`) a bad file.
     """
-    given_range, reader = parse_range(value_range), READERS[kind]
+    given, reader = parse_range(value_range), READERS[kind]
     files = [name for name in tree.files if name.lower().endswith(reader.SUFFIXES)]
     if not files:
         raise UserError("root", f"no {kind} file ({', '.join(reader.SUFFIXES)}) in {root}")
@@ -57,99 +75,125 @@ def open_arrays(
             refused.append((name, str(error)))
     if refused and (on_bad_file == "raise" or not arrays):
         raise bad_file_error(root, *refused[0])
-    layout, why = array_layout.choose_layout(layout, [array.shape for array in arrays], root, kind)
-    kept, ranges = [], []
+    layout, why = array_layout.choose_layout(layout, arrays, root, kind)
+    stacks = []
     for array in arrays:
         try:
-            _check(array, layout)
-            ranges.append(given_range or _find_range(array, layout))
-            kept.append(array)
+            stacks.append(_stack(array, layout, given, max_pixels))
         except BadFile as error:
             refused.append((f"{array.file}:{array.key}", str(error)))
-    if refused and (on_bad_file == "raise" or not kept):
+    if refused and (on_bad_file == "raise" or not stacks):
         raise bad_file_error(root, *refused[-1])
-    return _catalogue(kept, ranges, layout, why, kind, root, tree.name, refused)
+    others = [name for name in tree.files if name not in files]
+    left_over = (f"files of another kind: {len(others)}, such as {others[0]}",) if others else ()
+    return _catalogue(stacks, layout, why, kind, root, tree.name, refused, left_over)
+
+
+def _stack(array: StoredArray, layout: str, given: Range | None, max_pixels: int) -> _Stack:
+    if array.dtype.kind not in "buif":
+        raise BadFile(f"holds {array.dtype}, no numbers")
+    if 0 in array.shape:
+        raise BadFile(f"is empty, of shape {array.shape}")
+    check_pixels(*array_layout.image_shape(array.shape, layout)[:2], max_pixels)
+    dtype = _read(array, layout, 0).dtype
+    values = range_of(given, dtype, lambda: _extremes(array, layout), inverted=array.inverted)
+    count = array_layout.image_count(array.shape, layout)
+    return _Stack(array, values, columns_of(array, count), count)
 
 
 def _catalogue(
-    arrays: Sequence[StoredArray],
-    ranges: Sequence[Range],
+    stacks: Sequence[_Stack],
     layout: str,
     why: str,
     kind: str,
     root: str,
     root_name: str,
     refused: Sequence[tuple[str, str]],
+    left_over: tuple[str, ...],
 ) -> Catalogue:
-    counts = [array_layout.image_count(array.shape, layout) for array in arrays]
-    where = [(a, i) for a, count in enumerate(counts) for i in range(count)]
-    folders = class_names([array.file for array in arrays], root_name)
-    headers = [_header(array, layout, values) for array, values in zip(arrays, ranges)]
-    sizes = [
-        int(np.prod(array_layout.image_shape(array.shape, layout))) * array.dtype.itemsize for array in arrays
-    ]
+    where = [(s, i) for s, stack in enumerate(stacks) for i in range(stack.count)]
+    folders = class_names([stack.array.file for stack in stacks], root_name)
+    labels = class_labels([stack.columns for stack in stacks])
+    headers = [_header(stack, layout) for stack in stacks]
+
+    def per_image(of: Callable[[_Stack], object]) -> list:
+        return [value for stack in stacks for value in [of(stack)] * stack.count]
 
     def read(index: int) -> np.ndarray:
-        a, i = where[index]
-        return scaled(_read(arrays[a], layout, i), ranges[a])
-
-    def label(array: StoredArray, index: int) -> str:
-        return folders[array.file] if array.labels is None else array.labels[index]
+        s, i = where[index]
+        return scaled(_read(stacks[s].array, layout, i), stacks[s].values)
 
     return Catalogue(
         kind=kind,
         root=root,
-        names=[f"{arrays[a].file}:{arrays[a].key}[{i}]" for a, i in where],
-        labels=[label(arrays[a], i) for a, i in where],
-        headers=[headers[a] for a, _ in where],
-        sizes=[sizes[a] for a, _ in where],
+        names=[f"{stacks[s].array.file}:{stacks[s].array.key}[{i}]" for s, i in where],
+        labels=[folders[stacks[s].array.file] if labels[s] is None else labels[s][i] for s, i in where],
+        headers=[headers[s] for s, _ in where],
+        sizes=per_image(lambda stack: _bytes(stack.array, layout)),
         read=read,
-        columns={"file": [arrays[a].file for a, _ in where]},
+        columns={
+            **text_columns([stack.columns for stack in stacks], [stack.count for stack in stacks]),
+            "file": per_image(lambda stack: stack.array.file),
+        },
         refused=tuple(refused),
-        notes=_notes(layout, why, arrays, ranges),
+        notes=_notes(layout, why, stacks),
+        unused=(*_unused(layout, stacks), *left_over),
     )
 
 
-def _check(array: StoredArray, layout: str) -> None:
-    if array.dtype.kind not in "buif":
-        raise BadFile(f"holds {array.dtype}, no numbers")
-    if 0 in array.shape:
-        raise BadFile(f"is empty, of shape {array.shape}")
-    check_pixels(*array_layout.image_shape(array.shape, layout)[:2])
+def _bytes(array: StoredArray, layout: str) -> int:
+    return int(np.prod(array_layout.image_shape(array.shape, layout))) * array.dtype.itemsize
 
 
-def _find_range(array: StoredArray, layout: str) -> Range:
+def _extremes(array: StoredArray, layout: str) -> tuple[float, float]:
+    """Return the smallest and the largest value of an array, of a large one those of some of its images."""
     if np.prod(array.shape) * array.dtype.itemsize <= MAX_READ_WHOLE:
         parts = [_read(array)]
     else:
         count = array_layout.image_count(array.shape, layout)
         parts = [_read(array, layout, i) for i in range(0, count, -(-count // RANGE_SAMPLE))]
-    low, high = min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)
-    return find_range(array.dtype, low, high)
+    return min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)
 
 
 def _read(array: StoredArray, layout: str = "", index: int = 0) -> np.ndarray:
     """Return an image of an array, or without a layout all of it."""
     try:
         data = array.load()
-        return array_layout.image(data, layout, index) if layout else data[()]
+        found = array_layout.image(data, layout, index) if layout else data[()]
     except BROKEN_HDF5 as error:
         raise BadFile(f"cannot be read ({reason_of(error)})") from error
+    if (array.factor, array.offset) == (1, 0):
+        return found
+    return (found * np.float64(array.factor) + array.offset).astype(np.float32)
 
 
-def _header(array: StoredArray, layout: str, values: Range) -> Header:
-    height, width, channels = array_layout.image_shape(array.shape, layout)
-    dtype = scaled(np.full((1, 1, 1), values.low, array.dtype), values).dtype.name
+def _header(stack: _Stack, layout: str) -> Header:
+    height, width, channels = array_layout.image_shape(stack.array.shape, layout)
+    scaled_by = (stack.array.factor, stack.array.offset) != (1, 0)
+    dtype = stored_as(np.dtype(np.float32) if scaled_by else stack.array.dtype, stack.values)
     return Header(height, width, 3 if channels == 4 else channels, dtype)
 
 
-def _notes(layout: str, why: str, arrays: Sequence[StoredArray], ranges: Sequence[Range]) -> tuple[str, ...]:
-    found = Counter((array.dtype.name, str(values)) for array, values in zip(arrays, ranges))
-    notes = [f"layout {layout}, {array_layout.LAYOUTS[layout]}: {why}"]
-    for array in [array for array in arrays if array.others][:1]:
-        others = ", ".join(map(repr, array.others[:3])) + (", ..." if len(array.others) > 3 else "")
-        notes.append(f"{array.file} holds {others} too: {array.key!r} is read, data.key names another")
+def _notes(layout: str, why: str, stacks: Sequence[_Stack]) -> tuple[str, ...]:
+    found = Counter((stack.array.dtype.name, str(stack.values)) for stack in stacks)
+    labelled = [
+        (stack.array.file, f"classes are those of {stack.columns.label!r}")
+        for stack in stacks
+        if stack.columns.label
+    ]
+    done = [(stack.array.file, note) for stack in stacks for note in stack.array.notes]
     return (
-        *notes,
+        f"layout {layout}, {array_layout.LAYOUTS[layout]}: {why}",
         *(f"{n} dataset(s) of {dtype}, read as {values}" for (dtype, values), n in sorted(found.items())),
+        *summed([*labelled, *done], len(stacks)),
     )
+
+
+def _unused(layout: str, stacks: Sequence[_Stack]) -> tuple[str, ...]:
+    found = [
+        (stack.array.file, line) for stack in stacks for line in (*stack.columns.unused, *stack.array.unused)
+    ]
+    for stack in stacks:
+        if array_layout.image_shape(stack.array.shape, layout)[2] == 4:
+            found.append((stack.array.file, ALPHA))
+    return summed(found, len(stacks))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import h5py
 
+from microgen_jax.data.catalogue import bad_file_error
 from microgen_jax.data.decoding import is_image
 from microgen_jax.data.sources.file_tree import BROKEN_HDF5, Tree, no_such_root, open_tree
 from microgen_jax.errors import UserError
@@ -71,6 +72,8 @@ def _find_in(tree: Tree, root: str) -> str:
         return "npz"
     if any(name.rpartition("/")[2] == "dataset_info.json" for name in tree.files):
         raise UserError("root", f"{root} holds a prepared tfds data set", "name it with data.name")
+    if not tree.files and tree.refused:
+        raise bad_file_error(root, *tree.refused[0], count=len(tree.refused))
     if not tree.files:
         raise UserError("root", f"{root} is empty")
     raise UserError("root", f"{root} holds no images and nothing else that can be read")

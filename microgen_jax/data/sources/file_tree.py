@@ -72,7 +72,7 @@ def open_tree(root: Path) -> Tree:
         raise UserError("root", f"{root} is no regular file", "give a file or a folder")
     if root.suffix.lower() == ".zip":
         return _zip(root)
-    return Tree(root.stem, {root.name: root.stat().st_size}, (), partial(_open, root.parent), ())
+    return Tree(root.stem, {root.name: root.stat().st_size}, (), partial(_open, str(root.parent)), ())
 
 
 def no_such_root(root: Path | str) -> UserError:
@@ -111,7 +111,7 @@ def _folder(root: Path) -> Tree:
         Path(real_root).name,
         dict(sorted(files.items())),
         tuple(sorted(folders)),
-        partial(_open, root),
+        partial(_open, str(root)),
         tuple(refused),
     )
 
@@ -127,28 +127,28 @@ def _link_fault(path: str, real_root: str) -> str:
     return ""
 
 
-def _open(root: Path, name: str) -> BufferedIOBase:
-    return open(root / name, "rb")
+def _open(root: str, name: str) -> BufferedIOBase:
+    return open(os.path.join(root, name), "rb")
 
 
 def _zip(path: Path) -> Tree:
     try:
-        archive = _archive(str(path), os.getpid())
+        members = _members(str(path), os.getpid())
     except BROKEN as error:
         raise UserError("root", f"{path} is not a zip file that can be read ({reason_of(error)})") from error
     files, folders, refused = {}, set(), []
-    for member in archive.infolist():
-        parts = PurePosixPath(member.filename).parts
+    for name, member in members.items():
+        parts = PurePosixPath(name).parts
         if any((part.startswith(".") and part != "..") or part in LITTER for part in parts) or not parts:
             continue
-        if fault := _member_fault(member):
-            refused.append((member.filename, fault))
+        if fault := _member_fault(name, member):
+            refused.append((name, fault))
             continue
         folders.update("/".join(parts[:n]) for n in range(1, len(parts)))
-        if member.is_dir():
+        if name.endswith("/"):
             folders.add("/".join(parts))
         else:
-            files[member.filename] = member.file_size
+            files[name] = member.file_size
     return Tree(
         path.stem,
         dict(sorted(files.items())),
@@ -158,9 +158,20 @@ def _zip(path: Path) -> Tree:
     )
 
 
-def _member_fault(member: zipfile.ZipInfo) -> str:
-    path = PurePosixPath(member.filename)
-    if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in path.parts[0]:
+def _member_name(member: zipfile.ZipInfo) -> str:
+    """Return a member's name with '/' between its parts, and in UTF-8 where a Mac wrote it without saying so."""
+    name = member.filename.replace("\\", "/")
+    if member.flag_bits & 0x800:  # the name is said to be UTF-8, APPNOTE 4.4.4
+        return name
+    try:
+        return name.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return name
+
+
+def _member_fault(name: str, member: zipfile.ZipInfo) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         return "a name that leads out of the zip file"
     if member.external_attr >> 16 & 0o170000 == 0o120000:
         return "a link: not followed"
@@ -177,8 +188,14 @@ def _archive(path: str, process: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
+@lru_cache(maxsize=8)
+def _members(path: str, process: int) -> dict[str, zipfile.ZipInfo]:
+    """Return the members of a zip file by name; of several with one name the last."""
+    return {_member_name(member): member for member in _archive(path, process).infolist()}
+
+
 def _open_member(path: str, name: str) -> BufferedIOBase:
     try:
-        return _archive(path, os.getpid()).open(name)
+        return _archive(path, os.getpid()).open(_members(path, os.getpid())[name])
     except BROKEN as error:
         raise OSError(f"cannot be unpacked ({reason_of(error)})") from error

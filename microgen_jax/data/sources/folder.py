@@ -8,25 +8,41 @@ same five classes.
 """
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from io import BufferedIOBase, BufferedReader
+from pathlib import PurePosixPath
+
+import numpy as np
 
 from microgen_jax.data import decoding
 from microgen_jax.data.catalogue import Catalogue, bad_file_error, check_all
 from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns
-from microgen_jax.data.decoding import BadFile, Header
+from microgen_jax.data.decoding import BadFile, Header, ImageFile
+from microgen_jax.data.leftovers import summed
 from microgen_jax.data.sources.file_tree import Tree, reason_of
+from microgen_jax.data.sources.value_range import Range, parse_range, ranges_of_files, scaled, stored_as
 from microgen_jax.errors import UserError
 
 VERIFY_ALL = 2000  # images that are decoded once when opened; of more, only header and end are checked
+ORDINARY = {"uint8": Range(0, 255), "uint16": Range(0, 65535), "float32": Range(0, 1)}
 
 
-def open_folder(tree: Tree, *, root: str, on_bad_file: str = "raise") -> Catalogue:
+def open_folder(
+    tree: Tree,
+    *,
+    root: str,
+    value_range: str = "auto",
+    max_pixels: int = decoding.MAX_PIXELS,
+    on_bad_file: str = "raise",
+) -> Catalogue:
     """List the images of a tree by class, and check every one.
 
     Args:
       tree: the files.
       root: the root as a person would name it.
+      value_range: auto | ids | 'low,high' (see `value_range`).
+      max_pixels: number of pixels of an image that are let through.
       on_bad_file: raise | skip.
 
     Raises:
@@ -40,7 +56,18 @@ def open_folder(tree: Tree, *, root: str, on_bad_file: str = "raise") -> Catalog
     refused = list(tree.refused)
     refused += [(name, "a class folder without images") for name in empty_classes(names, tree.folders)]
     labels = [label_of[name] for name in names]
-    catalogue = open_names(tree, names, labels, root, "folder", refused, on_bad_file)
+    catalogue = open_names(
+        tree,
+        names,
+        labels,
+        root,
+        "folder",
+        refused,
+        on_bad_file,
+        value_range=value_range,
+        max_pixels=max_pixels,
+    )
+    catalogue = catalogue._replace(unused=(*catalogue.unused, *_other_files(tree)))
     if SIDECAR not in tree.files:
         return catalogue
     rows = read_table(tree, SIDECAR)
@@ -57,6 +84,9 @@ def open_names(
     kind: str,
     refused: Sequence[tuple[str, str]],
     on_bad_file: str,
+    *,
+    value_range: str = "auto",
+    max_pixels: int = decoding.MAX_PIXELS,
 ) -> Catalogue:
     """Return a catalogue of image files, each checked; bad ones are refused, or left out and listed.
 
@@ -68,51 +98,77 @@ def open_names(
       kind: folder | list.
       refused: (file, reason) of what was left out before.
       on_bad_file: raise | skip.
+      value_range: auto | ids | 'low,high' (see `value_range`).
+      max_pixels: number of pixels of an image that are let through.
 
     Raises:
       UserError: no image can be read, or (with `on_bad_file='raise'`) a bad one.
     """
+    given = parse_range(value_range)
+    decode = len(names) <= VERIFY_ALL
 
-    def check(name: str) -> Header:
+    def check(name: str, decode: bool = decode) -> ImageFile:
         with _opened(tree, name) as stream:
-            header = decoding.read_header(stream)
-            if len(names) <= VERIFY_ALL:
-                stream.seek(0)
-                header = decoding.header_of(decoding.read_image(stream))._replace(more=header.more)
-        return header
+            return decoding.read_header(stream, max_pixels, decode=decode)
 
-    headers, bad = check_all(names, check)
-    refused = [*refused, *bad]
+    def measure(name: str) -> tuple[float, float]:
+        file = check(name, decode=True)
+        return file.low, file.high
+
+    found, bad = check_all(names, check)
+    files = {name: file for name, file in zip(names, found) if file is not None}
+    ranges, doubtful = ranges_of_files(files, given, measure)
+    refused = [*refused, *bad, *doubtful]
     if refused and on_bad_file == "raise":
         raise bad_file_error(root, *refused[0], count=len(refused))
-    kept = [n for n, header in enumerate(headers) if header is not None]
+    kept = [n for n, name in enumerate(names) if name in ranges]
     if not kept:
-        raise UserError("root", f"none of the {len(names)} images under {root} can be read: {bad[0][1]}")
+        raise UserError("root", f"none of the {len(names)} images under {root} can be read: {refused[0][1]}")
     good = [names[n] for n in kept]
 
     def read(index: int):
         with _opened(tree, good[index]) as stream:
             _check_unaltered(stream, tree.files[good[index]])
-            return decoding.read_image(stream)
+            return scaled(decoding.read_image(stream, max_pixels), ranges[good[index]])
 
     return Catalogue(
         kind=kind,
         root=root,
         names=good,
         labels=[labels[n] for n in kept],
-        headers=[headers[n] for n in kept],
+        headers=[_header(files[name].header, ranges[name]) for name in good],
         sizes=[tree.files[name] for name in good],
         read=read,
         columns={},
         refused=tuple(refused),
-        notes=_pages([good[n] for n, k in enumerate(kept) if headers[k].more]),
+        notes=_notes(good, files, ranges),
+        unused=summed([(name, line) for name in good for line in files[name].unused], len(good)),
     )
 
 
-def _pages(names: Sequence[str]) -> tuple[str, ...]:
-    if not names:
-        return ()
-    return (f"{len(names)} TIFF files hold several pages, of which the first is read, such as {names[0]}",)
+def _header(header: Header, values: Range) -> Header:
+    return header._replace(dtype=stored_as(np.dtype(header.dtype), values))
+
+
+def _notes(
+    names: Sequence[str], files: Mapping[str, ImageFile], ranges: Mapping[str, Range]
+) -> tuple[str, ...]:
+    """Say what was done to images, and what the numbers of those are read as that do not fill their type."""
+    done = [(name, note) for name in names for note in files[name].notes]
+    read = [
+        (name, f"{files[name].header.dtype} read as {ranges[name]}")
+        for name in names
+        if ranges[name] != ORDINARY.get(files[name].header.dtype)
+    ]
+    return summed([*done, *read], len(names))
+
+
+def _other_files(tree: Tree) -> tuple[str, ...]:
+    """Count files that are not read, by their suffix."""
+    others = [name for name in tree.files if not decoding.is_image(name) and name != SIDECAR]
+    counts = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in others)
+    kinds = ", ".join(f"{suffix} ({count})" for suffix, count in counts.most_common())
+    return (f"files that are no images: {kinds}, such as {others[0]}",) if others else ()
 
 
 def _opened(tree: Tree, name: str):

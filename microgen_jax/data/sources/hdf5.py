@@ -10,10 +10,13 @@ import os
 from functools import lru_cache, partial
 
 import h5py
+import numpy as np
 
 from microgen_jax.data.decoding import BadFile
 from microgen_jax.data.sources.array_layout import StoredArray
 from microgen_jax.data.sources.file_tree import BROKEN_HDF5, Tree, reason_of
+from microgen_jax.data.sources.hdf5_attributes import read_attributes
+from microgen_jax.data.sources.hdf5_filters import check_filters
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 MAX_OBJECTS = 10_000
@@ -27,10 +30,11 @@ def find_array(tree: Tree, root: str, name: str, key: str) -> StoredArray:
       tree: the files.
       root: the root as a person would name it.
       name: name of the file in the tree.
-      key: name of the dataset; '' = the first in the order of names that has two to four axes.
+      key: name of the dataset; '' = `images`, or the first in the order of names that has two to four axes.
 
     Raises:
-      BadFile: no HDF5 file, no such dataset, or one that is not stored whole in this file.
+      BadFile: no HDF5 file, no such dataset, one that is not stored whole in this file, or one that is packed
+        with a filter that is not installed.
     """
     try:
         file = _file(root, name, os.getpid(), tree.open)
@@ -43,15 +47,24 @@ def find_array(tree: Tree, root: str, name: str, key: str) -> StoredArray:
         raise BadFile(f"no dataset {key!r} in it; there are {', '.join(sorted(found)) or 'none'}")
     if not key and not usable:
         raise BadFile("no dataset of numbers with two to four axes in it")
-    key = key or usable[0]
+    key = key or ("images" if "images" in usable else usable[0])
     dataset = found[key]
     if dataset.external or dataset.is_virtual:
         raise BadFile(f"dataset {key!r} is kept in other files")
     if dataset.shape is None or not 2 <= dataset.ndim <= 4:
         raise BadFile(f"dataset {key!r} has the shape {dataset.shape}, no images")
     _check_stored(dataset, key)
-    load = partial(_load, root, name, key, tree.open)
-    return StoredArray(name, key, dataset.shape, dataset.dtype, load, None, usable[1:])
+    check_filters(dataset)
+    others = tuple(_stored(tree, root, name, found[other]) for other in sorted(found) if other != key)
+    stored = _stored(tree, root, name, dataset)
+    return stored._replace(others=others, **read_attributes(dataset)._asdict())
+
+
+def _stored(tree: Tree, root: str, name: str, dataset: h5py.Dataset) -> StoredArray:
+    key, text = dataset.name.strip("/"), h5py.check_string_dtype(dataset.dtype) is not None
+    load = partial(_load_text if text else _load, root, name, key, tree.open)
+    shape = dataset.shape or ()
+    return StoredArray(name, key, shape, np.dtype("U") if text else dataset.dtype, load)
 
 
 def _is_usable(dataset: h5py.Dataset) -> bool:
@@ -82,6 +95,10 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
 
 def _load(root: str, name: str, key: str, opener) -> h5py.Dataset:
     return _file(root, name, os.getpid(), opener)[key]
+
+
+def _load_text(root: str, name: str, key: str, opener) -> np.ndarray:
+    return np.array(_load(root, name, key, opener).asstr(errors="replace")[()], dtype=str)
 
 
 @lru_cache(maxsize=64)

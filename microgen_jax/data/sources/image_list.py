@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from microgen_jax.data.catalogue import Catalogue
 from microgen_jax.data.conditions import SIDECAR, read_table
-from microgen_jax.data.decoding import is_image
+from microgen_jax.data.decoding import MAX_PIXELS, is_image
 from microgen_jax.data.sources.file_tree import Tree
 from microgen_jax.data.sources.folder import class_names, open_names
 from microgen_jax.errors import UserError
@@ -15,7 +15,16 @@ SUFFIXES = (".csv", ".tsv", ".txt")
 LABEL_TITLES = ("label", "class")
 
 
-def open_list(tree: Tree, table: str, *, root: str, folder: str, on_bad_file: str = "raise") -> Catalogue:
+def open_list(
+    tree: Tree,
+    table: str,
+    *,
+    root: str,
+    folder: str,
+    value_range: str = "auto",
+    max_pixels: int = MAX_PIXELS,
+    on_bad_file: str = "raise",
+) -> Catalogue:
     """List the images that a table names, in its order.
 
     The first row is a header where its first cell names no image. Columns without a title are called
@@ -27,6 +36,8 @@ def open_list(tree: Tree, table: str, *, root: str, folder: str, on_bad_file: st
       table: name of the table in the tree.
       root: path of the table, as a person would name it.
       folder: path of the folder, as a person would name it.
+      value_range: auto | ids | 'low,high' (see `value_range`).
+      max_pixels: number of pixels of an image that are let through.
       on_bad_file: raise | skip.
 
     Raises:
@@ -54,7 +65,17 @@ def open_list(tree: Tree, table: str, *, root: str, folder: str, on_bad_file: st
     columns = {title: [rows[n][k] for n in there] for k, title in enumerate(titles) if k > 0}
     present = [names[n] for n in there]
     labels = _labels(columns, has_header) or list(_folders(present, tree.name))
-    catalogue = open_names(tree, present, labels, folder, "list", missing, on_bad_file)
+    catalogue = open_names(
+        tree,
+        present,
+        labels,
+        folder,
+        "list",
+        missing,
+        on_bad_file,
+        value_range=value_range,
+        max_pixels=max_pixels,
+    )
     index = {name: n for n, name in enumerate(present)}
     order = [index[name] for name in catalogue.names]
     return catalogue._replace(columns={title: [cells[n] for n in order] for title, cells in columns.items()})

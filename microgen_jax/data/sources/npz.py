@@ -1,4 +1,4 @@
-"""Reader of npz files: `images`, and `labels` where there are classes.
+"""Reader of npz files.
 
 An array that lies in the file as it is (`np.savez`) is mapped into memory, and read image by image; a packed
 one (`np.savez_compressed`), or one in an npz inside a zip file, is unpacked into memory once a process.
@@ -37,8 +37,6 @@ class _Entry(NamedTuple):
 def find_array(tree: Tree, root: str, name: str, key: str) -> StoredArray:
     """Return the array of a file that holds the images.
 
-    Class numbers or names are those of `labels`, the classes' names those of `names` where `labels` are numbers.
-
     Args:
       tree: the files.
       root: the root as a person would name it.
@@ -46,7 +44,7 @@ def find_array(tree: Tree, root: str, name: str, key: str) -> StoredArray:
       key: name of the array; '' = `images`, or the only array with three or four axes.
 
     Raises:
-      BadFile: no npz file, no such array, one that is not whole, or labels that do not fit.
+      BadFile: no npz file, no such array, or one that is not whole.
     """
     try:
         with tree.open(name) as stream:
@@ -57,10 +55,12 @@ def find_array(tree: Tree, root: str, name: str, key: str) -> StoredArray:
                 _check_sum(stream, entries[wanted])
     except BROKEN as error:
         raise BadFile(f"not an npz file, or broken ({reason_of(error)})") from error
-    shape = entries[wanted].shape
-    load = partial(_load, root, name, os.getpid(), tree.open, wanted)
-    labels = _labels(tree, root, name, entries, shape[0]) if "labels" in entries else None
-    return StoredArray(name, wanted, shape, entries[wanted].dtype, load, labels)
+
+    def stored(key: str) -> StoredArray:
+        load = partial(_load, root, name, os.getpid(), tree.open, key)
+        return StoredArray(name, key, entries[key].shape, entries[key].dtype, load)
+
+    return stored(wanted)._replace(others=tuple(stored(key) for key in entries if key != wanted))
 
 
 def _entries(stream: BufferedIOBase) -> dict[str, _Entry]:
@@ -118,25 +118,6 @@ def _check_sum(stream: BufferedIOBase, entry: _Entry) -> None:
     with zipfile.ZipFile(stream) as archive, archive.open(entry.member) as part:
         while part.read(2**20):
             pass
-
-
-def _labels(tree: Tree, root: str, name: str, entries: dict[str, _Entry], count: int) -> list[str]:
-    shape, dtype = entries["labels"].shape, entries["labels"].dtype
-    if shape != (count,) or dtype.kind not in "biuUS":
-        raise BadFile(f"'labels' is {dtype} of shape {shape}; {count} numbers or names are needed")
-    try:
-        labels = _load(root, name, os.getpid(), tree.open, "labels")
-        names = _load(root, name, os.getpid(), tree.open, "names") if "names" in entries else None
-    except BROKEN as error:
-        raise BadFile(f"'labels' cannot be read ({reason_of(error)})") from error
-    if labels.dtype.kind not in "biu":
-        return [str(label) for label in labels.astype(str)]
-    numbers = labels.astype(int)
-    named = names is not None and names.dtype.kind == "U" and names.ndim == 1
-    if named and numbers.min(initial=0) >= 0 and numbers.max(initial=0) < len(names):
-        return [str(names[number]) for number in numbers]
-    width = len(str(numbers.max(initial=0)))
-    return [f"{number:0{width}d}" for number in numbers]
 
 
 @lru_cache(maxsize=16)

@@ -37,6 +37,7 @@ def write(path, **arrays) -> None:
         ([(64, 64, 64), (64, 64, 48)], "HWK"), ([(64, 64, 64), (48, 64, 64)], "NHW"), ([(20, 30)], "HW"),
         ([(7, 20, 30, 3), (9, 20, 30, 3)], "NHWC"), ([(500, 64, 64)], "NHW"), ([(64, 64, 20)], "HWK"),
         ([(20, 30, 3)], "HWC"), ([(64, 32, 3), (70, 31, 3)], "HWC"),
+        ([(8, 3, 64, 64)], "NCHW"), ([(8, 9, 64, 64)], "NCHW"), ([(8, 3, 4, 4)], "NHWC"),
     ],
 )  # fmt: skip
 def test_the_layout_is_told_over_all_files(shapes, layout):
@@ -46,7 +47,7 @@ def test_the_layout_is_told_over_all_files(shapes, layout):
 @pytest.mark.parametrize(
     "shapes",
     [[(64, 64, 64)], [(64, 64, 64)] * 2, [(10, 20, 30)], [(10, 12, 30), (11, 13, 30)], [(5,)], [(5, 5), (5, 5, 5)],
-     [(8, 3, 64, 64)]],
+     [(8, 30, 64, 64)], [(3, 64, 64)], [(3, 64, 48)] * 2, [(4, 64, 48), (4, 32, 48)]],
 )  # fmt: skip
 def test_an_ambiguous_layout_is_refused(shapes):
     with pytest.raises(UserError):
@@ -112,7 +113,7 @@ def test_a_key_can_be_chosen_and_a_wrong_one_is_named(tmp_path, data_config):
     write(tmp_path / "a.h5", first=stack(2, 4, 4), second=stack(5, 4, 4))
     first = open_dataset(data_config(tmp_path, channels=1))
     assert len(everything(first)) == 2
-    assert any("holds 'second' too: 'first' is read" in note for note in first.notes)
+    assert any("'second'" in line for line in first.unused)
     assert len(everything(open_dataset(data_config(tmp_path, channels=1, key="second")))) == 5
     with pytest.raises(UserError, match="there are first, second"):
         open_dataset(data_config(tmp_path, channels=1, key="third"))

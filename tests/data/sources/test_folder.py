@@ -11,6 +11,7 @@ from PIL import Image
 
 from microgen_jax.data import batches, evaluation_batches, open_dataset
 from microgen_jax.data.sources import folder as folder_module
+from microgen_jax.data.sources import value_range
 from microgen_jax.errors import UserError
 
 COPPER = r"(?:(?P<series>Cu\dQ\d)_)?(?P<step>\d+)\.png$"
@@ -88,7 +89,7 @@ def test_float_tiffs_lie_between_0_and_1(tmp_path, save, data_config):
     data = data_config(tmp_path, channels=1, holdout=0.0)
     np.testing.assert_array_equal(open_dataset(data).train[0].image[..., 0], expected)
     save(tmp_path / "a/0.tif", pixels=expected * 7)
-    with pytest.raises(UserError, match=r"0 to 7; scale them"):
+    with pytest.raises(UserError, match=r"from 0 to 7: set data\.value_range"):
         open_dataset(data)
 
 
@@ -97,8 +98,8 @@ def test_further_pages_of_a_tiff_are_told(tmp_path, save, data_config):
     pages = [Image.fromarray(first)] * 2
     pages[0].save(tmp_path / "a/0.tif", save_all=True, append_images=pages)
     save(tmp_path / "a/1.tif")
-    notes = open_dataset(data_config(tmp_path)).notes
-    assert any("1 TIFF files hold several pages" in note and "a/0.tif" in note for note in notes)
+    unused = open_dataset(data_config(tmp_path)).unused
+    assert any("further pages" in line and "1 of 2" in line and "a/0.tif" in line for line in unused)
 
 
 def test_a_row_of_metadata_may_name_a_file_that_was_left_out(tmp_path, save, data_config):
@@ -181,16 +182,17 @@ def test_a_big_folder_is_checked_by_header_and_end_and_stands_in_for_what_fails_
     tmp_path, save, data_config, monkeypatch
 ):
     monkeypatch.setattr(folder_module, "VERIFY_ALL", 2)
+    monkeypatch.setattr(value_range, "RANGE_SAMPLE", 2)
     for n in range(6):
         save(tmp_path / f"a/{n}.png", seed=n)
         save(tmp_path / f"b/{n}.png", seed=n + 9)
-    broken_inside(tmp_path / "a/3.png", save)
-    with pytest.raises(UserError, match=r"a/3\.png"):
+    broken_inside(tmp_path / "a/4.png", save)
+    with pytest.raises(UserError, match=r"a/4\.png"):
         list(open_dataset(data_config(tmp_path, holdout=0.0)).train)
     source = open_dataset(data_config(tmp_path, holdout=0.0, on_bad_file="skip")).train
-    np.testing.assert_array_equal(source[3].image, source[4].image)
-    assert source[3].label == 0
-    assert list(source.failed) == ["a/3.png"]
+    np.testing.assert_array_equal(source[4].image, source[5].image)
+    assert source[4].label == 0
+    assert list(source.failed) == ["a/4.png"]
     truncated(tmp_path / "a/3.png", save)
     with pytest.raises(UserError, match="cut off"):
         open_dataset(data_config(tmp_path))

@@ -62,7 +62,7 @@ KINDS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "bmp": ("folder", image_file("BMP", "bmp")),
     "list": ("list", table),
     "sidecar": ("folder", sidecar),
-    "npz": ("npz", lambda root: put(root / "bad.npz", npz_bytes(images=STACK, labels=np.arange(3)))),
+    "npz": ("npz", lambda root: put(root / "bad.npz", npz_bytes(images=STACK, labels=np.arange(5)))),
     "npz, packed": ("npz", lambda root: put(root / "bad.npz", npz_bytes(True, images=STACK))),
     "npy": ("npz", lambda root: put(root / "bad.npz", npy_bytes(STACK))),  # packed after it is spoilt
     "hdf5": ("hdf5", lambda root: put(root / "bad.h5", whole_hdf5())),
