@@ -33,11 +33,13 @@ class Batch(NamedTuple):
       image: float32 [B, H, W, C] in [-1, 1].
       label: int32 [B].
       condition: float32 [B, K], standardised; NaN where it is not known.
+      given: float32 [B, H, W, G], channels that a later stage is given; None where there is one stage.
     """
 
     image: Any
     label: Any
     condition: Any
+    given: Any = None
 
 
 class Condition(NamedTuple):

@@ -36,5 +36,6 @@ def run(mode: str, request: Request) -> None:
     Raises:
       UserError: what the person did wrong.
     """
-    with storage.opened(request.workdir, owning=mode in ("train", "import")) as folder:
+    owning = mode in ("train", "import")
+    with storage.opened(request.workdir, owning, with_samples=mode == "evaluate") as folder:
         MODES[mode](replace(request, workdir=folder))

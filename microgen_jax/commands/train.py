@@ -197,7 +197,7 @@ def train(config: Config | ConfigDict, workdir: str | Path, *, write_cache: bool
             writer.animation()
             writer.curves(method.curves)
             if not done:
-                distributed.log(f"done: {workdir}/checkpoints/{checkpoints.newest()}")
+                distributed.log(f"done: {checkpoints.place(checkpoints.newest())}")
         except loop.Interrupted as stopped:
             distributed.log(f"{stopped}; start the same command again to go on")
         except jax.errors.JaxRuntimeError as fault:

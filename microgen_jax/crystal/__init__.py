@@ -3,6 +3,7 @@
 Arrays are numpy's; nothing here needs JAX. Orientations are unit quaternions (`orientations`, eq. 1 and 2).
 """
 
+from microgen_jax.crystal.embedding import Embedding, embedding
 from microgen_jax.crystal.ipf import colour_direction, direction_colour, ipf_colour, off_key_share
 from microgen_jax.crystal.maps import EbsdMap, read_map
 from microgen_jax.crystal.polycrystal import Polycrystal, polycrystal
@@ -13,10 +14,12 @@ from microgen_jax.crystal.symmetry import LAUE_GROUPS, laue_group, misorientatio
 __all__ = [
     "LAUE_GROUPS",
     "EbsdMap",
+    "Embedding",
     "Phase",
     "Polycrystal",
     "colour_direction",
     "direction_colour",
+    "embedding",
     "flat_share",
     "grains_from_colour",
     "grains_from_orientations",

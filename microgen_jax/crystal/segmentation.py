@@ -120,16 +120,17 @@ def join(across: Bool[np.ndarray, "H _"], down: Bool[np.ndarray, "_ W"]) -> Int3
     """Return connected components, 0..G-1 in reading order.
 
     Args:
-      across: whether a pixel is joined to the one on its right, [H, W - 1].
-      down: whether a pixel is joined to the one below, [H - 1, W].
+      across: whether a pixel is joined to the one on its right, [H, W - 1]; [H, W] where rows are periodic.
+      down: whether a pixel is joined to the one below, [H - 1, W]; [H, W] where columns are periodic.
     """
     height, width = len(across), down.shape[1]
     pixel = np.arange(height * width, dtype=np.int32).reshape(height, width)
-    start = np.concatenate([pixel[:, :-1][across], pixel[:-1][down]])
-    end = np.concatenate([pixel[:, 1:][across], pixel[1:][down]])
+    right, below = np.roll(pixel, -1, 1)[:, : across.shape[1]], np.roll(pixel, -1, 0)[: len(down)]
+    start = np.concatenate([pixel[:, : across.shape[1]][across], pixel[: len(down)][down]])
+    end = np.concatenate([right[across], below[down]])
     links = coo_array((np.ones(len(start), bool), (start, end)), shape=(pixel.size, pixel.size))
     labels = connected_components(links, directed=False)[1].reshape(height, width)
-    return _in_reading_order(labels)
+    return in_reading_order(labels)
 
 
 def _alike(a: np.ndarray, b: np.ndarray, candidates: np.ndarray, group: str, tolerance: float) -> np.ndarray:
@@ -138,7 +139,12 @@ def _alike(a: np.ndarray, b: np.ndarray, candidates: np.ndarray, group: str, tol
     return joined
 
 
-def _in_reading_order(labels: np.ndarray) -> np.ndarray:
+def in_reading_order(labels: Int[np.ndarray, "..."]) -> Int32[np.ndarray, "..."]:
+    """Return the labels numbered 0..G-1 by their first pixel in reading order.
+
+    Args:
+      labels: any whole numbers.
+    """
     first, inverse = np.unique(labels, return_index=True, return_inverse=True)[1:]
     rank = np.empty(len(first), np.int32)
     rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
@@ -148,5 +154,5 @@ def _in_reading_order(labels: np.ndarray) -> np.ndarray:
 def _numbered_in(labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
     numbered = np.full(labels.shape, -1, np.int32)
     if kept.any():
-        numbered[kept] = _in_reading_order(labels[kept])
+        numbered[kept] = in_reading_order(labels[kept])
     return numbered

@@ -1,7 +1,8 @@
 """What can be trained: each method is a few pure functions over a `TrainState`."""
 
 from microgen_jax.methods.build import build, check, sampling_fields
+from microgen_jax.methods.cascade import Cascade
 from microgen_jax.methods.ddpm import DDPM
 from microgen_jax.methods.wgan_gp import WGANGP
 
-__all__ = ["DDPM", "WGANGP", "build", "check", "sampling_fields"]
+__all__ = ["DDPM", "WGANGP", "Cascade", "build", "check", "sampling_fields"]

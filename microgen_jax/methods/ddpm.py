@@ -52,6 +52,8 @@ class DDPM:
       accumulate: micro-batches of an update.
       ema_widths: widths of further averages, with power-function profiles (see `training.ema`).
       sampling: sampler and its settings.
+      given_noise: largest standard deviation, in training, of the noise on the channels that the network is given from
+        an earlier stage (conditioning augmentation, Ho et al. 2021, arXiv 2106.15282, section 4).
     """
 
     unet: UNet
@@ -69,6 +71,7 @@ class DDPM:
     accumulate: int
     ema_widths: tuple[float, ...] = ()
     sampling: Sampling = Sampling()  # noqa: RUF009
+    given_noise: float = 0.0
 
     minibatches: ClassVar[int] = 1
     curves: ClassVar[tuple[tuple[str, ...], ...]] = (("loss", "heldout_loss"),)
@@ -76,7 +79,8 @@ class DDPM:
     def init(self, key: Key[Array, ""]) -> TrainState:
         """Return the state before the first update, a pure function of the key."""
         cond = Condition(jnp.zeros(1, jnp.int32), jnp.zeros((1, self.num_conditions)))
-        image, t = jnp.zeros((1, *self.shape)), jnp.zeros(1, jnp.int32)
+        height, width, channels = self.shape
+        image, t = jnp.zeros((1, height, width, channels + self.unet.given_channels)), jnp.zeros(1, jnp.int32)
         return self.start(self.unet.init(key, image, t, *cond)["params"])
 
     def start(self, params: Params) -> TrainState:
@@ -88,17 +92,26 @@ class DDPM:
             extra["averages"] = tuple(jax.tree.map(jnp.copy, params) for _ in self.ema_widths)
         return states.create(params, self.optimizer, extra)
 
-    def denoiser(self, params: Params, dropout_key: Key[Array, ""] | None = None) -> Denoiser:
+    def denoiser(
+        self,
+        params: Params,
+        dropout_key: Key[Array, ""] | None = None,
+        given: Float[Array, "B H W G"] | None = None,
+    ) -> Denoiser:
         """Return the network as a plain function.
 
         Args:
           params: parameters.
           dropout_key: PRNG key of the units dropped, as in training; None drops none.
+          given: channels of an earlier stage; a batch in which every image stands k times in a row takes them so.
         """
         train = dropout_key is not None
         rngs = {"dropout": dropout_key} if train else None
 
         def denoise(xt: Array, t: Array, cond: Condition) -> Array:
+            if given is not None:
+                beside = jnp.repeat(given, xt.shape[0] // given.shape[0], axis=0)
+                xt = jnp.concatenate([xt, beside], axis=-1)
             return self.unet.apply({"params": params}, xt, t, cond.label, cond.value, train, rngs=rngs)
 
         return denoise
@@ -126,8 +139,9 @@ class DDPM:
         hide, draw, drop = jax.random.split(key, 3)
         cond = Condition(batch.label, batch.condition)
         cond = hide_conditions(hide, cond, self.unet.num_classes, self.condition_dropout, rows)
+        given = None if batch.given is None else self._noised(batch.given, jax.random.fold_in(key, 3), rows)
         value, parts = diffusion_loss(
-            self.denoiser(params, jax.random.fold_in(drop, rows[0])),
+            self.denoiser(params, jax.random.fold_in(drop, rows[0]), given),
             self.schedule,
             batch.image,
             cond,
@@ -192,7 +206,7 @@ class DDPM:
           `heldout_loss` (the sum of the losses) and `count`.
         """
         _, parts = diffusion_loss(
-            self.denoiser(state.ema_params),
+            self.denoiser(state.ema_params, given=batch.given),
             self.schedule,
             batch.image,
             Condition(batch.label, batch.condition),
@@ -223,6 +237,7 @@ class DDPM:
         keys: Key[Array, "B"],
         cond: Condition,
         weak: Params | None = None,
+        given: Float[Array, "B H W G"] | None = None,
     ) -> Float[Array, "B H W C"]:
         """Return images in [-1, 1]; image i is a function of `keys[i]` and its condition.
 
@@ -231,8 +246,9 @@ class DDPM:
           keys: PRNG key of each image.
           cond: label and conditions of each image.
           weak: parameters of an earlier checkpoint; `guidance` is then away from it (autoguidance).
+          given: channels of an earlier stage.
         """
-        return run_scan(self.chain(params, keys, cond, weak))[0]
+        return run_scan(self.chain(params, keys, cond, weak, given))[0]
 
     def frames(
         self,
@@ -240,6 +256,7 @@ class DDPM:
         keys: Key[Array, "B"],
         cond: Condition,
         weak: Params | None = None,
+        given: Float[Array, "B H W G"] | None = None,
         *,
         which: int | tuple[int, ...],
     ) -> Float[Array, "K B H W C"]:
@@ -250,9 +267,10 @@ class DDPM:
           keys: PRNG key of each image.
           cond: label and conditions of each image.
           weak: parameters of an earlier checkpoint, for autoguidance.
+          given: channels of an earlier stage.
           which: number of frames, or the times of them.
         """
-        return run_scan(self.chain(params, keys, cond, weak), which)[1]
+        return run_scan(self.chain(params, keys, cond, weak, given), which)[1]
 
     def chain(
         self,
@@ -260,6 +278,7 @@ class DDPM:
         keys: Key[Array, "B"],
         cond: Condition,
         weak: Params | None = None,
+        given: Float[Array, "B H W G"] | None = None,
         **edit: Any,
     ) -> Chain:
         """Return the chain of `generate`, for `diffusion.start_state` and `diffusion.run_piece`.
@@ -269,11 +288,12 @@ class DDPM:
           keys: one PRNG key for each image.
           cond: label and conditions of each image.
           weak: parameters of an earlier checkpoint, for autoguidance.
+          given: channels of an earlier stage.
           **edit: `start`, `start_time` and `known` of `diffusion.sample`.
         """
-        denoise, sampling = self._denoise_x(params), self.sampling
+        denoise, sampling = self._denoise_x(params, given), self.sampling
         if weak is not None:
-            denoise = autoguide(denoise, self._denoise_x(weak), scale=sampling.guidance)
+            denoise = autoguide(denoise, self._denoise_x(weak, given), scale=sampling.guidance)
             sampling = replace(sampling, guidance=1.0)
         return make_chain(
             denoise,
@@ -291,7 +311,16 @@ class DDPM:
         """Return what the network costs, level by level."""
         return summary(self.unet, self.shape[:2])
 
-    def _denoise_x(self, params: Params) -> Denoiser:
+    def _denoise_x(self, params: Params, given: Array | None) -> Denoiser:
         """Return the network in terms of `prediction`, logits made x0, its weights converted before the scan."""
-        denoise = self.denoiser(in_compute_type(params, self.unet.dtype))
+        denoise = self.denoiser(in_compute_type(params, self.unet.dtype), given=given)
         return from_logits(denoise) if self.loss == "bce" else denoise
+
+    def _noised(self, given: Array, key: Key[Array, ""], rows: Int[Array, "B"]) -> Array:
+        """Return the given channels with noise whose size is random, evenly up to `given_noise`."""
+
+        def noise(row: Array) -> Array:
+            size, each = jax.random.split(jax.random.fold_in(key, row))
+            return self.given_noise * jax.random.uniform(size) * jax.random.normal(each, given.shape[1:])
+
+        return given + jax.vmap(noise)(rows)

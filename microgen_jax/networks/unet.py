@@ -148,6 +148,7 @@ class UNet(nn.Module):
       remat: per level, recompute activations in the backward pass; the middle goes with the last level.
       num_classes: 0 = labels are ignored; label `num_classes` stands for "no class".
       num_conditions: continuous conditions; 0 = they are ignored.
+      given_channels: channels beside the noisy ones, at their end, that the network is given and does not predict.
     """
 
     out_channels: int
@@ -162,11 +163,12 @@ class UNet(nn.Module):
     remat: tuple[bool, ...] = ()
     num_classes: int = 0
     num_conditions: int = 0
+    given_channels: int = 0
 
     @nn.compact
     def __call__(
         self,
-        x: Float[Array, "B H W C"],
+        x: Float[Array, "B H W I"],
         t: Num[Array, "B"],
         label: Int[Array, "B"],
         condition: Float[Array, "B K"],
@@ -175,7 +177,7 @@ class UNet(nn.Module):
         """Return the network's output for noisy images, float32.
 
         Args:
-          x: noisy images, float32.
+          x: noisy images and the given channels, float32; I = C + given_channels.
           t: time of each image, int32 or float32.
           label: class of each image, int32.
           condition: continuous conditions, float32; NaN = not given.

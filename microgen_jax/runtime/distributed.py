@@ -26,7 +26,13 @@ class ProcessError(UserError):
       exit_status: exit status of the process.
     """
 
-    exit_status = 2
+    def __init__(self, where: str, problem: str = "", fix: str = "", exit_status: int = 2) -> None:
+        super().__init__(where, problem, fix)
+        self.exit_status = exit_status
+
+    def at(self, where: str) -> "ProcessError":
+        """Return the same error of another argument, field or file."""
+        return type(self)(where, self.problem, self.fix, self.exit_status)
 
 
 def initialize(coordinator: str = "", num_processes: int = 0, process_id: int = -1) -> None:
@@ -117,7 +123,7 @@ def broadcast_errors() -> Iterator[None]:
     """Stop all processes where one raises a UserError within, instead of leaving the others waiting.
 
     Raises:
-      UserError: the error of this process, or the number of the process that raised one.
+      UserError: the error of this process, or the number of the process that raised one; with its exit status.
     """
     error = None
     try:
@@ -125,15 +131,29 @@ def broadcast_errors() -> Iterator[None]:
     except UserError as own:
         error = own
     if jax.process_count() > 1:
-        failed = np.flatnonzero(multihost_utils.process_allgather(np.array(error is not None)))
+        statuses = multihost_utils.process_allgather(np.array(error.exit_status if error else 0))
+        failed = np.flatnonzero(statuses)
         if len(failed) and error is None:
-            raise UserError(
-                f"process {failed[0]} of {jax.process_count()}",
-                "ended with an error",
-                "see the line that it printed",
-            )
+            where = f"process {failed[0]} of {jax.process_count()}"
+            error = UserError(where, "ended with an error", "see the line that it printed")
+            error.exit_status = int(statuses[failed[0]])
     if error is not None:
         raise error
+
+
+@contextmanager
+def process_aborts() -> Iterator[None]:
+    """End this process at once where a UserError is raised within, while the others wait for its part.
+
+    Raises:
+      ProcessError: among several processes, in the place of a UserError; with its exit status.
+    """
+    try:
+        yield
+    except UserError as error:
+        if is_multi_process():
+            raise ProcessError(error.where, error.problem, error.fix, error.exit_status) from error
+        raise
 
 
 def local_errors_abort(elements: Iterator[T]) -> Iterator[T]:
@@ -145,14 +165,8 @@ def local_errors_abort(elements: Iterator[T]) -> Iterator[T]:
     Raises:
       ProcessError: among several processes, in the place of a UserError.
     """
-    try:
+    with process_aborts():
         yield from elements
-    except UserError as error:
-        if is_multi_process():
-            alone = ProcessError(error.where, error.problem, error.fix)
-            alone.exit_status = getattr(error, "exit_status", alone.exit_status)
-            raise alone from error
-        raise
 
 
 def assert_same_config(facts: Mapping[str, str]) -> None:

@@ -60,21 +60,38 @@ def is_held(workdir: Path) -> bool:
         return False
 
 
+def this_process() -> dict[str, str | int]:
+    """Return what tells a person which process this is: host, process number and time."""
+    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": started}
+
+
+def describe(holder: dict | None) -> str:
+    """Return a process in words.
+
+    Args:
+      holder: what `this_process` gave there; None where nobody has written it yet.
+    """
+    if holder is None:
+        return "a run that has just started"
+    pid, host, started = (holder.get(name, "?") for name in ("pid", "host", "started"))
+    return f"process {pid} on {host}, started {started}"
+
+
 def _take(file: TextIO, workdir: Path) -> None:
     try:
         _lock(file)
     except BlockingIOError as error:
-        holder = _describe(_holder(file))
+        holder = describe(_holder(file))
         raise UserError(
             f"--workdir={workdir}", f"is in use by {holder}", "wait for it, stop it, or choose another"
         ) from error
     except OSError as error:
         print(f"note: {workdir} cannot be locked ({error.strerror}); start no second run there", flush=True)
     if (left := _holder(file)) and left["host"] != socket.gethostname():
-        print(f"note: {workdir} was in use by {_describe(left)}; see that it has ended", flush=True)
+        print(f"note: {workdir} was in use by {describe(left)}; see that it has ended", flush=True)
     file.truncate(0)
-    started = datetime.now().astimezone().isoformat(timespec="seconds")
-    json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started": started}, file)
+    json.dump(this_process(), file)
     file.flush()
 
 
@@ -95,9 +112,3 @@ def _holder(file: TextIO) -> dict | None:
         return None
     names = ("host", "pid", "started")
     return holder if isinstance(holder, dict) and all(name in holder for name in names) else None
-
-
-def _describe(holder: dict | None) -> str:
-    if holder is None:
-        return "a run that has just started"
-    return f"process {holder['pid']} on {holder['host']}, started {holder['started']}"

@@ -1,32 +1,28 @@
-"""Work directories in an object store: `gs://bucket/run` and `s3://bucket/run`.
+"""Work directories in an object store: `gs://bucket/run` and `s3://bucket/run`; see `Store` for what goes where."""
 
-orbax writes to gs:// and not to s3://, and neither can append to a log. So a run works in a folder of this machine,
-which `mirror` copies to the store while it trains, and `lease` keeps other machines out.
-"""
-
-import hashlib
-import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from microgen_jax.errors import UserError
-from microgen_jax.runtime import distributed, lease, lock, mirror
-from microgen_jax.runtime.conditional import Conditional, InCloudStorage, InS3
-from microgen_jax.runtime.mirror import Mirror
+from microgen_jax.runtime import distributed
+from microgen_jax.runtime.store import Store, reaching, reason
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 SCHEMES = {"gs": "gcsfs", "s3": "s3fs"}
+_stores: dict[Path, Store] = {}  # by scratch folder, while they are open
 
 
 def is_remote(workdir: str) -> bool:
-    """Whether this names an object store.
+    """Return whether this names an object store.
+
+    Args:
+      workdir: folder or address.
 
     Raises:
       UserError: it names something else that is no folder.
@@ -34,133 +30,120 @@ def is_remote(workdir: str) -> bool:
     scheme, colon, _ = workdir.partition("://")
     if colon and scheme not in SCHEMES:
         raise UserError(
-            f"--workdir={workdir}: only folders, gs://bucket/run and s3://bucket/run can be written to"
+            f"--workdir={workdir}",
+            "is neither a folder nor a gs:// or s3:// address",
+            "use one, as in gs://bucket/runs/mine",
         )
     return bool(colon)
 
 
+def store_of(folder: Path) -> Store | None:
+    """Return the store that a scratch folder stands for; None of a folder that is a work directory itself."""
+    return _stores.get(folder)
+
+
 @contextmanager
-def opened(workdir: Path | str | None, owning: bool = False) -> Iterator[Path | None]:
-    """The folder to work in: the work directory itself, or one that stands for an object store's.
+def opened(
+    workdir: Path | str | None, owning: bool = False, with_samples: bool = False
+) -> Iterator[Path | None]:
+    """Give the folder to work in: the work directory itself, or a scratch folder that stands for an address.
 
     Args:
-      workdir: of the run; an address of a store as text.
-      owning: the run itself is written there: nobody else may, and what appears is copied meanwhile. Otherwise the
-        folder is a copy for this once, and results that were added to it are copied to the store at the end.
+      workdir: work directory of the run; an address of a store as text.
+      owning: whether a run is written there. Otherwise only new results are uploaded, at the end.
+      with_samples: whether samples that lie in the store are read.
 
     Raises:
-      UserError: the store cannot be reached or is in use, or has not taken everything at the end.
+      UserError: the store cannot be used, or has not taken everything at the end.
     """
     if workdir is None or isinstance(workdir, Path):
         yield workdir
         return
-    if distributed.is_multi_process():
-        raise UserError(
-            f"--workdir={workdir}: one process only; give several of them a folder that all see (NFS, Lustre, "
-            "Filestore, FSx; see docs/launch/README.md) and copy it to the store afterwards"
-        )
-    store, place = _connect(workdir)
-    with (_owned if owning else _borrowed)(store, place, workdir) as folder:
-        yield folder
-
-
-@contextmanager
-def _owned(store: "AbstractFileSystem", place: str, url: str) -> Iterator[Path]:
-    with ExitStack() as stack:
-        with _reaching(url):
-            parent = _cache(url, place, _endpoint(store))
-            with _called(parent, url):
-                stack.enter_context(lock.hold(parent))
-            held = stack.enter_context(lease.hold(_conditional(store, f"{place}/{mirror.LEASE}"), url))
-            run = Mirror(store, place, url, parent / _last(place), held.check)
-            run.start()
-        with run.following(), _called(run.folder, url):
-            yield run.folder
-
-
-@contextmanager
-def _borrowed(store: "AbstractFileSystem", place: str, url: str) -> Iterator[Path]:
-    parent = Path(tempfile.mkdtemp(prefix="microgen."))
-    copy = Mirror(store, place, url, parent / _last(place))
+    with distributed.broadcast_errors():
+        store = _open(workdir.rstrip("/"), owning, with_samples)
+    _stores[store.folder] = store
     try:
-        with _reaching(url):
-            copy.pull(skip=("damaged", "tensorboard"))
+        with _named_by_address(store):
+            yield store.folder
     except BaseException:
-        shutil.rmtree(parent)
+        with suppress(Exception):  # what was raised says more
+            store.finish()
         raise
-    try:
-        with _called(copy.folder, url):
-            yield copy.folder
+    else:
+        _finish(store)
     finally:
-        copy.finish()
-        shutil.rmtree(parent)
+        del _stores[store.folder]
+        shutil.rmtree(store.folder.parent, ignore_errors=True)
 
 
-@contextmanager
-def _reaching(url: str) -> Iterator[None]:
-    """Says of whatever goes wrong within, in one line, that the store cannot be used."""
+def _open(url: str, owning: bool, with_samples: bool) -> Store:
+    if url.startswith("s3://") and distributed.is_multi_process():
+        raise UserError(
+            f"--workdir={url}", "is for one process only", "use gs://, or a folder that all processes see"
+        )
+    files = _connect(url)
+    folder = Path(tempfile.mkdtemp(prefix="microgen.")) / url.rpartition("/")[2]
+    folder.mkdir()
     try:
-        yield
+        with reaching(f"--workdir={url}"):
+            store = Store(url, folder, owning, files)
+            store.download(with_samples)
+    except BaseException:
+        shutil.rmtree(folder.parent)
+        raise
+    return store
+
+
+def _finish(store: Store) -> None:
+    """Upload what is new; what the store does not take is kept on this machine."""
+    try:
+        number = store.finish()
     except UserError:
         raise
-    except Exception as fault:
+    except Exception as fault:  # of fsspec, aiohttp, botocore or requests
+        kept = Path(tempfile.mkdtemp(prefix="microgen.kept.")) / store.folder.name
+        store.folder.rename(kept)
         raise UserError(
-            f"{url} cannot be used ({mirror.reason(fault)}); see that the bucket exists, that you may write to "
-            "it and that the store answers"
+            store.url,
+            f"has not taken everything ({reason(fault)})",
+            f"it is whole in {kept}: copy it by hand",
         ) from fault
+    if number:
+        distributed.log(f"uploaded: {store.url} ({number} files)")
 
 
 @contextmanager
-def _called(folder: Path, url: str) -> Iterator[None]:
-    """What a person is told of the folder names the address that it stands for."""
+def _named_by_address(store: Store) -> Iterator[None]:
+    """Let errors of files in the scratch folder name the address."""
     try:
         yield
-    except UserError as fault:
-        raise type(fault)(str(fault).replace(str(folder), url)) from fault
+    except UserError as error:
+        for sign in ("", "--workdir="):
+            if error.where.startswith(start := f"{sign}{store.folder}"):
+                raise error.at(f"{sign}{store.url}{error.where[len(start) :]}") from error
+        raise
 
 
-def _connect(url: str) -> tuple["AbstractFileSystem", str]:
-    scheme, _, place = url.rstrip("/").partition("://")
+def _connect(url: str) -> "AbstractFileSystem":
+    scheme, _, place = url.partition("://")
     if "/" not in place or not all(place.split("/")) or {".", ".."} & set(place.split("/")):
         raise UserError(
-            f"--workdir={url}: name a bucket and a folder in it, as in {scheme}://bucket/runs/mine"
+            f"--workdir={url}", "names no folder in a bucket", f"write {scheme}://bucket/runs/mine, say"
+        )
+    if set("[]*?#") & set(place):
+        raise UserError(
+            f"--workdir={url}",
+            "holds one of [ ] * ? #",
+            "leave them out: the stores' libraries read patterns there",
         )
     try:
         import fsspec
+        from fsspec.config import conf
 
-        return fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False), place
+        for name in (scheme, "gcs"):  # orbax writes beside fsspec, which must not remember its listings
+            conf.setdefault(name, {})["use_listings_cache"] = False
+        return fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False)
     except ImportError as fault:
-        raise UserError(f"--workdir={url} needs {SCHEMES[scheme]}: pip install -e '.[remote]'") from fault
-
-
-def _conditional(store: "AbstractFileSystem", place: str) -> Conditional:
-    return InS3(store, place) if "s3" in store.protocol else InCloudStorage(store, place)
-
-
-def _endpoint(store: "AbstractFileSystem") -> str:
-    """The server, or '' for Amazon's (one for every region, and no bucket's name twice) and Google's own."""
-    endpoint = store.s3.meta.endpoint_url if "s3" in store.protocol else store.base
-    return "" if re.search(r"\.(amazonaws|googleapis)\.com(/|$)", endpoint) else endpoint
-
-
-def _cache(url: str, place: str, endpoint: str) -> Path:
-    """A folder of this machine for this address at this server, and no other's.
-
-    Raises:
-      UserError: it cannot be made.
-    """
-    digest = hashlib.sha256(f"{url.partition('://')[0]} {endpoint} {place}".encode()).hexdigest()[:12]
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "microgen_jax" / "remote"
-    folder = root / f"{_last(place)[:80]}-{digest}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
         raise UserError(
-            f"--workdir={url} is kept on this machine too, and {folder} cannot be made ({fault.strerror}); set "
-            "XDG_CACHE_HOME"
+            f"--workdir={url}", f"needs {SCHEMES[scheme]}", "pip install 'microgen-jax[remote]'"
         ) from fault
-    return folder
-
-
-def _last(place: str) -> str:
-    return place.rpartition("/")[2]

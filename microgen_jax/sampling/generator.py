@@ -309,8 +309,8 @@ def _averaged(
         )
     total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), target.params)
     for k, kept in enumerate(steps):
-        state = checkpoints.restore(kept, target)
-        for weight, part in zip(weights[k * len(widths) :], state.extra["averages"]):
+        averages = checkpoints.restore_averages(kept, target)
+        for weight, part in zip(weights[k * len(widths) :], averages):
             total = jax.tree.map(lambda t, p, w=float(weight): t + w * p, total, part)
     return step, total
 

@@ -1,4 +1,7 @@
-"""`<workdir>/checkpoints/<step>/`, written in the background, whole or not at all; only this module imports orbax."""
+"""`<workdir>/checkpoints/<step>/`, written in the background, whole or not at all; only this module imports orbax.
+
+Where the work directory stands for an object store, `Store` says what orbax writes there and what is put after it.
+"""
 
 import dataclasses
 import errno
@@ -7,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,15 +24,24 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
 from microgen_jax.errors import UserError
-from microgen_jax.runtime import distributed
+from microgen_jax.runtime import distributed, storage
+from microgen_jax.runtime.store import Store, reaching
 from microgen_jax.training.state import TrainState
 from microgen_jax.types import Params
 
 METRIC = "heldout_loss"
 FORMAT = 2  # of what lies in a checkpoint; those without a number are of format 1
-_CHECK_DISK = "the older ones are intact: see that the disk is sound, and start again"
+_CHECK_DISK = "the older ones are intact: see that the disk or store is sound, and start again"
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # its own fault; other numbers are the system's
 _OS_ERROR = re.compile(r"os_error_code='(\d+)'")  # as tensorstore ends its messages
+_CLIENTS = {
+    "aiobotocore",
+    "aiohttp",
+    "botocore",
+    "gcsfs",
+    "google",
+    "requests",
+}  # that speak with object stores
 _REFUSALS = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
@@ -76,7 +88,13 @@ class Checkpoints:
 
     def __init__(self, workdir: Path, keep: int = 3, read_only: bool = False):
         self._workdir, self._read_only = workdir, read_only
-        self._folder = LiteralPath(workdir.absolute()) / "checkpoints"
+        self._store = storage.store_of(workdir)
+        self._name = self._store.url if self._store else str(workdir)
+        self._folder = _address(workdir, self._store) / "checkpoints"
+        if self._store and not read_only:
+            with distributed.broadcast_errors():
+                if distributed.is_process_0():
+                    self._store.claim()
         self._written: _Written | None = None
         best = policies.BestN(
             get_metric_fn=_heldout_loss, reverse=True, n=1, keep_checkpoints_without_metrics=False
@@ -89,9 +107,18 @@ class Checkpoints:
             cleanup_tmp_directories=not read_only,
             async_options=ocp.options.AsyncOptions(post_finalization_callback=self._check_written),
         )
-        self._manager = ocp.CheckpointManager(
-            self._folder, options=options, item_names=("state", "checksums")
-        )
+        with reaching(self._name) if self._store else nullcontext():
+            self._manager = ocp.CheckpointManager(
+                self._folder, options=options, item_names=("state", "checksums")
+            )
+
+    def place(self, step: int | None) -> str:
+        """Return folder or address of a checkpoint.
+
+        Args:
+          step: its number.
+        """
+        return f"{self._name}/checkpoints/{step}"
 
     def newest(self) -> int | None:
         """Return the step of the newest checkpoint, or None."""
@@ -114,29 +141,34 @@ class Checkpoints:
           heldout_loss: what the best checkpoint is chosen by; None where it was not measured.
 
         Raises:
-          UserError: this one, or the one before it, cannot be written or read back.
+          UserError: this one, or the one before it, cannot be written or read back; or another run owns the store.
         """
         metrics = None if heldout_loss is None else {METRIC: heldout_loss}
         self.wait()
+        if self._store:
+            with distributed.broadcast_errors():
+                if distributed.is_process_0():
+                    self._store.check_owner()
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
         self._written = _Written(step, shapes, checksums(state))
         items = ocp.args.Composite(
             state=ocp.args.PyTreeSave(state),
             checksums=ocp.args.JsonSave(self._written.sums | {"format": FORMAT}),
         )
-        with self._writing():
+        with distributed.process_aborts(), self._writing():
             self._manager.save(step, args=items, metrics=metrics, force=True)
 
     def _check_written(self) -> None:
-        """Read back what was written; orbax calls this on process 0 when it is whole but does not count yet.
+        """Read back and publish what was written; orbax calls this on process 0 before it counts.
 
         Raises:
           Damaged: it cannot be read, or differs; it will not count, and no older checkpoint is removed.
+          UserError: another run owns the store by now.
         """
         step, shapes, sums = self._written
         names = (str(step), f"{step}.orbax-checkpoint-tmp")
         (place,) = (path for path in self._folder.iterdir() if path.name in names)
-        wrong = f"{self._folder}/{step}"
+        wrong = self.place(step)
         try:
             listed = ocp.JsonCheckpointHandler().restore(place / "checksums")
             found = _sums_on_disk(place / "state", shapes)
@@ -147,6 +179,8 @@ class Checkpoints:
         for name, value in sums.items():
             if found[name] != value or listed.get(name) != value:
                 raise Damaged(wrong, f"was written and reads back with another {name}", _CHECK_DISK)
+        if self._store:
+            self._store.publish(step, None if self._store.orbax_writes else Path(place))
 
     def resume(self, target: TrainState) -> TrainState | None:
         """Return the newest state that is whole, or None where there is none at all.
@@ -192,6 +226,20 @@ class Checkpoints:
 
         return self._newest_whole(read) if step is None else (step, read(step))
 
+    def restore_averages(self, step: int, target: TrainState) -> tuple[Params, ...]:
+        """Return the further averages that a step kept (`extra["averages"]`); the rest of the state is not read.
+
+        Args:
+          step: one of `steps()`.
+          target: shapes and shardings, as for `resume`.
+
+        Raises:
+          Damaged: the checkpoint cannot be read, or not as this architecture's.
+          UserError: what keeps it from being read is not its own fault.
+        """
+        wanted = {"extra": {"averages": target.extra["averages"]}}
+        return tuple(self._restore(step, wanted)["extra"]["averages"])
+
     def _newest_whole(self, read: Callable[[int], Any]) -> tuple[int | None, Any]:
         damaged: dict[int, Damaged] = {}
         for step in reversed(self.steps()):
@@ -212,20 +260,28 @@ class Checkpoints:
             distributed.log(f"warning: {fault}; using the one before")
             return
         if distributed.is_process_0():
-            place = self._workdir / "damaged" / str(step)
-            place.parent.mkdir(exist_ok=True)
-            shutil.rmtree(place, ignore_errors=True)
-            (self._workdir / "checkpoints" / str(step)).rename(place)
+            self._set_aside(step)
         distributed.log(
-            f"warning: {fault}; moved to {self._workdir}/damaged/{step}, going on from the one before"
+            f"warning: {fault}; moved to {self._name}/damaged/{step}, going on from the one before"
         )
         distributed.barrier(f"set {step} aside")
         self._manager.reload()
 
+    def _set_aside(self, step: int) -> None:
+        if self._store:
+            self._store.set_aside(step)
+        if not (self._store and self._store.orbax_writes):
+            place = self._workdir / "damaged" / str(step)
+            place.parent.mkdir(exist_ok=True)
+            shutil.rmtree(place, ignore_errors=True)
+            (self._workdir / "checkpoints" / str(step)).rename(place)
+
     def _restore(self, step: int, wanted):
+        if self._store:
+            self._store.fetch(step)
         places = ocp.checkpoint_utils.construct_restore_args(wanted)
         state = ocp.args.PyTreeRestore(wanted, restore_args=places, partial_restore=True)
-        where = f"{self._workdir}/checkpoints/{step}"
+        where = self.place(step)
         try:
             written = self._manager.restore(step, args=ocp.args.Composite(checksums=ocp.args.JsonRestore()))
             written = written["checksums"]
@@ -236,7 +292,7 @@ class Checkpoints:
         except UserError:
             raise
         except Exception as fault:
-            if refusal := _refusal(fault) or _denied(Path(where)):
+            if refusal := _refusal(fault) or _denied(self._workdir / "checkpoints" / str(step)):
                 raise UserError(
                     where, f"cannot be read ({refusal})", "it was left in place: mend that and start again"
                 ) from fault
@@ -263,14 +319,16 @@ class Checkpoints:
         except Exception as fault:
             whole = ", ".join(map(str, self._on_disk())) or "none yet"
             raise UserError(
-                str(self._folder),
+                f"{self._name}/checkpoints",
                 f"cannot be written to ({_cause(fault)})",
                 f"the whole checkpoints there are intact ({whole}): mend it and start again",
             ) from fault
 
     def _on_disk(self) -> list[int]:
         """Return the steps that are whole; after a failed save orbax leaves out the one that was to make room."""
-        return sorted(int(p.name) for p in (self._workdir / "checkpoints").glob("*") if p.name.isdecimal())
+        if self._store and self._store.orbax_writes:
+            return self.steps()
+        return sorted(int(path.name) for path in self._folder.iterdir() if path.name.isdecimal())
 
     def wait(self) -> None:
         """Return when everything that was started is written.
@@ -278,12 +336,19 @@ class Checkpoints:
         Raises:
           UserError: it cannot be written.
         """
-        with self._writing():
+        with distributed.process_aborts(), self._writing():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Wait for what is being written and let go of the folder."""
         self._manager.close()
+
+
+def _address(workdir: Path, store: Store | None) -> epath.Path:
+    """Return the place where orbax writes: the store itself where it can, else a folder of this machine."""
+    if store and store.orbax_writes:
+        return epath.Path(store.url)
+    return LiteralPath(workdir.absolute())
 
 
 def _check_format(where: str, found: object) -> None:
@@ -346,12 +411,19 @@ def _refusal(fault: BaseException | None) -> str:
         number = int(code[1]) if code else getattr(fault, "errno", None)
         if number is not None and number not in _MISSING:
             return os.strerror(number)
-        if isinstance(fault, (MemoryError, TimeoutError, ConnectionError)):
+        if isinstance(fault, (MemoryError, TimeoutError, ConnectionError, PermissionError)) or _is_of_client(
+            fault
+        ):
             return _cause(fault)
         if any(word in str(fault) for word in _REFUSALS):
             return _cause(fault)
         fault = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
     return ""
+
+
+def _is_of_client(fault: BaseException) -> bool:
+    """Return whether an object store, or the way to it, refused; gcsfs says 'Forbidden' in an OSError's text."""
+    return type(fault).__module__.partition(".")[0] in _CLIENTS or str(fault).startswith("Forbidden: ")
 
 
 def _denied(folder: Path) -> str:
