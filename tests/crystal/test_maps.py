@@ -16,6 +16,7 @@ FORMATS = [
     "cpr",
     "edax",
     "oxford",
+    "bruker",
     "orix",
     "dream3d",
     "dream3d 8",
@@ -48,7 +49,7 @@ def test_a_written_scan_is_read_back(kind, writers, truth, tmp_path):
     euler, phase, indexed = read_euler(path)
     assert (indexed == (truth.phase > 0)).all()
     assert (phase == np.where(truth.phase > 0, truth.phase, -1)).all()
-    written = oxford_euler(truth) if kind in ("ctf", "cpr", "oxford") else truth.euler
+    written = oxford_euler(truth) if kind in ("ctf", "cpr", "oxford", "bruker") else truth.euler
     assert same_turns(euler, written, 2e-6)[indexed].all()
     assert (scan.phase == phase).all()
     assert (scan.indexed == indexed).all()
