@@ -1,6 +1,6 @@
 """--mode=evaluate: samples of a run, or any folder of images, against real images, into `evaluation/`."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -134,8 +134,11 @@ def _named(request: Request, field: str) -> evaluation.ImageSet:
     """Images that `evaluate.real` or `.generated` names: a path, or samples of the run by their name."""
     name = getattr(request.config.evaluate, field)
     samples = request.workdir / "samples" / name / "samples.npz" if request.workdir else None
-    path = samples if samples and samples.is_file() else name
-    config = request.config.data
+    is_run = samples is not None and samples.is_file()
+    path = samples if is_run else name
+    config = replace(
+        request.config.data, **({"value_range": "auto"} if is_run else {})
+    )  # samples are 8-bit images
     sized = request.has_config or "data.size" in request.overrides
     num = request.config.evaluate.num
     return evaluation_sets.open_images(

@@ -28,6 +28,7 @@ class Catalogue(NamedTuple):
       read: function from an image's number to uint8, uint16 or float32 [H, W, C]; raises BadFile. Called from
         many threads.
       columns: further text columns: of a list, of metadata.csv, or the pattern's groups.
+      serving: columns that are of use without being asked for, such as that of the classes.
       refused: (file, reason) of what was left out.
       notes: lines for the user.
       unused: what was found and not used (arrays, columns, masks, header fields), a line each with the reason.
@@ -48,6 +49,7 @@ class Catalogue(NamedTuple):
     sizes: Sequence[int]
     read: Callable[[int], np.ndarray]
     columns: dict[str, Sequence[str]]
+    serving: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()

@@ -111,7 +111,7 @@ def _open_dataset(data: DataConfig, seed: int, write_cache: bool) -> Dataset:
 
 def _open(data: DataConfig, kind: str) -> Catalogue:
     if kind == "tfds":
-        return open_tfds(data.name, data_dir=data.root)
+        return open_tfds(data.name, data_dir=data.root, value_range=data.value_range)
     path, on_bad_file = Path(data.root), data.on_bad_file
     if kind == "list":
         folder = path if path.is_dir() or path.suffix.lower() == ".zip" else path.parent
@@ -220,6 +220,7 @@ PIXEL_FIELDS = {
     "list": ("value_range",),
     "hdf5": ("key", "layout", "value_range"),
     "npz": ("key", "layout", "value_range"),
+    "tfds": ("value_range",),
     "ebsd": ("ebsd", "ipf_direction", "colour_key", "laue_group", "fill_unindexed", "min_confidence"),
 }
 
@@ -302,10 +303,16 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
         ),
         low=low,
         high=high,
-        unused=catalogue.unused,
+        unused=(*catalogue.unused, *_unused_columns(data, catalogue)),
         pixel_size_um=data.pixel_size_um or catalogue.pixel_size_um,
         scans=catalogue.scans,
     )
+
+
+def _unused_columns(data: DataConfig, catalogue: Catalogue) -> tuple[str, ...]:
+    used = {data.label_by, data.split_by, *data.conditions, *catalogue.serving}
+    reason = "named neither by data.label_by, data.conditions nor data.split_by"
+    return tuple(f"the column {name!r}: {reason}" for name in catalogue.columns if name not in used)
 
 
 def _kept_as_orientations(data: DataConfig, catalogue: Catalogue) -> str:

@@ -21,6 +21,7 @@ MEANINGS = {281: "MaxSampleValue", 290: "GrayResponseUnit", 291: "GrayResponseCu
             330: "SubIFDs, further images", 340: "SMinSampleValue", 341: "SMaxSampleValue", 42112: "GDAL_METADATA",
             42113: "GDAL_NODATA", 50714: "BlackLevel", 50717: "WhiteLevel"}  # fmt: skip
 STANDARD_GAMMA = 0.45455  # of sRGB
+SRGB = (b"sRGB", "sRGB".encode("utf-16-be"))  # in the description of a profile
 
 
 def unused_in(
@@ -45,7 +46,8 @@ def unused_in(
         found.append("the lower 8 of 16 bits of colours")
     if image.mode == "CMYK":
         found.append("inks (CMYK), turned into RGB without a colour profile")
-    if b"sRGB" not in image.info.get("icc_profile", b"sRGB"):
+    profile = image.info.get("icc_profile", SRGB[0])
+    if not (isinstance(profile, bytes) and any(name in profile for name in SRGB)):
         found.append("an ICC colour profile")
     gamma = image.info.get("gamma", STANDARD_GAMMA)
     if abs(gamma - STANDARD_GAMMA) > 0.001:

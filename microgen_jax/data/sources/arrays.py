@@ -135,6 +135,7 @@ def _catalogue(
             **text_columns([stack.columns for stack in stacks], [stack.count for stack in stacks]),
             "file": per_image(lambda stack: stack.array.file),
         },
+        serving=("file", *{stack.columns.label: None for stack in stacks if stack.columns.label}),
         refused=tuple(refused),
         notes=_notes(layout, why, stacks),
         unused=(*_unused(layout, stacks), *left_over),

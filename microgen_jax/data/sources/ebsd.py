@@ -172,6 +172,7 @@ def open_ebsd(
         headers=[Header(height, width, channels, maps[0].dtype.name) for height, width in shapes],
         sizes=[height * width * channels * maps[0].itemsize for height, width in shapes],
         read=read,
+        serving=("scan",),
         columns={"scan": scans} | {t: [cells[tile.scan] for tile in tiles] for t, cells in columns.items()},
         refused=tuple(refused),
         notes=(

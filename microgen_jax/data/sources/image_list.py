@@ -64,7 +64,9 @@ def open_list(
         raise UserError("root", problem, "name them relative to the list")
     columns = {title: [rows[n][k] for n in there] for k, title in enumerate(titles) if k > 0}
     present = [names[n] for n in there]
-    labels = _labels(columns, has_header) or list(_folders(present, tree.name))
+    labelling = _labels(columns, has_header)
+    serving = tuple(title for title, cells in columns.items() if cells is labelling)
+    labels = labelling or list(_folders(present, tree.name))
     catalogue = open_names(
         tree,
         present,
@@ -78,7 +80,8 @@ def open_list(
     )
     index = {name: n for n, name in enumerate(present)}
     order = [index[name] for name in catalogue.names]
-    return catalogue._replace(columns={title: [cells[n] for n in order] for title, cells in columns.items()})
+    columns = {title: [cells[n] for n in order] for title, cells in columns.items()}
+    return catalogue._replace(columns=columns, serving=serving)
 
 
 def find_table(tree: Tree, root: str) -> str:

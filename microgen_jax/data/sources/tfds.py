@@ -13,13 +13,15 @@ from google.protobuf.message import DecodeError
 
 from microgen_jax.data.catalogue import Catalogue
 from microgen_jax.data.decoding import BadFile, Header, header_of
+from microgen_jax.data.leftovers import ALPHA
 from microgen_jax.data.sources.file_tree import BROKEN, reason_of
+from microgen_jax.data.sources.value_range import RANGE_SAMPLE, Range, parse_range, range_of, scaled
 from microgen_jax.errors import UserError, did_you_mean
 
 SPLITS = ("train", "test")  # where there is a test part, it is held out
 
 
-def open_tfds(name: str, *, data_dir: str = "") -> Catalogue:
+def open_tfds(name: str, *, data_dir: str = "", value_range: str = "auto") -> Catalogue:
     """List the images of a prepared data set; class names and the test part are the data set's own.
 
     Every example is read once to learn its class, its image not decoded.
@@ -27,6 +29,7 @@ def open_tfds(name: str, *, data_dir: str = "") -> Catalogue:
     Args:
       name: name of the data set, as in 'mnist', 'cifar10' or 'builder/config'.
       data_dir: folder where it was prepared; '' = ~/tensorflow_datasets.
+      value_range: auto | ids | 'low,high' (see `value_range`).
 
     Raises:
       UserError: no such data set, one without images, or one that is not prepared for random access.
@@ -44,18 +47,29 @@ def open_tfds(name: str, *, data_dir: str = "") -> Catalogue:
     sources = {part: _source(builder, part, name) for part in parts}
     where = [(part, i) for part in parts for i in range(len(sources[part]))]
     labels = [name] * len(where)
-    if label_key:
-        names = features[label_key].names
+    scalars = [key for key, feature in features.items() if key != label_key and _is_scalar(feature)]
+    columns: dict[str, list[str]] = {key: [] for key in scalars}
+    if label_key or scalars:
         skipped = {key: tfds.decode.SkipDecoding() for key in images}
-        labels = [names[int(_undecoded(sources[part], i, skipped, name)[label_key])] for part, i in where]
+        examples = (_undecoded(sources[part], i, skipped, name) for part, i in where)
+        for n, example in enumerate(examples):
+            if label_key:
+                labels[n] = features[label_key].names[int(example[label_key])]
+            for key in scalars:
+                columns[key].append(_text(example[key]))
 
-    def read(index: int) -> np.ndarray:
+    def stored(index: int) -> np.ndarray:
         part, i = where[index]
         try:
             image = np.asarray(sources[part][i][images[0]])
         except (*BROKEN, DecodeError) as error:
             raise BadFile(f"cannot be read ({reason_of(error)})") from error
         return image[..., :3] if image.ndim == 3 else image[..., None]
+
+    values = _range(stored, len(where), value_range, f"tfds:{name}")
+
+    def read(index: int) -> np.ndarray:
+        return scaled(stored(index), values)
 
     return Catalogue(
         kind="tfds",
@@ -65,11 +79,50 @@ def open_tfds(name: str, *, data_dir: str = "") -> Catalogue:
         headers=_headers(features[images[0]].shape, len(where), read),
         sizes=[0] * len(where),
         read=read,
-        columns={"part": [part for part, _ in where]},
-        notes=(f"images are {images[0]!r}, classes are {label_key or 'the data set'!r}",),
+        columns={**columns, "part": [part for part, _ in where]},
+        serving=("part",),
+        notes=(
+            f"images are {images[0]!r}, classes are {label_key or 'the data set'!r}",
+            f"numbers are read as {values}",
+        ),
+        unused=_unused(builder, parts, [images[0], label_key, *scalars]),
         held_out=np.array([part == "test" for part, _ in where]) if len(parts) == 2 else None,
         held_out_notes=("the data set's own test part is held out",),
     )
+
+
+def _range(stored: Callable[[int], np.ndarray], count: int, value_range: str, where: str) -> Range:
+    """Return the range of the numbers, found from some images spread over the data set."""
+    seen = [stored(n) for n in range(0, count, -(-count // RANGE_SAMPLE))]
+
+    def extremes() -> tuple[float, float]:
+        return min(float(image.min()) for image in seen), max(float(image.max()) for image in seen)
+
+    try:
+        return range_of(parse_range(value_range), seen[0].dtype, extremes)
+    except BadFile as error:
+        raise UserError(where, str(error)) from error
+
+
+def _is_scalar(feature: Any) -> bool:
+    return tuple(feature.shape or ()) == () and np.dtype(feature.np_dtype).kind in "biufO"
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _unused(builder: Any, parts: Sequence[str], used: Sequence[str]) -> tuple[str, ...]:
+    """Name splits and features that are not read."""
+    splits = [f"the split {name!r}" for name in builder.info.splits if name not in parts]
+    features = builder.info.features
+    left = [
+        f"the feature {key!r} ({type(feature).__name__})"
+        for key, feature in features.items()
+        if key not in used
+    ]
+    channels = (features[used[0]].shape or (0,))[-1]
+    return (*splits, *left, *([ALPHA] if channels == 4 else []))
 
 
 def prepared_in(name: str, data_dir: str = "") -> Path:

@@ -235,3 +235,122 @@ def test_npz_arrays_that_are_not_packed_are_mapped_and_not_copied(tmp_path, data
     while getattr(base, "base", None) is not None:
         base = base.base
     assert isinstance(base, mmap.mmap) == (save is np.savez)
+
+
+def test_channels_first_are_found_named_or_asked_for(tmp_path, data_config):
+    images = stack(8, 16, 18, 3)
+    first = np.moveaxis(images, -1, 1)
+    np.savez(tmp_path / "all.npz", images=first)
+    write(tmp_path / "all.h5", images=first)
+    for name in ("all.npz", "all.h5"):
+        found = everything(open_dataset(data_config(tmp_path / name)))
+        for n in range(8):
+            np.testing.assert_array_equal(found[f"{name}:images[{n}]"], images[n])
+    for n in range(8):
+        write(tmp_path / f"one/{n}.h5", images=first[n])
+    with pytest.raises(UserError, match=r"CHW") as caught:
+        open_dataset(data_config(tmp_path / "one"))
+    assert caught.value.where == "data.layout"
+    found = everything(open_dataset(data_config(tmp_path / "one", layout="CHW")))
+    np.testing.assert_array_equal(found["5.h5:images[0]"], images[5])
+    write(tmp_path / "named.h5", images=first[0])
+    with h5py.File(tmp_path / "named.h5", "r+") as file:
+        for axis, name in zip(file["images"].dims, ("channel", "y", "x")):
+            axis.label = name
+    found = everything(open_dataset(data_config(tmp_path / "named.h5")))
+    np.testing.assert_array_equal(found["named.h5:images[0]"], images[0])
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5"])
+@pytest.mark.parametrize("labels", ["arr_1", "labels", "kind"])
+def test_one_integer_an_image_is_its_class_and_one_number_a_column(tmp_path, data_config, kind, labels):
+    arrays = {"images": stack(6, 5, 5), labels: np.arange(6) % 2, "heat": np.linspace(0, 1, 6)}
+    arrays |= (
+        {"grain": np.arange(12).reshape(6, 2), "steps": np.array([*"uvwxyz"], "S1")}
+        if labels != "kind"
+        else {}
+    )
+    path = tmp_path / f"a.{kind}"
+    if kind == "npz":
+        np.savez(path, **arrays)
+    else:
+        write(path, **arrays)
+    data = data_config(path, channels=1, holdout=0.0)
+    if labels == "arr_1" and "steps" in arrays:
+        assert any(
+            f"'{labels}'" in line for line in open_dataset(data).unused
+        )  # one of two that may be classes
+        data = replace(data, label_by=labels)
+    dataset = open_dataset(replace(data, conditions=("heat",)))
+    assert dataset.classes == ("0", "1")
+    assert [record.label for record in dataset.train] == [0, 1] * 3
+    np.testing.assert_allclose([record.condition[0] for record in dataset.train], arrays["heat"])
+    named = " ".join(dataset.unused)
+    assert ("'grain'" in named) == ("grain" in arrays)
+    assert "'heat'" not in named
+    assert f"'{labels}'" not in named
+    assert "'heat'" in " ".join(open_dataset(data).unused)
+
+
+def test_numbers_that_all_differ_are_no_classes(tmp_path, data_config):
+    np.savez(tmp_path / "a.npz", images=stack(6, 5, 5), index=np.arange(6))
+    dataset = open_dataset(data_config(tmp_path, channels=1))
+    assert len(dataset.classes) == 1
+    assert any("'index'" in line for line in dataset.unused)
+
+
+def test_class_numbers_get_one_width_over_all_files(tmp_path, data_config):
+    np.savez(tmp_path / "a.npz", images=stack(4, 4, 5), labels=[2, 3, 2, 3])
+    np.savez(tmp_path / "b.npz", images=stack(4, 4, 5), labels=[2, 12, 2, 12])
+    assert open_dataset(data_config(tmp_path, channels=1)).classes == ("02", "03", "12")
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(32015, "Zstandard.*pip install hdf5plugin"), (305, "LZO.*h5repack")]
+)
+def test_a_filter_that_is_not_installed_is_named(tmp_path, data_config, number, said):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        made.set_chunk((5, 9, 9))
+        made.set_filter(number, h5py.h5z.FLAG_OPTIONAL)
+        space = h5py.h5s.create_simple((5, 9, 9))
+        dataset = h5py.h5d.create(file.id, b"images", h5py.h5t.STD_U8LE, space, made)
+        dataset.write_direct_chunk((0, 0, 0), bytes(405))
+    with pytest.raises(UserError, match=said) as caught:
+        open_dataset(data_config(tmp_path, channels=1))
+    assert caught.value.where == f"{tmp_path}/a.h5"
+
+
+def test_attributes_that_change_numbers_are_obeyed(tmp_path, data_config):
+    stored = stack(5, 9, 9, dtype="int16") * 39
+    write(tmp_path / "a.h5", images=stored)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["images"].attrs.update(scale_factor=0.0001, add_offset=-0.5 + 0.5)
+    found = everything(open_dataset(data_config(tmp_path, channels=1)))
+    np.testing.assert_allclose(found["a.h5:images[2]"][..., 0], stored[2] * 1e-4, rtol=2e-6)
+    write(tmp_path / "b.h5", images=stack(5, 9, 9))
+    with h5py.File(tmp_path / "b.h5", "r+") as file:
+        file["images"].attrs.update(CLASS=np.bytes_("IMAGE"), IMAGE_WHITE_IS_ZERO=np.uint8(1))
+    dataset = open_dataset(data_config(tmp_path / "b.h5", channels=1))
+    np.testing.assert_array_equal(everything(dataset)["b.h5:images[2]"][..., 0], 255 - stack(5, 9, 9)[2])
+    assert dataset.unused == ()
+
+
+@pytest.mark.parametrize(
+    ("case", "fields", "count"),
+    [("15_adm_npz", {}, 32), ("33_chw_npz", {"layout": "CHW"}, 8), ("33b_nchw_npz", {}, 8)],
+)  # fmt: skip
+def test_field_cases_of_arrays_are_read(shared, data_config, case, fields, count):
+    dataset = open_dataset(data_config(shared / "field" / case, **fields))
+    images = everything(dataset)
+    assert (len(images), {image.shape for image in images.values()}) == (count, {(64, 64, 3)})
+    if case == "15_adm_npz":
+        assert {"0", "1"} < set(dataset.classes)
+    if case == "33_chw_npz":
+        with pytest.raises(UserError, match=r"layout.*CHW"):
+            open_dataset(data_config(shared / "field" / case))
+
+
+def test_the_field_case_of_a_filter_is_refused_by_name(shared, data_config):
+    with pytest.raises(UserError, match=r"Zstandard.*hdf5plugin"):
+        open_dataset(data_config(shared / "field/16_h5_filter", channels=1))

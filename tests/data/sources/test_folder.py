@@ -351,3 +351,45 @@ def test_large_images_can_be_cut_on_a_grid(tmp_path, save, data_config, cache):
         range(5)
     )
     assert any("overlap by 50%, of 5 images" in note for note in dataset.notes)
+
+
+def zipped(path, names: dict[str, bytes], raw: dict[str, str] | None = None) -> None:
+    """A zip file whose members get the names that another program writes; `raw` gives them byte for byte."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in names.items():
+            info = zipfile.ZipInfo("placeholder")
+            info.filename = name
+            archive.writestr(info, content)
+    content = path.read_bytes()
+    for old, new in (raw or {}).items():
+        content = content.replace(old.encode(), new.encode())
+    path.write_bytes(content)
+
+
+def test_zips_of_windows_and_macs_give_their_folders(tmp_path, save, data_config):
+    pixels = [save(tmp_path / f"{n}.png", seed=n) for n in range(4)]
+    files = [(tmp_path / f"{n}.png").read_bytes() for n in range(4)]
+    zipped(
+        tmp_path / "win.zip",
+        {f"maps\\{'ab'[n % 2]}\\{n}.png": files[n] for n in range(4)} | {"maps\\a\\": b""},
+    )
+    dataset = open_dataset(data_config(tmp_path / "win.zip"))
+    assert dataset.classes == ("a", "b")
+    np.testing.assert_array_equal(records(dataset)["maps/b/3.png"], pixels[3])
+    litter = {"__MACOSX/maps/._0.png": b"x", "maps/.DS_Store": b"x"}
+    zipped(
+        tmp_path / "mac.zip",
+        {f"maps/{'ab'[n % 2]}__/{n}.png": files[n] for n in range(4)} | litter,
+        {"a__": "aé", "b__": "bü"},  # two bytes each, and no mark that they are UTF-8
+    )
+    dataset = open_dataset(data_config(tmp_path / "mac.zip"))
+    assert dataset.classes == ("aé", "bü")
+    assert dataset.refused == ()
+    np.testing.assert_array_equal(records(dataset)["maps/bü/3.png"], pixels[3])
+
+
+def test_a_zip_of_which_nothing_can_be_read_names_a_member(tmp_path, data_config):
+    zipped(tmp_path / "up.zip", {f"..\\{n}.png": b"x" for n in range(3)})
+    with pytest.raises(UserError, match=r"leads out.*3 such files") as caught:
+        open_dataset(data_config(tmp_path / "up.zip"))
+    assert caught.value.where.endswith("up.zip/../0.png")
