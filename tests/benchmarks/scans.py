@@ -28,16 +28,24 @@ def main() -> None:
     for answer, raw in ANSWERS:
         print(f"| `{raw}` | " + " | ".join(row(data, answer, raw)) + " |")
     print()
-    print(
-        "| scan | points | unindexed | pixel size, um | phases | x of hexagonal crystals | grains, published |"
+    titles = (
+        "scan",
+        "points",
+        "unindexed",
+        "pixel size, um",
+        "phases",
+        "x in the file",
+        "grains",
+        "published",
     )
-    print("|---|---|---|---|---|---|---|")
+    print(f"| {' | '.join(titles)} |")
+    print("|---" * len(titles) + "|")
     answers = {raw: answer for answer, raw in ANSWERS}
     for path in sorted(path for path in (data / "scans").iterdir() if path.is_file()):
         try:
             cells = " | ".join(held(data, read_map(path), answers.get(path.name)))
         except UserError as error:
-            cells = f"refused: {error.problem} | | | | |"
+            cells = f"refused: {error.problem} | | | | | |"
         print(f"| `{path.name}` | {cells} |")
     for path in sorted((data / "scans/npz").glob("*.npz")):
         if path.stem not in answers.values():
@@ -49,15 +57,12 @@ def held(data: Path, scan: EbsdMap, answer: str | None) -> list[str]:
     phases = ", ".join(f"{phase.name} {phase.laue_group}" for phase in scan.phases)
     groups = {phase.id: phase.laue_group for phase in scan.phases}
     labels = grains_from_orientations(scan.orientations, groups, scan.phase)
-    published = "no answer"
+    published = ""
     if answer:
         with np.load(data / "scans/npz" / f"{answer}.npz", allow_pickle=False) as stored:
             published = counted(stored["grain"])
-    axis = f"{scan.frame.crystal_x} in the file, a in the map"
-    found = f"{counted(labels)}; {published}"
-    return [
-        f"{scan.columns.points:,}", f"{scan.unindexed_share:.1%}", f"{scan.pixel_size_um:g}", phases, axis, found
-    ]  # fmt: skip
+    size, share = f"{scan.pixel_size_um:g}", f"{scan.unindexed_share:.1%}"
+    return [f"{scan.columns.points:,}", share, size, phases, scan.frame.crystal_x, counted(labels), published]
 
 
 def kept(path: Path) -> list[str]:
@@ -65,20 +70,14 @@ def kept(path: Path) -> list[str]:
     with np.load(path, allow_pickle=False) as stored:
         phases = ", ".join(" ".join(name.split(":")[1:]) for name in stored["phases"])
         lost = f"{(stored['phase'] < 0).mean():.1%}"
-        return [
-            f"{stored['phase'].size:,}",
-            lost,
-            f"{stored['step']:g}",
-            phases,
-            "cubic",
-            counted(stored["grain"]),
-        ]
+        points, size = f"{stored['phase'].size:,}", f"{stored['step']:g}"
+        return [points, lost, size, phases, "", "", counted(stored["grain"])]
 
 
 def counted(labels: np.ndarray) -> str:
     """Return the number of grains, and of those of at least 5 px."""
     sizes = np.unique(labels[labels >= 0], return_counts=True)[1]
-    return f"{len(sizes)} ({(sizes >= 5).sum()} of 5 px and more)"
+    return f"{len(sizes)}, {(sizes >= 5).sum()}"
 
 
 def row(data: Path, answer: str, raw: str) -> list[str]:

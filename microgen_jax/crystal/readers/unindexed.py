@@ -9,8 +9,9 @@
   DREAM.3D: phase 0; `Mask` false; what TSL's or Oxford's column says where the file has it.
     Source: simplnx's threshold filters.
 
-A column of zeros without spread says nothing: simulated scans carry CI 0, MAD 0 or Bands 0 throughout. So (0, 0, 0) with a good
-fit is an orientation. Oxford's points with an Error but with angles were filled in by its clean-up, and stay.
+A column of zeros without spread says nothing: simulated scans carry CI 0, MAD 0 or Bands 0 throughout. So (0, 0, 0)
+with a good fit is an orientation. Oxford's points with an Error but with angles were filled in by its clean-up, and
+stay.
 """
 
 from typing import NamedTuple
