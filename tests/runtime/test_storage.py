@@ -6,6 +6,7 @@ import shutil
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -329,6 +330,18 @@ def test_several_processes_are_for_gs_alone(monkeypatch):
     ):
         pass
     assert error.value.where == "--workdir=s3://bucket/run"
+
+
+@pytest.mark.parametrize(("scheme", "package"), [("gs", "gcsfs"), ("s3", "s3fs")])
+def test_a_package_that_is_not_installed_is_named(monkeypatch, scheme, package):
+    def missing(*_, **__):
+        raise ImportError(package)
+
+    monkeypatch.setattr(fsspec, "filesystem", missing)
+    with pytest.raises(UserError) as error, storage.opened(f"{scheme}://bucket/run"):
+        pass
+    assert package in error.value.problem
+    assert "microgen-jax[remote]" in error.value.fix
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,8 @@ NOT_ITS_FAULT = [
     *(refused(errno.EMFILE, "RESOURCE_EXHAUSTED"), refused(errno.EACCES, "PERMISSION_DENIED")),
     *(refused(errno.EIO, "UNKNOWN"), refused(errno.ETIMEDOUT, "UNAVAILABLE")),
     chained("DEADLINE_EXCEEDED: no answer"),
+    *(OSError("Forbidden: https://store/bucket/o/state"), PermissionError("Access Denied")),
+    type("ClientError", (Exception,), {"__module__": "botocore.exceptions"})("SlowDown"),
     MemoryError(),
     TimeoutError("timed out"),
     jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1048576 bytes."),
