@@ -15,7 +15,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from microgen_jax.errors import UserError
 from microgen_jax.runtime import mesh as meshes
 from microgen_jax.training import checkpoint
-from microgen_jax.training.checkpoint import Checkpoints, Damaged, checksums
+from microgen_jax.training.checkpoint import Checkpoints, Damaged
+from microgen_jax.training.checksums import checksums
 from microgen_jax.training.state import TrainState
 
 
