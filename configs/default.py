@@ -48,6 +48,10 @@ def get_config() -> ConfigDict:
     data.window = "random"
     data.tile_overlap = 0.5  # ebsd, and window=grid: share of its side that a tile shares with the next
     data.min_indexed = 0.9  # ebsd: least share of indexed points in a tile
+    # ebsd: least confidence index (EDAX), or largest MAD in degrees (Oxford), of a point; 0 = off
+    data.min_confidence = 0.0
+    # pixel size of the model's images in um, which reports give lengths in; 0 = that of the scans
+    data.pixel_size_um = 0.0
     data.fill_unindexed = "nearest"  # ebsd: colour of unindexed points: nearest | black
     data.filename_pattern = ""  # regex whose named groups become columns: conditions, class or split
     data.label_by = ""  # column (of list, metadata.csv, filename_pattern) of the class; '' = the folder

@@ -1,5 +1,6 @@
 """`main.py` as a person runs it: in a process of its own, on one device, with a tiny model."""
 
+import json
 import os
 import subprocess
 import sys
@@ -43,12 +44,40 @@ def command(**flags: str) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def run():
+def server(tmp_path_factory):
+    """`server(argv)`: the finished command, run in a fork of a process that has imported everything."""
+    folder = tmp_path_factory.mktemp("server")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.command_server"],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def finished(argv: list[str]) -> subprocess.CompletedProcess:
+        out, err = folder / "stdout", folder / "stderr"
+        process.stdin.write(json.dumps({"argv": argv, "stdout": str(out), "stderr": str(err)}) + "\n")
+        process.stdin.flush()
+        status = int(process.stdout.readline())
+        return subprocess.CompletedProcess(argv, status, out.read_text(), err.read_text())
+
+    yield finished
+    process.stdin.close()
+    process.wait()
+    process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def run(server):
     """`run(workdir=..., config__train__steps=8)`: the finished process, on top of TINY; None leaves a flag out."""
 
     def finished(*extra: str, devices: int = 1, environment=(), **flags) -> subprocess.CompletedProcess:
         merged = {**TINY, **{k.replace("__", "."): v for k, v in flags.items()}}
         line = command(**{k: str(v) for k, v in merged.items() if v is not None}) + list(extra)
+        if devices == 1 and not environment:
+            return server(line[1:])
         environment = {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": str(devices), **dict(environment)}
         return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 

@@ -141,6 +141,8 @@ def _summary(
         ],
         "notes": list(dataset.notes),
         "unused": list(dataset.unused),
+        "pixel_size_um": dataset.pixel_size_um,
+        "scans": list(dataset.scans),
         "fingerprint": dataset.fingerprint,
     }
     if asked.ipf_direction and not grey and dataset.preparation.channels == 3:
@@ -230,6 +232,15 @@ def _grains(labels: np.ndarray) -> dict[str, Any]:
     }
 
 
+def _scan_line(scan: dict[str, Any]) -> str:
+    phases = ", ".join(
+        f"{phase['name'] or f'phase {number}'} ({phase['laue_group'] or 'no Laue group'}) {phase['share']:.1%}"
+        for number, phase in scan["phases"].items()
+    )
+    size = f"{scan['pixel_size_um']:g} um" if scan["pixel_size_um"] else "pixel size unknown"
+    return f"{scan['scan']}: {'x'.join(map(str, scan['size']))} px, {size}, {scan['unindexed']:.1%} unindexed, {phases}"
+
+
 def _print(summary: dict[str, Any]) -> None:
     table = Table("", "", show_header=False)
     sizes = list(summary["sizes"].items())
@@ -271,6 +282,10 @@ def _print(summary: dict[str, Any]) -> None:
         found = summary["grains"]
         size = f"mean diameter {found['mean_diameter']:.1f} px" if found["whole"] else "all cut by an edge"
         table.add_row("grains", f"{found['per_tile']:.1f} a tile, {found['whole']} whole in all, {size}")
+    if summary["pixel_size_um"]:
+        table.add_row("pixel size", f"{summary['pixel_size_um']:g} um")
+    for scan in summary["scans"]:
+        table.add_row("scan", _scan_line(scan))
     for entry in summary["refused"]:
         table.add_row("refused", f"{entry['file']}: {entry['reason']}")
     for note in summary["notes"]:

@@ -1,5 +1,6 @@
 """`config.json`: the configuration of a run, and what its data decided when it started."""
 
+import math
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -39,6 +40,7 @@ class Resolved:
       kind: kind of the source.
       fingerprint: fingerprint of the data set.
       low, high: range of each condition over the training images, in its own unit.
+      pixel_size_um: pixel size of the images in um; 0 where it is not known.
     """
 
     classes: tuple[str, ...]
@@ -50,6 +52,7 @@ class Resolved:
     fingerprint: str
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    pixel_size_um: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def resolve(dataset: Dataset) -> Resolved:
         dataset.fingerprint,
         dataset.low,
         dataset.high,
+        dataset.pixel_size_um,
     )
 
 
@@ -166,6 +170,8 @@ def _read_resolved(where: str, content: Any) -> Resolved:
         type(content["channels"]) is int and 1 <= content["channels"] <= 1024,
         f"channels={content['channels']!r}",
     )
+    size = content["pixel_size_um"]
+    require(type(size) in (int, float) and 0 <= size < math.inf, f"pixel_size_um={size!r}")
     return Resolved(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})
 
 

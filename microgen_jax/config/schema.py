@@ -106,6 +106,16 @@ class DataConfig:
         0.5, "ebsd, and window=grid: share of its side that a tile shares with the next", low=0.0, below=1.0
     )
     min_indexed: float = option(0.9, "ebsd: least share of indexed points in a tile", low=0.0, high=1.0)
+    min_confidence: float = option(
+        0.0,
+        "ebsd: least confidence index (EDAX), or largest MAD in degrees (Oxford), of a point; 0 = off",
+        low=0.0,
+    )
+    pixel_size_um: float = option(
+        0.0,
+        "pixel size of the model's images in um, which reports give lengths in; 0 = that of the scans",
+        low=0.0,
+    )
     fill_unindexed: str = option("nearest", "ebsd: colour of unindexed points", choices=("nearest", "black"))
     filename_pattern: str = option("", "regex whose named groups become columns: conditions, class or split")
     label_by: str = option(

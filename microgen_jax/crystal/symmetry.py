@@ -91,15 +91,17 @@ def laue_group_of_tsl(symmetry: str | int) -> str:
     """Return the Laue group of `Symmetry` in TSL's .ang and H5 headers (43 -> 'm-3m', 62 -> '6/mmm').
 
     Args:
-      symmetry: the number as the header has it.
+      symmetry: the number as the header has it, or the name that other programs write in its place ('m-3m').
 
     Raises:
-      UserError: no such number.
+      UserError: no such number or name.
     """
     text = str(symmetry).strip()
-    if text not in _LAUE_OF_TSL:
-        raise UserError("symmetry", f"unknown TSL symmetry {text!r}", f"known: {', '.join(_LAUE_OF_TSL)}")
-    return _LAUE_OF_TSL[text]
+    known = _LAUE_OF_POINT_GROUP | _LAUE_OF_TSL
+    if text.replace(" ", "") not in known:
+        fix = f"known: {', '.join(_LAUE_OF_TSL)}, or a point group's name"
+        raise UserError("symmetry", f"unknown TSL symmetry {text!r}", fix)
+    return known[text.replace(" ", "")]
 
 
 def laue_group_of_channel(number: int) -> str:

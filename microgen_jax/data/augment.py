@@ -13,9 +13,9 @@ and a class may be augmented by the elements for which both hold. Where an image
 
     g becomes g P^-1                                                                                 (3)
 
-x and y are those of the image. Where a vendor's axes are others (y up, or TSL's exchanged x and y), (3) is
-off by half a turn about z, which shows in no section: the trace of a plane and a crystal axis along x or y stay
-what they are.
+x, y and z are those of the image. A vendor's axes may be others (y up, or TSL's exchanged x and y): d of (1) is taken
+over into the image's first. (3) is off by half a turn about z there, which shows in no section: the trace of a plane
+and a crystal axis along x or y stay what they are.
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,8 @@ from jaxtyping import Float, Float32, Shaped
 from microgen_jax.crystal.orientations import conjugate, from_matrix, multiply
 from microgen_jax.crystal.symmetry import reduce
 from microgen_jax.errors import UserError, require_known
+
+Frame = Sequence[Sequence[int]]  # rows of a matrix
 
 # How the sample's x and y move; the image moves with them.
 DIHEDRAL: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
@@ -49,6 +51,7 @@ PROCESS: dict[str, tuple[str, ...]] = {
     "none": ("identity",),
 }
 
+IMAGE_AXES = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 DIRECTIONS = {"X": (1.0, 0.0, 0.0), "Y": (0.0, 1.0, 0.0), "Z": (0.0, 0.0, 1.0)}
 
 
@@ -99,20 +102,21 @@ def _motion(element: str) -> Float[np.ndarray, "4"]:
     return from_matrix(matrix)
 
 
-def keeps_colours(element: str, direction: Sequence[float]) -> bool:
+def keeps_colours(element: str, direction: Sequence[float] | Float[np.ndarray, "3"]) -> bool:
     """Return whether equation (1) holds for the sample direction that an IPF key shows."""
     in_plane = np.array(DIHEDRAL[element])
     moved = np.array([*(in_plane @ direction[:2]), round(np.linalg.det(in_plane)) * direction[2]])
     return bool(np.allclose(moved, direction) or np.allclose(moved, -np.asarray(direction)))
 
 
-def allowed(ipf_direction: str, symmetry: str) -> tuple[str, ...]:
+def allowed(ipf_direction: str, symmetry: str, frames: Sequence[Frame] = (IMAGE_AXES,)) -> tuple[str, ...]:
     """Return the elements for which equations (1) and (2) hold.
 
     Args:
       ipf_direction: X | Y | Z, three numbers as in '1,0,1', 'XYZ' for a stack of all three (whose X and
         Y channels are swapped where need be), or '' where the images are no IPF maps.
       symmetry: symmetry of the process: all | orthotropic | monoclinic | none.
+      frames: matrices that turn the direction into the images' axes, one for each kind of scan among them.
 
     Raises:
       UserError: an unknown direction or symmetry.
@@ -121,8 +125,8 @@ def allowed(ipf_direction: str, symmetry: str) -> tuple[str, ...]:
     elements = PROCESS[symmetry]
     if ipf_direction in ("", "XYZ"):
         return elements
-    direction = parse_direction(ipf_direction)
-    return tuple(element for element in elements if keeps_colours(element, direction))
+    directions = [np.array(frame) @ parse_direction(ipf_direction) for frame in frames]
+    return tuple(e for e in elements if all(keeps_colours(e, direction) for direction in directions))
 
 
 def parse_direction(text: str) -> tuple[float, float, float]:
@@ -145,7 +149,7 @@ def parse_direction(text: str) -> tuple[float, float, float]:
 
 
 def allowed_by_class(
-    classes: Sequence[str], ipf_direction: str, symmetry: str
+    classes: Sequence[str], ipf_direction: str, symmetry: str, frames: Sequence[Frame] = (IMAGE_AXES,)
 ) -> tuple[tuple[str, ...], ...]:
     """Return the allowed elements of each class.
 
@@ -154,6 +158,7 @@ def allowed_by_class(
       ipf_direction: direction of the colours, as for `allowed`.
       symmetry: symmetry of the process: one for all classes, or 'Shear=monoclinic,Tension=orthotropic'. A part
         without '=' holds for the classes that are not named; without such a part these are left as they are ('none').
+      frames: matrices that turn the direction into the images' axes, as for `allowed`.
 
     Raises:
       UserError: an unknown direction, symmetry or class.
@@ -167,4 +172,4 @@ def allowed_by_class(
         else:
             require_known("symmetry", name, classes)
             named[name] = value
-    return tuple(allowed(ipf_direction, named.get(name, rest)) for name in classes)
+    return tuple(allowed(ipf_direction, named.get(name, rest), frames) for name in classes)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,10 @@ class Catalogue(NamedTuple):
       groups: of each image, the group that a split keeps together; None = every image for itself.
       held_out: which images the source itself keeps for testing; None = the split decides.
       held_out_notes: lines for the user where `held_out` is followed.
+      scans: facts of each EBSD scan (`scans.facts`).
+      frames: matrices that turn sample directions, such as data.ipf_direction, into those of the images; () = they
+        are the images'.
+      pixel_size_um: pixel size of all images in um; 0 where none is known or they differ.
     """
 
     kind: str
@@ -52,6 +56,9 @@ class Catalogue(NamedTuple):
     groups: Sequence[str] | None = None
     held_out: np.ndarray | None = None
     held_out_notes: tuple[str, ...] = ()
+    scans: tuple[dict[str, Any], ...] = ()
+    frames: tuple[tuple[tuple[int, ...], ...], ...] = ()
+    pixel_size_um: float = 0.0
 
     def keep(self, indices: Sequence[int], refused: Sequence[tuple[str, str]]) -> "Catalogue":
         """Return the catalogue without some of its images.

@@ -48,6 +48,8 @@ class Dataset:
         conditions and bytes, and the share held out; of polycrystals over seed, counts and size.
         Contents and times of files are not covered.
       low, high: range of each condition over the training part, in its own unit.
+      pixel_size_um: pixel size of the images in um; 0 where none is known or the images differ.
+      scans: of EBSD scans, what is known of each: points, share unindexed, pixel size, phases, frame.
     """
 
     train: Source
@@ -63,6 +65,8 @@ class Dataset:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     unused: tuple[str, ...] = ()
+    pixel_size_um: float = 0.0
+    scans: tuple[dict[str, Any], ...] = ()
 
 
 def open_dataset(data: DataConfig, seed: int = 0, *, write_cache: bool = True) -> Dataset:
@@ -136,7 +140,12 @@ def _open(data: DataConfig, kind: str) -> Catalogue:
             tree,
             root=data.root,
             rendering=Rendering(
-                data.ipf_direction, data.colour_key, data.laue_group, data.fill_unindexed, data.ebsd
+                data.ipf_direction,
+                data.colour_key,
+                data.laue_group,
+                data.fill_unindexed,
+                data.ebsd,
+                data.min_confidence,
             ),
             tiling=Tiling(data.size, data.tile_overlap, data.min_indexed),
             holdout=data.holdout,
@@ -188,6 +197,7 @@ def _polycrystals(data: DataConfig, seed: int) -> Dataset:
         ),
         low=low,
         high=high,
+        pixel_size_um=data.pixel_size_um,
     )
 
 
@@ -211,7 +221,7 @@ PIXEL_FIELDS = {
     "hdf5": ("key", "layout", "value_range"),
     "npz": ("key", "layout", "value_range"),
     "tfds": ("value_range",),
-    "ebsd": ("ebsd", "ipf_direction", "colour_key", "laue_group", "fill_unindexed"),
+    "ebsd": ("ebsd", "ipf_direction", "colour_key", "laue_group", "fill_unindexed", "min_confidence"),
 }
 
 
@@ -271,7 +281,13 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
         classes=classes,
         conditions=names,
         preparation=_preparation(
-            data, classes, mean, std, grey=grey, orientations=_kept_as_orientations(data, catalogue)
+            data,
+            classes,
+            mean,
+            std,
+            grey=grey,
+            orientations=_kept_as_orientations(data, catalogue),
+            frames=catalogue.frames or (augment.IMAGE_AXES,),
         ),
         kind=catalogue.kind,
         dtype="+".join(sorted({header.dtype for header in catalogue.headers})),
@@ -288,6 +304,8 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
         low=low,
         high=high,
         unused=(*catalogue.unused, *_unused_columns(data, catalogue)),
+        pixel_size_um=data.pixel_size_um or catalogue.pixel_size_um,
+        scans=catalogue.scans,
     )
 
 
@@ -311,10 +329,17 @@ def _padded(data: DataConfig, catalogue: Catalogue) -> tuple[str, ...]:
 
 
 def _preparation(
-    data: DataConfig, classes: Sequence[str], mean: tuple, std: tuple, *, grey: bool, orientations: str = ""
+    data: DataConfig,
+    classes: Sequence[str],
+    mean: tuple,
+    std: tuple,
+    *,
+    grey: bool,
+    orientations: str = "",
+    frames: Sequence[augment.Frame] = (augment.IMAGE_AXES,),
 ) -> Preparation:
     direction = "" if grey or orientations else data.ipf_direction
-    transforms = augment.allowed_by_class(classes, direction, data.symmetry)
+    transforms = augment.allowed_by_class(classes, direction, data.symmetry, frames)
     return Preparation(
         size=data.size,
         channels=data.channels,

@@ -27,6 +27,7 @@ MARK = "commit_success.txt"
 OWNER = "run.json"
 _WRITERS_READ = ("config.json", "metrics.jsonl", "progress")
 _READERS_READ = ("config.json", "evaluation/metrics.json")
+_READERS_WRITE = ("samples", "edits", "evaluation", "export", "inspect", "plan.json")
 _NOT_UPLOADED = ("checkpoints", "damaged")  # the first go by `publish`
 
 
@@ -198,12 +199,13 @@ class Store:
         return self.upload()
 
     def upload(self) -> int:
-        """Upload, whole, every file of the scratch folder that is new or changed; return how many."""
-        here = {
-            name: stamp
-            for name, stamp in _stamps(self.folder).items()
-            if name.split("/")[0] not in _NOT_UPLOADED
-        }
+        """Upload, whole, every file that is new or changed, of a run or of results only; return how many."""
+
+        def belongs(name: str) -> bool:
+            kind = name.split("/")[0]
+            return kind not in _NOT_UPLOADED if self._owning else kind in _READERS_WRITE
+
+        here = {name: stamp for name, stamp in _stamps(self.folder).items() if belongs(name)}
         new = sorted(name for name, stamp in here.items() if self._sent.get(name) != stamp)
         for name in new:
             self._files.put_file(str(self.folder / name), f"{self._place}/{name}")

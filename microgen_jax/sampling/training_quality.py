@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -73,4 +72,4 @@ def _held_out(dataset: Dataset, limit: int, workers: int) -> tuple[np.ndarray, n
         dataset.holdout, dataset.preparation, batch_size=size, limit=size, workers=workers
     )
     batch, _ = next(iter(stream))
-    return to_uint8(batch.image), *(np.asarray(jax.device_get(part)) for part in batch[1:])
+    return to_uint8(batch.image), np.asarray(batch.label), np.asarray(batch.condition)

@@ -314,9 +314,11 @@ class Checkpoints:
     def _writing(self) -> Iterator[None]:
         try:
             yield
-        except UserError:
-            raise
         except Exception as fault:
+            if self._store:
+                self._store.check_owner()  # another run that took over has removed what was being written
+            if isinstance(fault, UserError):
+                raise
             whole = ", ".join(map(str, self._on_disk())) or "none yet"
             raise UserError(
                 f"{self._name}/checkpoints",

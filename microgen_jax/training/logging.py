@@ -13,7 +13,12 @@ from microgen_jax.training.curves import draw
 
 
 def cut_back(path: Path, step: int) -> None:
-    """Drops the lines of `metrics.jsonl` that are younger than `step`, and those that are cut off or garbled."""
+    """Drop the lines of `metrics.jsonl` that are younger than a step, and those that are cut off or garbled.
+
+    Args:
+      path: path of the file; nothing happens where there is none.
+      step: step to go back to.
+    """
     if not path.exists():
         return
     kept = []
@@ -28,12 +33,12 @@ def cut_back(path: Path, step: int) -> None:
 
 
 class Writer:
-    """Writes what a run has to say; a process that is not the first of its run says nothing.
+    """The logs of a run, written by process 0.
 
     Args:
-      workdir: the run's folder.
-      step: the checkpoint's step; younger lines are dropped.
-      active: whether this process writes.
+      workdir: folder of the run.
+      step: step of the checkpoint that the run goes on from; younger lines are dropped.
+      active: False for processes other than process 0: they write nothing.
     """
 
     def __init__(self, workdir: Path, step: int, active: bool = True):
@@ -45,7 +50,12 @@ class Writer:
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """One line and one TensorBoard point a name; a value that is not finite is written as null."""
+        """Write a line and a TensorBoard point a name; a value that is not finite is written as null.
+
+        Args:
+          step: number of updates done.
+          values: values by name.
+        """
         if not self._active:
             return
         finite = {k: v if np.isfinite(v) else None for k, v in values.items()}
@@ -55,7 +65,12 @@ class Writer:
             self._board.add_scalar(name, value, step)
 
     def images(self, step: int, images: np.ndarray) -> None:
-        """A grid of uint8 [N, H, W, C] as `progress/step_00001000.png`."""
+        """Write a grid of images as `progress/step_00001000.png`.
+
+        Args:
+          step: number of updates done.
+          images: samples, uint8 [N, H, W, C].
+        """
         if not self._active:
             return
         sheet = grid(images)
@@ -63,11 +78,20 @@ class Writer:
         self._board.add_image("progress", sheet, step, dataformats="HWC")
 
     def has_scalar(self, step: int, name: str) -> bool:
-        """Whether `metrics.jsonl` holds this value of a step."""
+        """Return whether `metrics.jsonl` holds a value of a step.
+
+        Args:
+          step: number of updates done.
+          name: name of the value.
+        """
         return any(line["step"] == step and name in line for line in self._written())
 
     def has_images(self, step: int) -> bool:
-        """Whether the grid of a step is there."""
+        """Return whether the grid of a step is there.
+
+        Args:
+          step: number of updates done.
+        """
         return self._grid(step).exists()
 
     def _grid(self, step: int) -> Path:
@@ -78,7 +102,7 @@ class Writer:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def animation(self) -> None:
-        """All the grids so far as `progress/progress.gif`."""
+        """Write all the grids so far as `progress/progress.gif`."""
         if not self._active:
             return
         grids = [read(path) for path in sorted((self._workdir / "progress").glob("step_*.png"))]
@@ -86,7 +110,11 @@ class Writer:
             files.write_bytes(self._workdir / "progress" / "progress.gif", gif(grids))
 
     def curves(self, panels: tuple[tuple[str, ...], ...]) -> None:
-        """All that `metrics.jsonl` says of some metrics over the steps as `curves.png`, a group of names a panel."""
+        """Write `metrics.jsonl` as `curves.png`.
+
+        Args:
+          panels: names of the metrics of each panel.
+        """
         if not self._active:
             return
         if image := draw(self._written(), panels):

@@ -15,7 +15,8 @@ from PIL import Image
 from microgen_jax import data
 from microgen_jax.commands.train import train
 from microgen_jax.config import command_line, fields, run_config
-from microgen_jax.errors import UserError
+from microgen_jax.data.read_timeout import TemporaryReadError
+from microgen_jax.errors import UserError, renamed
 from microgen_jax.methods.ddpm import DDPM
 from microgen_jax.runtime import distributed, lock
 from microgen_jax.runtime import mesh as meshes
@@ -100,22 +101,37 @@ def test_an_interrupt_where_nothing_is_trained_is_one_line(capsys):
     assert capsys.readouterr().err == "error: interrupted\n"
 
 
-def torn():
+def torn(error: UserError):
     yield 1
-    raise UserError("a/3.png: no such file")
+    raise error
 
 
-def test_one_process_of_several_leaves_at_once_and_does_not_wait_for_the_others(monkeypatch, capsys):
-    with pytest.raises(UserError, match="no such file") as alone:
-        list(distributed.local_errors_abort(torn()))
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(UserError("a/3.png", "no such file"), 2), (TemporaryReadError("a/3.png", "no answer"), 75)],
+)
+def test_one_process_of_several_leaves_at_once_with_the_error_s_status(monkeypatch, capsys, error, status):
+    with pytest.raises(type(error)) as alone:
+        list(distributed.local_errors_abort(torn(error)))
     monkeypatch.setattr(distributed, "is_multi_process", lambda: True)
     left = []
     monkeypatch.setattr(command_line.os, "_exit", left.append)
-    with command_line.one_line_errors():
-        list(distributed.local_errors_abort(torn()))
+    with command_line.one_line_errors(), renamed({"a/3.png": "maps/a/3.png"}):
+        list(distributed.local_errors_abort(torn(error)))
     assert not isinstance(alone.value, distributed.ProcessError)
-    assert left == [2]
-    assert capsys.readouterr().err == "error: a/3.png: no such file\n"
+    assert left == [status]
+    assert capsys.readouterr().err == f"error: maps/a/3.png: {error.problem}\n"
+
+
+@pytest.mark.parametrize("error", [UserError("x"), TemporaryReadError("x")])
+def test_processes_without_the_error_end_with_its_status(monkeypatch, error):
+    monkeypatch.setattr(distributed.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(
+        distributed.multihost_utils, "process_allgather", lambda own: np.array([own, error.exit_status])
+    )
+    with pytest.raises(UserError, match="process 1 of 2") as other, distributed.broadcast_errors():
+        pass
+    assert other.value.exit_status == error.exit_status
 
 
 def test_what_another_start_has_left_meanwhile_is_not_overwritten(config, tmp_path, monkeypatch):

@@ -37,6 +37,13 @@ def positions(truth: Truth) -> tuple[np.ndarray, np.ndarray]:
     return x.ravel(), y.ravel()
 
 
+def oxford_euler(truth: Truth) -> np.ndarray:
+    """The angles as Oxford writes them: its x of hexagonal crystals lies along a*, so that phi2 is 30 deg more."""
+    hexagonal = [number for number, (_, group) in enumerate(truth.phases, 1) if group == "6/mmm"]
+    turn = np.where(np.isin(truth.phase, hexagonal), np.radians(30), 0.0)
+    return truth.euler + np.stack([0 * turn, 0 * turn, turn], axis=-1)
+
+
 def write_ang(path: Path, truth: Truth) -> Path:
     height, width = truth.phase.shape
     lines = ["# TEM_PIXperUM 1.0", "# x-star 0.5", "#"]
@@ -62,7 +69,9 @@ def write_ctf(path: Path, truth: Truth) -> Path:
     for name, group in truth.phases:
         lines.append(f"3.2;3.2;5.1\t90;90;120\t{name}\t{CHANNEL[group]}\t0\t\t\t")
     lines.append("Phase\tX\tY\tBands\tError\tEuler1\tEuler2\tEuler3\tMAD\tBC\tBS")
-    for angles, phase, x, y in zip(truth.euler.reshape(-1, 3), truth.phase.ravel(), *positions(truth)):
+    for angles, phase, x, y in zip(
+        oxford_euler(truth).reshape(-1, 3), truth.phase.ravel(), *positions(truth)
+    ):
         turns = "\t".join(f"{angle:.6f}" for angle in np.degrees(angles))
         lines.append(f"{phase}\t{x:.4f}\t{y:.4f}\t8\t{0 if phase else 3}\t{turns}\t0.5000\t98\t120")
     path = path.with_suffix(".ctf")
@@ -81,7 +90,7 @@ def write_cpr(path: Path, truth: Truth) -> Path:
         lines += [f"[Phase{i}]", f"StructureName={name}", f"LaueGroup={CHANNEL[group]}"]
     record = np.dtype([("phase", "u1"), ("euler", "<f4", 3), ("bc", "u1"), ("reliability", "<f4")])
     data = np.zeros(truth.phase.size, record)
-    data["phase"], data["euler"] = truth.phase.ravel(), truth.euler.reshape(-1, 3)
+    data["phase"], data["euler"] = truth.phase.ravel(), oxford_euler(truth).reshape(-1, 3)
     data.tofile(path.with_suffix(".crc"))
     path = path.with_suffix(".cpr")
     path.write_text("\n".join(lines) + "\n")
@@ -114,7 +123,7 @@ def write_oxford(path: Path, truth: Truth) -> Path:
     with h5py.File(path, "w") as file:
         file["Manufacturer"] = "Oxford Instruments"
         data, header = file.create_group("1/EBSD/Data"), file.create_group("1/EBSD/Header")
-        data["Euler"] = truth.euler.reshape(-1, 3).astype("f4")
+        data["Euler"] = oxford_euler(truth).reshape(-1, 3).astype("f4")
         data["Phase"] = truth.phase.reshape(-1, 1).astype("u1")
         header["X Cells"], header["Y Cells"] = np.array([width], "i4"), np.array([height], "i4")
         header["X Step"] = header["Y Step"] = np.array([truth.step], "f4")

@@ -48,6 +48,9 @@ class Objects:
         self.generations[name] = self.generations.get(name, 1000) + 1
         return self.entry(name)
 
+    def remove(self, name: str) -> None:
+        del self.content[name]
+
     def entry(self, name: str) -> dict:
         return {
             "kind": "storage#object",

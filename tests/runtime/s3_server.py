@@ -49,6 +49,9 @@ class Objects:
     def put(self, name: str, content: bytes) -> None:
         self._files.pipe_file(f"{self.bucket}/{name}", content)
 
+    def remove(self, name: str) -> None:
+        self._files.rm_file(f"{self.bucket}/{name}")
+
     def answer(self, environ, start):
         with self._one:
             self.requests += 1

@@ -1,8 +1,12 @@
 """One run at a time in a folder."""
 
+import fcntl
 import json
 import os
 import socket
+import subprocess
+import sys
+import threading
 
 import pytest
 
@@ -47,3 +51,34 @@ def test_a_lock_that_cannot_be_read_is_taken(tmp_path, content):
 def test_other_processes_of_a_run_hold_nothing(tmp_path):
     with lock.hold(tmp_path / "run", active=False):
         assert not (tmp_path / "run").exists()
+
+
+def held_by_another(folder) -> subprocess.Popen:
+    """Start a process that holds a folder until it is told to end."""
+    line = (
+        "import pathlib, sys; from microgen_jax.runtime import lock\n"
+        "with lock.hold(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", line, str(folder)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_is_held_tells_a_running_run_from_one_that_has_ended(tmp_path, killed):
+    assert not lock.is_held(tmp_path)
+    process = held_by_another(tmp_path)
+    assert lock.is_held(tmp_path)
+    if killed:
+        process.kill()
+    process.communicate()
+    assert not lock.is_held(tmp_path)
+
+
+def test_looking_who_holds_a_folder_keeps_no_run_out(tmp_path):
+    with open(tmp_path / ".lock", "a+") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        threading.Timer(lock.PROBE_SECONDS / 2, fcntl.flock, (file, fcntl.LOCK_UN)).start()
+        with lock.hold(tmp_path):
+            assert lock.is_held(tmp_path)

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +158,55 @@ def test_an_owner_that_cannot_be_understood_is_replaced(objects, url, content):
     assert "id" in json.loads(objects.get(f"{inside(url)}run.json"))
 
 
+def test_of_several_that_start_at_once_the_last_goes_on(objects, url):
+    with ExitStack() as stack:
+        runs = [storage.store_of(stack.enter_context(storage.opened(url, owning=True))) for _ in range(3)]
+        for run in runs:
+            run.claim()
+        runs[-1].check_owner()
+        for run in runs[:-1]:
+            with pytest.raises(UserError, match="was taken over"):
+                run.check_owner()
+            run._id = ""  # so that it ends here without a line
+
+
+def test_a_run_whose_owner_s_file_was_removed_by_hand_goes_on(objects, url):
+    with storage.opened(url, owning=True) as folder, closing(Checkpoints(folder)) as checkpoints:
+        objects.remove(f"{inside(url)}run.json")
+        checkpoints.save(1, state(1), None)
+    assert restored(url)[0] == 1
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_read_is_passed_over(objects, url, capsys):
+    with storage.opened(url, owning=True) as folder:
+        write(folder, 1, 2)
+    with storage.opened(url) as folder, closing(Checkpoints(folder, read_only=True)) as checkpoints:
+        storage.store_of(folder).remove("checkpoints/2")
+        assert checkpoints.restore_ema(None, target())[0] == 1
+        assert f"warning: {url}/checkpoints/2" in capsys.readouterr().out
+        storage.store_of(folder).remove("checkpoints/1")
+        with pytest.raises(UserError) as error:
+            Checkpoints(folder, read_only=True).restore_ema(2, target())
+    assert error.value.where == f"{url}/checkpoints/2"
+
+
+def test_logs_that_are_not_taken_are_uploaded_with_the_next_checkpoint(objects, url, monkeypatch, capsys):
+    upload, refusals = Store.upload, iter([OSError("500 Internal Error")])
+
+    def refused(store):
+        if refusal := next(refusals, None):
+            raise refusal
+        return upload(store)
+
+    monkeypatch.setattr(Store, "upload", refused)
+    with storage.opened(url, owning=True) as folder:
+        write(folder, 1)
+        assert "metrics.jsonl" not in names(objects, url)
+        write(folder, 2)
+        assert objects.get(f"{inside(url)}metrics.jsonl") == b"up to 2"
+    assert "warning: logs were not uploaded" in capsys.readouterr().out
+
+
 def test_a_damaged_checkpoint_is_set_aside_in_the_store(objects, url, capsys):
     with storage.opened(url, owning=True) as folder:
         write(folder, 1, 2)
@@ -194,9 +243,11 @@ def test_who_only_reads_adds_its_results_and_replaces_their_folder(objects, url)
     before = set(names(objects, url))
     with storage.opened(url) as folder:
         assert not (folder / "samples").exists()
+        (folder / "config.json").write_text("changed by the reader")
         (folder / "samples" / "a").mkdir(parents=True)
         (folder / "samples" / "a" / "new.png").write_text("new")
     assert set(names(objects, url)) == before - {"samples/a/old.png"} | {"samples/a/new.png"}
+    assert objects.get(f"{inside(url)}config.json") == b"{}"
     assert not folder.exists()
 
 

@@ -9,14 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from microgen_jax.crystal.readers.points import (
-    Phase,
-    Points,
-    tsl_indexed,
-    tsl_phase,
-    tsl_unassigned,
-    whole_numbers,
-)
+from microgen_jax.crystal.readers import described
+from microgen_jax.crystal.readers.points import TSL, Phase, Points, tsl_phase, tsl_unassigned, whole_numbers
 from microgen_jax.crystal.readers.text_parsing import (
     count,
     length,
@@ -25,13 +19,14 @@ from microgen_jax.crystal.readers.text_parsing import (
     read_table,
     take_header,
 )
+from microgen_jax.crystal.readers.unindexed import confidence_of, judge, tsl_failures
 from microgen_jax.crystal.symmetry import laue_group_of_tsl
 from microgen_jax.errors import UserError
 
-FRAME = (
-    "TSL: the sample frame of the angles is turned by 180 deg about x + y against the map's x right, y down"
-)
 KEPT = ("x-star", "y-star", "z-star", "WorkingDistance", "GRID", "OPERATOR", "SAMPLEID", "SCANID")
+USED = ("Phase", "MaterialName", "Symmetry", "XSTEP", "YSTEP", "NCOLS_ODD", "NCOLS_EVEN", "NROWS")
+PLACED = ["phi1", "PHI", "phi2", "x", "y"]
+USUAL = [*PLACED, "IQ", "CI", "Phase index", "SEM", "Fit"]
 
 
 def read_ang(path: Path) -> Points:
@@ -44,28 +39,44 @@ def read_ang(path: Path) -> Points:
       UserError: the file is no sound .ang file.
     """
     with open_text(path) as file:
-        lines = read_lines(file)
-        header, first = take_header(lines, lambda line: line.lstrip().startswith("#"))
+        header, first = take_header(read_lines(file), lambda line: line.lstrip().startswith("#"))
         pairs = [_pair(line) for line in header]
         values = dict(pairs)
         phases = _phases(pairs)
-        confidence, candidates = _columns(values, len(first.split()))
-        columns = read_table(first, lines, [0, 1, 2, 3, 4, confidence, *candidates])
-    euler = np.stack(columns[:3], axis=-1)
-    phase = tsl_phase(_phase_column(columns[6:]), phases)
+        names, confidence, candidates = _columns(values, len(first.split()))
+        needed = [*range(5), confidence, *candidates]
+        columns = read_table(file, first, needed, [i for i in range(len(names)) if i not in needed])
+    place = _phase_place(columns, candidates)
+    if names == USUAL[: len(names)] and place == 8:
+        names = [*USUAL[:7], "Fit", "Phase index", *names[9:]]
+    table = {names[i]: columns[i] for i in range(len(names)) if i in columns}
+    euler = np.stack([columns[i] for i in range(3)], axis=-1)
+    failures = tsl_failures(euler, columns[confidence], table.get("Fit"))
+    phase, phase_notes = tsl_phase(
+        whole_numbers(columns[place], "the phase column"), phases, judge(failures)[0]
+    )
+    failures["no phase"] = tsl_unassigned(phase, phases)
+    indexed, notes = judge(failures)
     widest = max(count(values.get("NCOLS_ODD", "")), count(values.get("NCOLS_EVEN", "")))
+    short = [names[i] for i in range(len(names)) if i not in columns]
+    unused, passed = _left_over(pairs, list(table))
     return Points(
         euler=euler,
         phase=phase,
-        indexed=tsl_indexed(euler, columns[5]) & ~tsl_unassigned(phase, phases),
+        indexed=indexed,
         phases=phases,
         x=columns[3],
         y=columns[4],
         shape=(count(values.get("NROWS", "")), widest),
         step=(length(values.get("YSTEP", "")), length(values.get("XSTEP", ""))),
         unit="nm" if any("ACOM" in line for line in header) else "um",
-        frame=FRAME,
+        frame=TSL,
         metadata={"vendor": "TSL"} | {key: values[key] for key in KEPT if values.get(key)},
+        notes=phase_notes + notes,
+        unused=unused + tuple(f"column {name!r}: not of numbers in every row" for name in short),
+        described=passed,
+        table=table,
+        confidence=confidence_of(ci=columns[confidence]),
     )
 
 
@@ -98,20 +109,43 @@ def _phases(pairs: list[tuple[str, str]]) -> tuple[Phase, ...]:
     )
 
 
-def _columns(values: dict[str, str], width: int) -> tuple[int, list[int]]:
-    """Return the column of the confidence index and those that may hold the phase."""
+def _columns(values: dict[str, str], width: int) -> tuple[list[str], int, list[int]]:
+    """Return the names of the columns, the place of the confidence index and those that may hold the phase."""
     if width < 8:
         raise UserError("path", f"has {width} columns where an .ang file has 8 or more")
+    if width > described.MAX_COLUMNS:
+        raise UserError("path", f"has {width} columns where at most {described.MAX_COLUMNS} are read")
     for key in ("COLUMN_HEADERS", "Column names", "COLUMN_NOTES"):
-        names = [re.sub(r"[\s_]", "", name.lower()) for name in values.get(key, "").split(",")]
+        titles = [title.strip() for title in values.get(key, "").split(",")]
+        names = [re.sub(r"[\s_]", "", title.lower()) for title in titles]
         phase = [i for i, name in enumerate(names[:width]) if name in ("phase", "phaseindex", "phaseid")]
         if phase and names[:5] == ["phi1", "phi", "phi2", "x", "y"]:
             confidence = [i for i, name in enumerate(names) if name in ("ci", "confidenceindex")]
-            return (confidence or [6])[0], phase[:1]
-    return 6, [7, 8] if width > 8 else [7]
+            return _named(titles, width), (confidence or [6])[0], phase[:1]
+    return _named(USUAL, width), 6, [7, 8] if width > 8 else [7]
 
 
-def _phase_column(candidates: list[np.ndarray]) -> np.ndarray:
+def _named(titles: list[str], width: int) -> list[str]:
+    """Return a name of its own for each column."""
+    names: list[str] = []
+    for i in range(width):
+        title = titles[i] if i < len(titles) and titles[i] else f"column {i + 1}"
+        names.append(title if title not in names else f"{title} ({i + 1})")
+    return names
+
+
+def _phase_place(columns: dict[int, np.ndarray], candidates: list[int]) -> int:
     """Return the first candidate that holds whole numbers: a fit before the phase does not."""
-    whole = [column for column in candidates if np.array_equal(column, np.rint(column))]
-    return whole_numbers((whole or candidates)[0], "the phase column")
+    whole = [i for i in candidates if np.array_equal(columns[i], np.rint(columns[i]))]
+    return (whole or candidates)[0]
+
+
+def _left_over(pairs: list[tuple[str, str]], columns: list[str]) -> tuple[tuple[str, ...], int]:
+    fields = [key for key, _ in pairs]
+    unused, passed = described.sort_out(fields, USED, described.ANG, "header field")
+    used = (*PLACED, *(name for name in columns if re.sub(r"[\s_]", "", name.lower()).startswith("phase")))
+    more, further = described.sort_out(columns, used, described.ANG, "column")
+    grid = dict(pairs).get("GRID", "")
+    if grid and grid.lower() not in ("sqrgrid", "hexgrid"):
+        more += (f"header field 'GRID' is {grid[:40]!r}: the grid is found from the positions",)
+    return unused + more, passed + further

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from microgen_jax.crystal.readers.points import FULL_TURNS, Phase, Points, tsl_indexed, whole_numbers
+from microgen_jax.crystal.readers import described
+from microgen_jax.crystal.readers.points import TSL, Phase, Points, untold_frame, whole_numbers
 from microgen_jax.crystal.readers.text_parsing import open_text, read_lines, read_table, take_header
+from microgen_jax.crystal.readers.unindexed import FULL_TURNS, confidence_of, judge, tsl_failures
 from microgen_jax.errors import UserError
 
 ALIASES = {
@@ -26,6 +28,7 @@ ALIASES = {
     "ci": ("ci", "confidenceindex"),
 }
 NUMBERS = ("phi1", "phi", "phi2", "x", "y", "phase", "ci")
+FRAME = untold_frame("as exported")
 
 
 def read_column_export(path: Path) -> Points:
@@ -38,37 +41,62 @@ def read_column_export(path: Path) -> Points:
       UserError: the file has no header that names its columns, or a broken table.
     """
     with open_text(path) as file:
-        lines = read_lines(file)
-        header, first = take_header(lines, lambda line: not _is_row(line))
-        places = _places(header)
+        header, first = take_header(read_lines(file), lambda line: not _is_row(line))
+        titles = _titles(header)
+        places = _places(titles)
         delimiter = next((sign for sign in (";", ",") if sign in first), None)
         numeric = [name for name in NUMBERS if name in places]
-        rows = chain([first], lines)
-        titles: list[str] = []
+        named: list[str] = []
+        start = file.tell()
+        needed = [places[name] for name in numeric]
+        width = min(len(first.split(delimiter)), described.MAX_COLUMNS)
+        further = [i for i in titles if 0 <= i < width and i not in needed]
+        found = read_table(file, first, needed, further, delimiter)
         if "phase" not in places and "phase name" in places:
-            rows = _keep_field(rows, places["phase name"], delimiter, titles)
-        table = read_table(next(rows), rows, [places[name] for name in numeric], delimiter)
-    columns = dict(zip(numeric, table))
+            file.seek(start)
+            named = _fields(chain([first], read_lines(file)), places["phase name"], delimiter)
+    columns = {name: found[places[name]] for name in numeric}
+    table = {titles[i]: found[i] for i in sorted(found)}
     euler = np.stack([columns[name] for name in ("phi1", "phi", "phi2")], axis=-1)
     header_text = " ".join(header).lower()
     largest = np.abs(euler[np.isfinite(euler)]).max(initial=0.0)
     degrees = "radian" not in header_text and ("degree" in header_text or largest > FULL_TURNS + 1e-3)
-    phase, phases = _phases(columns, titles, len(euler))
-    indexed = tsl_indexed(euler, columns.get("ci"))
+    euler = euler * (np.pi / 180) if degrees else euler
+    phase, phases = _phases(columns, named, len(euler))
+    failures = tsl_failures(euler, columns.get("ci"))
+    failures["no phase"] = ~np.isin(phase, [entry.id for entry in phases])
+    indexed, notes = judge(failures)
+    plain = {_plain(name): name for name in titles.values()}
+    unused, passed = described.sort_out(
+        plain, [a for names in ALIASES.values() for a in names], described.TEXT, "column"
+    )
+    vendor = "TSL" if any("Column" in line for line in header) else "text"
     return Points(
-        euler=euler * (np.pi / 180) if degrees else euler,
+        euler=euler,
         phase=phase,
-        indexed=indexed & np.isin(phase, [entry.id for entry in phases]),
+        indexed=indexed,
         phases=phases,
         x=columns["x"],
         y=columns["y"],
         shape=(0, 0),
         step=(0.0, 0.0),
         unit="um",
-        frame="as exported",
-        metadata={"vendor": "TSL" if any("Column" in line for line in header) else "text"},
-        notes=(f"angles taken as {'degrees' if degrees else 'radians'}", "the file names no symmetry"),
+        frame=TSL if vendor == "TSL" else FRAME,
+        metadata={"vendor": vendor},
+        notes=(
+            f"angles taken as {'degrees' if degrees else 'radians'}",
+            "the file names no symmetry",
+            *notes,
+        ),
+        unused=unused,
+        described=passed,
+        table=table,
+        confidence=confidence_of(ci=columns.get("ci"), mad=_mad(table)),
     )
+
+
+def _mad(table: dict[str, np.ndarray]) -> np.ndarray | None:
+    return next((values for name, values in table.items() if _plain(name) == "mad"), None)
 
 
 def _is_row(line: str) -> bool:
@@ -79,23 +107,31 @@ def _is_row(line: str) -> bool:
     return True
 
 
-def _places(header: list[str]) -> dict[str, int]:
-    """Return the column of each quantity that the header names."""
-    listed = {}
+def _titles(header: list[str]) -> dict[int, str]:
+    """Return the names that the header gives columns, by number."""
+    listed: dict[int, str] = {}
     for line in header:
         numbered = re.match(r"[#%]?\s*Column\s+(\d{1,4})(?:\s*-\s*\d{1,4})?\s*:\s*([^(]*)", line)
         if numbered:
             for i, name in enumerate(numbered[2].split(",")):
-                listed[int(numbered[1]) - 1 + i] = name
+                listed[int(numbered[1]) - 1 + i] = name.strip()
     if not listed and header:
         line = header[-1].lstrip("#% \t")
         listed = dict(enumerate(re.split(r"[,;\t]\s*", line) if re.search("[,;\t]", line) else line.split()))
-    plain = {column: re.sub(r"\(.*|\[.*|[\s_]", "", name.lower()) for column, name in listed.items()}
+    return listed
+
+
+def _plain(title: str) -> str:
+    return re.sub(r"\(.*|\[.*|[\s_]", "", title.lower())
+
+
+def _places(titles: dict[int, str]) -> dict[str, int]:
+    """Return the column of each quantity that the header names."""
     places = {
         quantity: column
         for quantity, aliases in ALIASES.items()
-        for column, name in reversed(plain.items())
-        if name in aliases and column >= 0
+        for column, title in reversed(titles.items())
+        if _plain(title) in aliases and column >= 0
     }
     missing = [name for name in ("phi1", "phi", "phi2", "x", "y") if name not in places]
     if missing:
@@ -105,12 +141,14 @@ def _places(header: list[str]) -> dict[str, int]:
     return places
 
 
-def _keep_field(rows: Iterator[str], column: int, delimiter: str | None, kept: list[str]) -> Iterator[str]:
+def _fields(rows: Iterator[str], column: int, delimiter: str | None) -> list[str]:
+    """Return the text of one column."""
+    kept = []
     for row in rows:
         if row.strip() and not row.lstrip().startswith("#"):
-            fields = row.split(delimiter, column if delimiter is None else -1)
+            fields = row.split(delimiter, column + 1 if delimiter is None else -1)
             kept.append(fields[column].strip() if len(fields) > column else "")
-        yield row
+    return kept
 
 
 def _phases(

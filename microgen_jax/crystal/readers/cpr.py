@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from microgen_jax.crystal.readers.ctf import FRAME
-from microgen_jax.crystal.readers.points import Phase, Points, limit_points
+from microgen_jax.crystal.readers import described
+from microgen_jax.crystal.readers.ctf import oxford_laue_group, turned_surface
+from microgen_jax.crystal.readers.points import OXFORD, Phase, Points, limit_points, oxford_notes
 from microgen_jax.crystal.readers.text_parsing import count, length, number, open_text, read_lines
-from microgen_jax.crystal.symmetry import laue_group_of_channel
+from microgen_jax.crystal.readers.unindexed import confidence_of, judge, oxford_failures
 from microgen_jax.errors import UserError
 
-FIELDS = {1: "x", 2: "y", 3: "phi1", 4: "phi", 5: "phi2"}
+FIELDS = {
+    1: "X", 2: "Y", 3: "Euler1", 4: "Euler2", 5: "Euler3", 6: "MAD", 7: "BC", 8: "BS", 10: "Bands", 11: "Error",
+    12: "Reliability",
+}  # fmt: skip
 BYTES = range(7, 12)
 MAX_FIELDS = 256
 
@@ -39,7 +43,7 @@ def read_cpr(path: Path) -> Points:
             "path", f"{data_path.name} holds {size} bytes, which are no whole records of {record.itemsize}"
         )
     points = size // record.itemsize
-    placed = {"x", "y"} <= set(record.names)
+    placed = {"X", "Y"} <= set(record.names)
     if not placed and points != shape[0] * shape[1]:
         raise UserError(
             "path",
@@ -47,19 +51,30 @@ def read_cpr(path: Path) -> Points:
         )
     limit_points(points)
     data = np.fromfile(data_path, record)
-    euler = np.stack([data[name] for name in ("phi1", "phi", "phi2")], axis=-1).astype(np.float64)
+    table = {name: np.ascontiguousarray(data[name]) for name in record.names}
+    euler = np.stack([table[f"Euler{i}"] for i in (1, 2, 3)], axis=-1).astype(np.float64)
+    indexed, notes = judge(
+        oxford_failures(euler, table["Phase"], table.get("Error"), table.get("MAD"), table.get("Bands"))
+    )
+    phases = _phases(header)
+    unused, passed = _left_over(header, len(phases), list(table))
     return Points(
         euler=euler,
-        phase=data["phase"].astype(np.int32),
-        indexed=data["phase"] > 0,
-        phases=_phases(header),
-        x=data["x"].astype(np.float64) if placed else None,
-        y=data["y"].astype(np.float64) if placed else None,
+        phase=table["Phase"].astype(np.int32),
+        indexed=indexed,
+        phases=phases,
+        x=table["X"].astype(np.float64) if placed else None,
+        y=table["Y"].astype(np.float64) if placed else None,
         shape=shape,
         step=(length(job.get("griddisty", "")), length(job.get("griddistx", ""))),
         unit="um",
-        frame=FRAME,
+        frame=OXFORD,
         metadata=_metadata(header),
+        notes=notes + oxford_notes(indexed, table.get("Error")),
+        unused=unused,
+        described=passed,
+        table=table,
+        confidence=confidence_of(mad=table.get("MAD")),
     )
 
 
@@ -93,16 +108,16 @@ def _record(fields: dict[str, str]) -> np.dtype:
         raise UserError(
             "path", f"lists {fields.get('count', 'no')} fields in [Fields], where 3 to {MAX_FIELDS} can be"
         )
-    layout = [("phase", "u1")]
+    layout = [("Phase", "u1")]
     for i in range(1, listed + 1):
         field = count(fields.get(f"field{i}", ""))
         if not field:
             raise UserError("path", f"counts {listed} fields in [Fields] but has no Field{i}")
-        name = FIELDS.get(field, f"field{i}")
+        name = FIELDS.get(field, f"field {field}")
         if name in dict(layout):
             raise UserError("path", f"lists field {field} twice in [Fields]")
         layout.append((name, "u1" if field in BYTES else "<f4"))
-    missing = {"phi1", "phi", "phi2"} - set(dict(layout))
+    missing = {"Euler1", "Euler2", "Euler3"} - set(dict(layout))
     if missing:
         raise UserError("path", "lists no Euler angles (fields 3, 4 and 5) in [Fields]")
     return np.dtype(layout)
@@ -111,14 +126,34 @@ def _record(fields: dict[str, str]) -> np.dtype:
 def _phases(header: dict[str, dict[str, str]]) -> tuple[Phase, ...]:
     phases = []
     while section := header.get(f"phase{len(phases) + 1}"):
-        group = laue_group_of_channel(count(section.get("lauegroup", "")))
+        group = oxford_laue_group(section.get("lauegroup", ""), section.get("spacegroup", ""))
         phases.append(Phase(len(phases) + 1, section.get("structurename", ""), group))
     return tuple(phases)
 
 
+def _surface(header: dict[str, dict[str, str]]) -> dict[str, float]:
+    surface = header.get("acquisitionsurface", {})
+    angles = {f"AcqE{i}": number(surface.get(f"euler{i}", "")) for i in (1, 2, 3)}
+    return {key: angle for key, angle in angles.items() if np.isfinite(angle)}
+
+
 def _metadata(header: dict[str, dict[str, str]]) -> dict[str, str | float]:
-    general, surface = header.get("general", {}), header.get("acquisitionsurface", {})
+    general = header.get("general", {})
     kept: dict[str, str | float] = {"vendor": "Oxford"}
     kept |= {key: general[key] for key in ("author", "description", "date", "jobmode") if general.get(key)}
-    angles = {f"AcqE{i}": number(surface.get(f"euler{i}", "")) for i in (1, 2, 3)}
-    return kept | {key: angle for key, angle in angles.items() if np.isfinite(angle)}
+    return kept | _surface(header)
+
+
+def _left_over(
+    header: dict[str, dict[str, str]], phases: int, columns: list[str]
+) -> tuple[tuple[str, ...], int]:
+    fields = [f"{section}.{key}" for section, entries in header.items() for key in entries]
+    used = {"job.xcells", "job.ycells", "job.griddistx", "job.griddisty"}
+    used |= {f"acquisitionsurface.euler{i}" for i in (1, 2, 3)}
+    used |= {name for name in fields if name.startswith("fields.field")}
+    for i in range(1, phases + 1):
+        used |= {f"phase{i}.{key}" for key in ("structurename", "lauegroup", "spacegroup")}
+    unused, passed = described.sort_out(fields, used, described.CPR, "header field")
+    placed = ("Phase", "Euler1", "Euler2", "Euler3", "X", "Y")
+    more, further = described.sort_out(columns, placed, described.CPR, "column")
+    return unused + more + turned_surface(list(_surface(header).values())), passed + further

@@ -7,11 +7,21 @@ as EbsdLib does.
 import h5py
 import numpy as np
 
-from microgen_jax.crystal.readers.points import MAX_POINTS, Phase, Points, whole_numbers
+from microgen_jax.crystal.readers import described
+from microgen_jax.crystal.readers.hdf5_columns import table_of
+from microgen_jax.crystal.readers.points import MAX_POINTS, Phase, Points, untold_frame, whole_numbers
+from microgen_jax.crystal.readers.unindexed import (
+    Failures,
+    confidence_of,
+    judge,
+    oxford_failures,
+    tsl_failures,
+)
 from microgen_jax.crystal.readers.untrusted_hdf5 import (
     attribute,
     column,
     has,
+    names,
     numbers,
     subgroup,
     subgroups,
@@ -22,6 +32,9 @@ from microgen_jax.errors import UserError
 LAUE_GROUPS = ("6/mmm", "m-3m", "6/m", "m-3", "-1", "2/m", "mmm", "4/m", "4/mmm", "-3", "-3m")
 EULER = ("EulerAngles", "CellEulerAngles", "Euler Angles", "Eulers")
 PHASES = ("Phases", "CellPhases", "Phase")
+MASKS = ("Mask", "GoodVoxels", "Good Voxels", "ThresholdArray")
+CONFIDENCES = ("Confidence Index", "ConfidenceIndex", "CI")
+FRAME = untold_frame("DREAM.3D: as its pipeline left it")
 
 
 def read_dream3d(file: h5py.File) -> Points:
@@ -55,19 +68,48 @@ def _read(container: h5py.Group, cells: h5py.Group, dimensions: np.ndarray, spac
         raise UserError(
             "path", f"promises {dimensions[0]:.0f} x {dimensions[1]:.0f} cells but holds {len(phase)}"
         )
+    euler = euler.reshape(-1, 3).astype(np.float64)
+    table, unread = table_of(cells, len(phase), (1, int(dimensions[1]), int(dimensions[0])))
+    failures = _failures(table, euler, phase)
+    indexed, notes = judge(failures)
+    unused, passed = described.sort_out(table, (*EULER, *PHASES, *MASKS), described.DREAM3D, "cell array")
+    beside = [name for name, group in subgroups(container) if group.name != cells.name and not _known(group)]
     return Points(
-        euler=euler.reshape(-1, 3).astype(np.float64),
+        euler=euler,
         phase=phase,
-        indexed=phase > 0,
+        indexed=indexed,
         phases=_phases(container),
         x=None,
         y=None,
         shape=(int(dimensions[1]), int(dimensions[0])),
         step=(float(spacing[1]), float(spacing[0])),
         unit="um",
-        frame="DREAM.3D: as its pipeline left it",
+        frame=FRAME,
         metadata={"vendor": "DREAM.3D"},
+        notes=notes,
+        unused=unread + unused + tuple(f"group {name[:80]!r}: only cells are read" for name in beside),
+        described=passed,
+        table=table,
+        confidence=confidence_of(ci=_first(table, CONFIDENCES), mad=_first(table, ("MAD",))),
     )
+
+
+def _failures(table: dict[str, np.ndarray], euler: np.ndarray, phase: np.ndarray) -> Failures:
+    """Return the points that are not indexed, by reason, from whichever vendor's columns came along."""
+    failures = {}
+    if (mask := _first(table, MASKS)) is not None:
+        failures["a Mask that is false"] = mask == 0
+    error, mad, bands = (_first(table, (name,)) for name in ("Error", "MAD", "Bands"))
+    failures |= oxford_failures(euler, phase, error, mad, bands)
+    return failures | tsl_failures(euler, _first(table, CONFIDENCES), _first(table, ("Fit",)))
+
+
+def _first(table: dict[str, np.ndarray], aliases: tuple[str, ...]) -> np.ndarray | None:
+    return next((table[name] for name in aliases if name in table and table[name].ndim == 1), None)
+
+
+def _known(group: h5py.Group) -> bool:
+    return has(group, "CrystalStructures") or has(group, "SPACING") or not names(group)
 
 
 def _geometry(container: h5py.Group) -> tuple[np.ndarray, np.ndarray] | None:

@@ -17,6 +17,7 @@ from microgen_jax.crystal.readers.points import Points
 from microgen_jax.errors import UserError
 
 CELLS_PER_POINT = 8  # a grid with fewer points than this in its cells is no grid
+SAME_STEP = 1e-3  # relative difference of two steps that count as equal
 
 
 class Grid(NamedTuple):
@@ -69,7 +70,7 @@ def to_grid(points: Points) -> Grid:
         return Grid(
             index, step, (*notes, f"hexagonal grid put on {index.shape[1]} x {index.shape[0]} square cells")
         )
-    return Grid(table, (dy or dx or 1.0, dx or dy or 1.0), notes)
+    return _square(table, dy, dx, notes)
 
 
 def _in_order(points: Points, notes: tuple[str, ...]) -> Grid:
@@ -77,8 +78,30 @@ def _in_order(points: Points, notes: tuple[str, ...]) -> Grid:
     count = len(points.phase)
     if height * width != count:
         raise UserError("path", f"holds {count} points where its header promises {width} x {height}")
-    dy, dx = points.step
-    return Grid(np.arange(count).reshape(height, width), (dy or dx or 1.0, dx or dy or 1.0), notes)
+    return _square(np.arange(count).reshape(height, width), *points.step, notes)
+
+
+def _square(table: Int[np.ndarray, "R C"], dy: float, dx: float, notes: tuple[str, ...]) -> Grid:
+    """Return the grid as it is where its steps are equal, else on square cells of the finer step, by nearest."""
+    dy, dx = dy or dx or 1.0, dx or dy or 1.0
+    step = min(dy, dx)
+    if max(dy, dx) <= step * (1 + SAME_STEP):
+        return Grid(table, (dy, dx), notes)
+    if max(dy, dx) > CELLS_PER_POINT * step:
+        raise UserError("path", f"has steps of {dx:g} along x and {dy:g} along y", "no square grid fits them")
+    rows, columns = (_nearest(cells, size / step) for cells, size in zip(table.shape, (dy, dx)))
+    index = table[rows[:, None], columns]
+    note = (
+        f"steps of {dx:g} along x and {dy:g} along y: put on {index.shape[1]} x {index.shape[0]} square cells of"
+        f" {step:g} by nearest"
+    )
+    return Grid(index, (step, step), (*notes, note))
+
+
+def _nearest(cells: int, ratio: float) -> Int[np.ndarray, "n"]:
+    """Return the cell in which each cell, `ratio` times finer, has its middle."""
+    middles = (np.arange(max(1, round(cells * ratio))) + 0.5) / ratio
+    return np.minimum(middles.astype(np.int64), cells - 1)
 
 
 def _count_steps(

@@ -1,4 +1,4 @@
-"""The common result of all readers: the points of a scan in its file's order, and the vendors' conventions on them.
+"""The common result of all readers: the points of a scan in its file's order.
 
 Every reader takes `path`, and names it in its errors; `read_map` puts the path itself in its place.
 """
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
+from microgen_jax.crystal.readers.unindexed import FULL_TURNS, Confidence
 from microgen_jax.errors import UserError
 
-FULL_TURNS = 4 * np.pi  # TSL writes 4 pi into all three angles of a point that it could not index
 MAX_POINTS = 2**25
 
 
@@ -29,6 +29,46 @@ class Phase(NamedTuple):
     laue_group: str
 
 
+class Frame(NamedTuple):
+    """How the axes of a vendor lie.
+
+    Attributes:
+      text: what a person should know of the sample frame of the angles.
+      to_image: rows of the matrix that turns sample coordinates into those of the map: x right, y down, z inwards.
+      crystal_x: axis of hexagonal and trigonal crystals along which x lies: a | a*.
+    """
+
+    text: str
+    to_image: tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
+    crystal_x: str
+
+
+# MTEX: loadEBSD_ang ('setting 2', half a turn about x + y), loadEBSD_ctf; crystal axes as its CrystalReferenceSystem.
+TSL = Frame(
+    "TSL: the sample frame of the angles is turned by 180 deg about x + y against the map's x right, y down;"
+    " x of hexagonal and trigonal crystals along a",
+    ((0, 1, 0), (1, 0, 0), (0, 0, -1)),
+    "a",
+)
+OXFORD = Frame(
+    "Oxford: the sample frame of the angles is turned by 180 deg about x against the map's x right, y down;"
+    " x of hexagonal and trigonal crystals along a*",
+    ((1, 0, 0), (0, -1, 0), (0, 0, -1)),
+    "a*",
+)
+
+
+def untold_frame(text: str, crystal_x: str = "a") -> Frame:
+    """Return the frame of a file that does not tell it: the sample's axes are the map's.
+
+    Args:
+      text: who wrote the file.
+      crystal_x: axis of hexagonal and trigonal crystals along which x is taken to lie: a | a*.
+    """
+    told = f"{text}; x of hexagonal and trigonal crystals is taken to lie along {crystal_x}"
+    return Frame(told, ((1, 0, 0), (0, 1, 0), (0, 0, 1)), crystal_x)
+
+
 @dataclass(frozen=True)
 class Points:
     """Measured points in the order of their file.
@@ -43,11 +83,14 @@ class Points:
       shape: rows and columns that the header promises, 0 where it does not; never trusted for an allocation.
       step: (dy, dx) as the header has it; 0 where it names none.
       unit: of length.
-      frame: how the sample frame of the angles lies to the map's x and y.
+      frame: how the sample frame of the angles lies to the map's x and y, and x to the crystal.
       metadata: further entries of the header that a person may need.
       notes: what was repaired or left out.
       unused: columns, data sets and header fields that change what values mean and were found and not used, each
         with the reason; entries that only describe (operator, date, beam) are not among them.
+      described: number of entries that only describe.
+      table: every column as read, in the file's units [N] or [N, K].
+      confidence: how sure the program was of each point; None where the file does not say.
     """
 
     euler: Float[np.ndarray, "N 3"]
@@ -59,10 +102,13 @@ class Points:
     shape: tuple[int, int]
     step: tuple[float, float]
     unit: str
-    frame: str
+    frame: Frame
     metadata: dict[str, str | float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    described: int = 0
+    table: dict[str, Shaped[np.ndarray, "N ..."]] = field(default_factory=dict)
+    confidence: Confidence | None = None
 
 
 def checked(points: Points) -> Points:
@@ -128,22 +174,6 @@ def whole_numbers(values: Float[np.ndarray, "N"], name: str) -> Int[np.ndarray, 
     return values.astype(np.int32)
 
 
-def tsl_indexed(
-    euler: Float[np.ndarray, "N 3"], confidence: Float[np.ndarray, "N"] | None
-) -> Bool[np.ndarray, "N"]:
-    """Return which points TSL indexed: not 4 pi thrice, CI not below 0, not (0, 0, 0) without confidence.
-
-    Args:
-      euler: Bunge's angles in radians.
-      confidence: the confidence index of each point, where the file has one.
-    """
-    indexed = ~(np.abs(euler - FULL_TURNS) < 1e-3).all(axis=-1)
-    if confidence is not None:
-        indexed &= ~(confidence < 0)
-        indexed &= ~((euler == 0).all(axis=-1) & (confidence == 0))
-    return indexed
-
-
 def tsl_unassigned(phase: Int[np.ndarray, "N"], phases: tuple[Phase, ...]) -> Bool[np.ndarray, "N"]:
     """Return which points have no phase: 0 or less where the header gives no phase such a number.
 
@@ -154,13 +184,46 @@ def tsl_unassigned(phase: Int[np.ndarray, "N"], phases: tuple[Phase, ...]) -> Bo
     return (phase <= 0) & ~np.isin(phase, [entry.id for entry in phases])
 
 
-def tsl_phase(phase: Int[np.ndarray, "N"], phases: tuple[Phase, ...]) -> Int[np.ndarray, "N"]:
-    """Return phase ids where 0, in a file of one phase that never uses its number, is the phase itself.
+def tsl_phase(
+    phase: Int[np.ndarray, "N"], phases: tuple[Phase, ...], indexed: Bool[np.ndarray, "N"]
+) -> tuple[Int[np.ndarray, "N"], tuple[str, ...]]:
+    """Return phase ids as the header numbers them, and a note where the points are numbered from 0.
+
+    TSL writes 0 for the phase of a file of one phase, and some programs number the points of several from 0. That is
+    told by points of phase 0 that are indexed as well as the others, and a last phase that never occurs.
 
     Args:
       phase: phase id of each point.
       phases: the phases that the header names.
+      indexed: which points the program indexed.
     """
-    if len(phases) == 1 and not (phase == phases[0].id).any():
-        return np.where(phase == 0, phases[0].id, phase).astype(np.int32)
-    return phase
+    ids = [entry.id for entry in phases]
+    zero = phase == 0
+    if 0 in ids or not zero.any():
+        return phase, ()
+    if len(phases) == 1:
+        return (
+            (phase, ()) if (phase == ids[0]).any() else (np.where(zero, ids[0], phase).astype(np.int32), ())
+        )
+    if 2 * (zero & indexed).sum() <= zero.sum():
+        return phase, ()
+    consecutive = sorted(ids) == list(range(1, len(ids) + 1))
+    if consecutive and not (phase == max(ids)).any():
+        note = (
+            f"the points number their phases from 0, the header from 1: {ids} are 0 to {len(ids) - 1} there"
+        )
+        return (phase + 1).astype(np.int32), (note,)
+    return phase, (
+        f"{(zero & indexed).sum()} points with good angles are of phase 0, which the header lacks",
+    )
+
+
+def oxford_notes(indexed: Bool[np.ndarray, "N"], error: Shaped[np.ndarray, "N"] | None) -> tuple[str, ...]:
+    """Return a note on points that Oxford's clean-up filled in: an Error, and angles nonetheless.
+
+    Args:
+      indexed: which points have an orientation.
+      error: code of each point, 0 where it was indexed; None where the file has none.
+    """
+    filled = 0 if error is None else int((indexed & (error != 0)).sum())
+    return (f"{filled} points have an Error and angles, as clean-up leaves them: kept",) if filled else ()

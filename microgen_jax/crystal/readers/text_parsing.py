@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
@@ -68,36 +69,49 @@ def take_header(lines: Iterator[str], is_header: Callable[[str], bool]) -> tuple
 
 
 def read_table(
-    first: str, lines: Iterator[str], columns: list[int], delimiter: str | None = None
-) -> list[Float[np.ndarray, "N"]]:
-    """Return the named columns of a table whose first line was already read.
+    file: TextIO,
+    first: str,
+    needed: list[int],
+    further: list[int] | None = None,
+    delimiter: str | None = None,
+) -> dict[int, Float[np.ndarray, "N"]]:
+    """Return columns of a table by number, from 0, of which the first line was already read.
 
     Decimal commas are understood where the first line has a comma that is not the delimiter. Lines that start
     with '#' are left out.
 
     Args:
+      file: the opened text, behind that line.
       first: first line of the table.
-      lines: the lines after it.
-      columns: numbers of the columns wanted, from 0.
+      needed: numbers of the columns that must be there.
+      further: numbers of columns that are left out, all of them, where one is short or holds no numbers.
       delimiter: sign between columns; None for white space.
 
     Raises:
-      UserError: a line is short of columns or holds something that is no number.
+      UserError: a line is short of needed columns or holds something that is no number.
     """
-
-    def rows() -> Iterator[str]:
-        yield first
-        yield from lines
-
-    comma = delimiter != "," and "," in first
-    text = (row.replace(",", ".") for row in rows()) if comma else rows()
+    start = file.tell()
+    if further:
+        try:
+            return _load(file, first, [*needed, *further], delimiter)
+        except (ValueError, OverflowError):
+            file.seek(start)
     try:
-        table = np.loadtxt(text, usecols=columns, ndmin=2, delimiter=delimiter)
+        return _load(file, first, needed, delimiter)
     except UserError:  # of the lines themselves
         raise
     except (ValueError, OverflowError) as fault:
         raise UserError("path", f"has a broken table: {_plain(str(fault))}") from None
-    return list(np.ascontiguousarray(table.T))
+
+
+def _load(
+    file: TextIO, first: str, columns: list[int], delimiter: str | None
+) -> dict[int, Float[np.ndarray, "N"]]:
+    rows = chain([first], read_lines(file))
+    comma = delimiter != "," and "," in first
+    text = (row.replace(",", ".") for row in rows) if comma else rows
+    table = np.loadtxt(text, usecols=columns, ndmin=2, delimiter=delimiter)
+    return dict(zip(columns, np.ascontiguousarray(table.T)))
 
 
 def _plain(fault: str) -> str:

@@ -143,12 +143,13 @@ def subgroups(group: h5py.Group) -> list[tuple[str, h5py.Group]]:
 
 
 @_guarded
-def numbers(group: h5py.Group, *aliases: str) -> np.ndarray | None:
+def numbers(group: h5py.Group, *aliases: str, most: int = 0) -> np.ndarray | None:
     """Return the numeric data set under the first of some names that is there, or None.
 
     Args:
       group: the group.
       *aliases: names by which programs call the data set.
+      most: largest count of numbers that is read; 0 = as many as a scan can have.
 
     Raises:
       UserError: its type or size is refused, or it is kept in another file.
@@ -156,6 +157,8 @@ def numbers(group: h5py.Group, *aliases: str) -> np.ndarray | None:
     dataset = _dataset(group, aliases)
     if dataset is None:
         return None
+    if most and dataset.size > most:
+        raise UserError("path", f"holds {dataset.size} numbers, more than columns do")
     if dataset.dtype.kind not in "iufb" or dataset.dtype.itemsize > 8:
         raise UserError("path", f"has {dataset.name} of type {dataset.dtype}", "plain numbers are needed")
     _check_size(dataset)

@@ -7,11 +7,11 @@ import h5py
 from microgen_jax.data.catalogue import bad_file_error
 from microgen_jax.data.decoding import is_image
 from microgen_jax.data.sources.file_tree import BROKEN_HDF5, Tree, no_such_root, open_tree
+from microgen_jax.data.sources.scans import SCANS_ALONE, is_preview
 from microgen_jax.errors import UserError
 
 LISTS = (".csv", ".tsv", ".txt")
 HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
-EBSD = (".ang", ".ctf", ".cpr", ".crc", ".h5oina", ".dream3d")
 MAX_OPENED = 16  # HDF5 files of a folder that are opened to find out whether they are scans
 # What lies at the top of orix' and DREAM.3D's files; of EDAX's and Oxford's, EBSD lies one step below.
 SCANS = {"crystal_map", "DataContainers", "DataStructure"}
@@ -51,20 +51,22 @@ def _find(root: str, name: str) -> str:
         return "ebsd" if _holds_scan(open_tree(path), path.name) else "hdf5"
     if suffix == ".npz":
         return "npz"
-    if suffix in EBSD:
+    if suffix in SCANS_ALONE:
         return "ebsd"
     if is_image(path.name):
         raise UserError("root", f"{root} is a single image", "give the folder that it is in")
-    kinds = ", ".join((".zip", ".npz", *LISTS, *HDF5, *EBSD))
+    kinds = ", ".join((".zip", ".npz", *LISTS, *HDF5, *SCANS_ALONE))
     raise UserError("root", f"{root} is of no known kind", f"give a folder or one of {kinds}")
 
 
 def _find_in(tree: Tree, root: str) -> str:
-    """Return the kind of a folder: images first, then whichever other kind of file there is."""
-    if any(is_image(name) for name in tree.files):
+    """Return the kind of a folder: images first, unless all are previews of scans, then whichever other kind."""
+    images = [name for name in tree.files if is_image(name)]
+    scans = [name for name in tree.files if _is_scan(tree, name)] if images else []
+    if images and not (scans and all(is_preview(name, scans) for name in images)):
         return "folder"
     suffixes = {Path(name).suffix.lower() for name in tree.files}
-    if suffixes & set(EBSD):
+    if suffixes & set(SCANS_ALONE):
         return "ebsd"
     if stacks := [name for name in tree.files if Path(name).suffix.lower() in HDF5]:
         return "ebsd" if any(_holds_scan(tree, name) for name in stacks[:MAX_OPENED]) else "hdf5"
@@ -77,6 +79,11 @@ def _find_in(tree: Tree, root: str) -> str:
     if not tree.files:
         raise UserError("root", f"{root} is empty")
     raise UserError("root", f"{root} holds no images and nothing else that can be read")
+
+
+def _is_scan(tree: Tree, name: str) -> bool:
+    suffix = Path(name).suffix.lower()
+    return suffix in SCANS_ALONE or (suffix in HDF5 and _holds_scan(tree, name))
 
 
 def _holds_scan(tree: Tree, name: str) -> bool:

@@ -10,7 +10,8 @@ Tiles lie on a grid at the scan's own step and overlap, so a split must keep a s
 scan is split by place instead: the far end of its longer axis is held out, tiles are cut in both parts
 separately, and so no held-out tile shares a pixel with a training tile.
 
-The directions are those of the sample frame in which the vendor wrote the angles.
+The directions are those of the sample frame in which the vendor wrote the angles; `Catalogue.frames` says how they lie
+to the images.
 """
 
 import io
@@ -33,11 +34,12 @@ from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns
 from microgen_jax.data.decoding import BadFile, Header
 from microgen_jax.data.sources.file_tree import BROKEN, Tree, reason_of
 from microgen_jax.data.sources.folder import class_names
+from microgen_jax.data.sources.scans import facts, images_beside, one_pixel_size, require_size, share_note
 from microgen_jax.data.splits import holdout_mask
 from microgen_jax.data.tiles import starts, window_shape
 from microgen_jax.errors import UserError, renamed
 
-SUFFIXES = (".ang", ".ctf", ".cpr", ".crc", ".h5", ".hdf5", ".h5oina", ".dream3d")
+SUFFIXES = (".ang", ".ctf", ".cpr", ".crc", ".h5", ".hdf5", ".oh5", ".edaxh5", ".h5oina", ".dream3d")
 TEXT_SUFFIXES = (".txt", ".csv")
 
 
@@ -54,6 +56,7 @@ class Rendering(NamedTuple):
       laue_group: Laue group of the phases for which the file names none; '' = such a phase is refused.
       fill: what unindexed points become: nearest = the nearest indexed one | black.
       kept_as: ipf = colours, uint8 | quaternions = orientations of `laue_group`, float32 of four channels.
+      min_confidence: least CI, or largest MAD in degrees, of an indexed point; 0 = off.
     """
 
     direction: str
@@ -61,6 +64,7 @@ class Rendering(NamedTuple):
     laue_group: str = ""
     fill: str = "nearest"
     kept_as: str = "ipf"
+    min_confidence: float = 0.0
 
 
 class Tiling(NamedTuple):
@@ -119,10 +123,14 @@ def open_ebsd(
     names = scan_names(tree)
     if not names:
         raise UserError("root", f"no EBSD scan ({', '.join(SUFFIXES)}) in {root}")
-    maps, masks, kept, frames, notes, unused, refused = [], [], [], Counter(), [], [], list(tree.refused)
+    if rendering.laue_group:
+        with renamed(GROUP_FIELD):
+            laue_group(rendering.laue_group)
+    maps, masks, kept, found, axes, notes, unused, refused = [], [], [], [], [], [], [], list(tree.refused)
     for name in names:
         try:
-            scan = _read(tree, name)
+            scan = _read(tree, name, rendering)
+            require_size(scan, tiling.size)
             image, known = _rendered(scan, rendering, name)
             if not _corners(known, tiling, slice(None), slice(None)):
                 raise BadFile(
@@ -135,7 +143,8 @@ def open_ebsd(
         maps.append(image)
         masks.append(known)
         kept.append(name)
-        frames[scan.frame] += 1
+        found.append(facts(name, scan))
+        axes.append(scan.frame.to_image)
         notes += [f"{name}: {note}" for note in scan.notes]
         unused += [f"{name}: {line}" for line in scan.unused]
     if refused and (on_bad_file == "raise" or not kept):
@@ -150,6 +159,8 @@ def open_ebsd(
         (height, width), tile = shapes[index], tiles[index]
         return maps[tile.scan][tile.top : tile.top + height, tile.left : tile.left + width]
 
+    pixel_size, size_notes = one_pixel_size(found)
+    frames = Counter(scan["frame"] for scan in found)
     columns = {}
     if SIDECAR in tree.files:
         columns = sidecar_columns(read_table(tree, SIDECAR), kept, [name for name, _ in refused])
@@ -168,9 +179,14 @@ def open_ebsd(
             f"{_described(rendering)}; tiles overlap by {tiling.overlap:.0%}, "
             f"{tiling.min_indexed:.0%} or more of each indexed, the rest {rendering.fill}",
             *(f"{count} scan(s) in the frame of {frame}" for frame, count in frames.items()),
+            share_note(found),
+            *size_notes,
             *notes,
         ),
-        unused=tuple(unused),
+        unused=(*unused, *images_beside(list(tree.files))),
+        scans=tuple(found),
+        frames=tuple(dict.fromkeys(axes)),
+        pixel_size_um=pixel_size,
         groups=scans,
         held_out=np.array([tile.held_out for tile in tiles]),
         held_out_notes=held_out_notes,
@@ -270,16 +286,22 @@ def fill_nearest(
     return image[rows, columns]
 
 
-def _read(tree: Tree, name: str) -> EbsdMap:
+def _read(tree: Tree, name: str, rendering: Rendering) -> EbsdMap:
     with tempfile.TemporaryDirectory() as folder:
         try:
             path = _on_disk(tree, name, Path(folder))
         except BROKEN as error:
             raise BadFile(reason_of(error)) from error
         try:
-            return read_map(path)
+            return read_map(
+                path, min_confidence=rendering.min_confidence, laue_group=_known_group(rendering.laue_group)
+            )
         except UserError as error:
             raise BadFile("; ".join(filter(None, (error.problem, error.fix)))) from error
+
+
+def _known_group(name: str) -> str:
+    return laue_group(name) if name else ""
 
 
 def _on_disk(tree: Tree, name: str, folder: Path) -> Path:

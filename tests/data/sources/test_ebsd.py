@@ -215,7 +215,6 @@ def test_fill_of_a_known_map_changes_nothing():
     [
         ("defdap_testDataEBSD.cpr", "NiSA_defdap"), ("ebsdlib_EdaxAngOnly.h5", "EdaxNi_h5"),
         ("sdss_ferrite_austenite.ang", "SDSS_orixdata"), ("sdss_orix.h5", "SDSS_orixdata"),
-        ("mtex_twins.ctf", "twinsMg_mtex"),
     ],
 )  # fmt: skip
 def test_real_scans_give_the_maps_that_orix_draws(shared, data_config, scan, drawn, direction):

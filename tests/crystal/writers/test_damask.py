@@ -1,0 +1,52 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from microgen_jax.crystal.maps import EbsdMap
+from microgen_jax.crystal.writers.damask import write_damask
+from microgen_jax.errors import UserError
+from tests.crystal.writers.vti_cells import read_vti
+
+
+def test_every_cell_has_its_phase_and_orientation(tmp_path: Path, scan: EbsdMap) -> None:
+    notes = write_damask(tmp_path / "case", scan)
+    arrays, image = read_vti(tmp_path / "case" / "geom.vti")
+    configuration = yaml.safe_load((tmp_path / "case" / "material.yaml").read_text())
+    entries = [entry["constituents"][0] for entry in configuration["material"]]
+    assert list(arrays) == ["material"]
+    assert arrays["material"].dtype == np.int32
+    material = arrays["material"][::-1]
+    assert material[0, 0] == 0
+    assert material.max() + 1 == len(entries) == 44
+    names = {phase.id: phase.name for phase in scan.phases}
+    written = np.array([entry["O"] for entry in entries])[material]
+    np.testing.assert_allclose(written * [1, -1, -1, -1], scan.orientations, atol=1e-15)
+    assert [entries[i]["phase"] for i in material.ravel()] == [names[i] for i in scan.phase.ravel()]
+    assert set(configuration["phase"]) == set(names.values())
+    assert {entry["homogenization"] for entry in configuration["material"]} == set(
+        configuration["homogenization"]
+    )
+    np.testing.assert_allclose(
+        [float(step) for step in image.attrib["Spacing"].split()], [5e-7, 2.5e-7, 5e-7]
+    )
+    assert "no properties" in notes[0]
+
+
+def test_what_a_solver_cannot_take_is_refused(tmp_path: Path, scan: EbsdMap) -> None:
+    indexed = scan.indexed.copy()
+    indexed[0, :3] = False
+    narrow = {name: getattr(scan, name)[:, :1] for name in ("orientations", "phase", "indexed")}
+    wrong = (
+        (replace(scan, indexed=indexed), "3 pixels are not indexed"),
+        (replace(scan, **narrow), "one column"),
+        (replace(scan, unit="inch"), "'inch'"),
+    )
+    for bad, problem in wrong:
+        with pytest.raises(UserError) as error:
+            write_damask(tmp_path / "case", bad)
+        assert error.value.where == "scan"
+        assert problem in error.value.problem
+    assert not list(tmp_path.iterdir())
