@@ -18,6 +18,7 @@ over into the image's first. (3) is off by half a turn about z there, which show
 and a crystal axis along x or y stay what they are.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cache
 
@@ -26,6 +27,7 @@ from jaxtyping import Float, Float32, Shaped
 
 from microgen_jax.crystal.orientations import conjugate, from_matrix, multiply
 from microgen_jax.crystal.symmetry import reduce
+from microgen_jax.data.sources.table_names import normal
 from microgen_jax.errors import UserError, require_known
 
 Frame = Sequence[Sequence[int]]  # rows of a matrix
@@ -158,14 +160,16 @@ def allowed_by_class(
       ipf_direction: direction of the colours, as for `allowed`.
       symmetry: symmetry of the process: one for all classes, or 'Shear=monoclinic,Tension=orthotropic'. A part
         without '=' holds for the classes that are not named; without such a part these are left as they are ('none').
+        Names with a comma stand in double quotes, as in '"900 C, 10 %"=none'.
       frames: matrices that turn the direction into the images' axes, as for `allowed`.
 
     Raises:
       UserError: an unknown direction, symmetry or class.
     """
     named, rest = {}, "none"
-    for part in (part.strip() for part in symmetry.split(",") if part.strip()):
-        name, separator, value = (text.strip() for text in part.rpartition("="))
+    parts = re.findall(r'(?:"[^"]*"|[^,"])+', normal(symmetry))
+    for part in (part.strip() for part in parts if part.strip()):
+        name, separator, value = (text.strip().strip('"') for text in part.rpartition("="))
         require_known("symmetry", value, PROCESS)
         if not separator:
             rest = value

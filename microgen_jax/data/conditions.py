@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from microgen_jax.data.decoding import is_image
 from microgen_jax.data.sources.file_tree import BROKEN, Tree, reason_of
+from microgen_jax.data.sources.table_names import NameIndex, normal
 from microgen_jax.errors import UserError, require_known
 
 SIDECAR = "metadata.csv"
 MAX_TABLE_BYTES = 2**28
 UNKNOWN = {"", "nan", "na", "n/a", "none", "-"}
+INDEX_TITLES = {"", "index", "unnamed: 0"}
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 
 
 def pattern_columns(names: Sequence[str], pattern: str) -> dict[str, list[str]]:
@@ -34,7 +38,7 @@ def pattern_columns(names: Sequence[str], pattern: str) -> dict[str, list[str]]:
         raise UserError(
             "filename_pattern", f"{pattern!r} has no named group", "add one, such as (?P<step>[0-9]+)"
         )
-    found = [compiled.search(name) for name in names]
+    found = [compiled.search(normal(name)) for name in names]
     missing = [name for name, match in zip(names, found) if match is None]
     if missing:
         problem = f"{pattern!r} is not found in {missing[0]!r} ({len(missing)} of {len(names)} names)"
@@ -60,7 +64,10 @@ def read_table(tree: Tree, name: str) -> list[list[str]]:
 
 
 def parse_table(text: str, name: str) -> list[list[str]]:
-    """Return the rows of a CSV or TSV file, stripped, without empty and '#' lines; all of one length.
+    """Return the rows of a CSV or TSV file, stripped, without empty lines and comments; all of one length.
+
+    A line with '#' in front is a comment before the first row, unless it names an image; further down only where it
+    does not have a row's number of cells.
 
     Args:
       text: contents of the file.
@@ -70,17 +77,42 @@ def parse_table(text: str, name: str) -> list[list[str]]:
       UserError: no table, or rows of different lengths.
     """
     text = text.removeprefix("\ufeff")
-    first = text.lstrip().partition("\n")[0]
+    lines = text.strip().splitlines() or [""]
+    first = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), lines[0])
     delimiter = max("\t;,", key=first.count)
     try:
         rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
     except csv.Error as error:
         raise UserError(name, f"cannot be read as a table: {error}") from error
-    rows = [row for row in rows if any(row) and not row[0].startswith("#")]
+    rows = _without_comments([row for row in rows if any(row)])
     for number, row in enumerate(rows):
         if len(row) != len(rows[0]):
             raise UserError(name, f"row {number + 1} has {len(row)} columns, the first has {len(rows[0])}")
     return rows
+
+
+def _without_comments(rows: list[list[str]]) -> list[list[str]]:
+    kept: list[list[str]] = []
+    for row in rows:
+        comment = row[0].startswith("#") and not is_image(row[0])
+        if not comment or (kept and len(row) == len(kept[0])):
+            kept.append(row)
+    return kept
+
+
+def without_index(rows: list[list[str]], name: str) -> tuple[list[list[str]], tuple[str, ...]]:
+    """Leave out a first column that only counts the rows, as pandas writes it; return the rest and what was done.
+
+    Args:
+      rows: the rows of the table.
+      name: name of the file.
+    """
+    if len(rows) < 2 or len(rows[0]) < 2 or not all(row[0].isdecimal() for row in rows[1:]):
+        return rows, ()
+    titled = rows[0][0].lower() in INDEX_TITLES or rows[0][0].isdecimal()
+    if not (titled or is_image(rows[1][1])):
+        return rows, ()
+    return [row[1:] for row in rows], (f"{name}: the first column counts the rows and is left out",)
 
 
 def decode_text(data: bytes, name: str) -> str:
@@ -122,15 +154,12 @@ def sidecar_columns(
     if len(rows) < 2 or len(rows[0]) < 2:
         raise UserError(SIDECAR, "needs a header row, and a column beside the file names")
     every = [*names, *left_out]
-    index = {name: number for number, name in enumerate(every)}
-    bases: dict[str, list[int]] = {}
-    for number, name in enumerate(every):
-        bases.setdefault(name.rpartition("/")[2], []).append(number)
+    number = {name: n for n, name in enumerate(every)}
+    index = NameIndex(every)
     columns = {title: [""] * len(every) for title in rows[0][1:]}
     seen = set()
     for row in rows[1:]:
-        name = row[0].replace("\\", "/").removeprefix("./")
-        found = [index[name]] if name in index else bases.get(name, [])
+        found, _ = index.find(row[0], base_names=True)
         if len(found) != 1:
             problem = f"{row[0]!r} names {'several images' if found else 'no image'} under data.root"
             raise UserError(SIDECAR, problem, "name images by their path relative to the root")
@@ -138,7 +167,7 @@ def sidecar_columns(
             raise UserError(SIDECAR, f"{row[0]!r} has two rows", "remove one")
         seen.add(found[0])
         for title, value in zip(rows[0][1:], row[1:]):
-            columns[title][found[0]] = value
+            columns[title][number[found[0]]] = value
     return {title: cells[: len(names)] for title, cells in columns.items()}
 
 
@@ -160,6 +189,26 @@ def values(
         for n, cell in enumerate(columns[known_column(name, columns, "conditions")]):
             out[n, k] = _number(cell, name)
     return out
+
+
+def to_number(cell: str) -> float:
+    """Return a cell as a number; '0,25' is 0.25.
+
+    Raises:
+      ValueError: it is none.
+    """
+    return float(cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell)
+
+
+def decimal_commas(columns: Mapping[str, Sequence[str]], names: Sequence[str]) -> tuple[str, ...]:
+    """Return a note for each column in which a comma is read as the decimal point.
+
+    Args:
+      columns: the text columns by name.
+      names: names of the columns that are read as numbers.
+    """
+    found = [(name, next(filter(_DECIMAL_COMMA.fullmatch, columns[name]), "")) for name in names]
+    return tuple(f"{name}: {cell!r} is read as {to_number(cell):g}" for name, cell in found if cell)
 
 
 def known_column(name: str, columns: Mapping[str, Sequence[str]], field: str) -> str:
@@ -184,7 +233,7 @@ def _number(cell: str, name: str) -> float:
     if cell.lower() in UNKNOWN:
         return float("nan")
     try:
-        number = float(cell)
+        number = to_number(cell)
     except ValueError:
         number = float("inf")
     if not np.isfinite(np.float32(number)):

@@ -292,7 +292,12 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
         kind=catalogue.kind,
         dtype="+".join(sorted({header.dtype for header in catalogue.headers})),
         refused=catalogue.refused,
-        notes=(*catalogue.notes, *notes, *_padded(data, catalogue)),
+        notes=(
+            *catalogue.notes,
+            *conditions.decimal_commas(columns, names),
+            *notes,
+            *_padded(data, catalogue),
+        ),
         fingerprint=_fingerprint(
             [
                 catalogue.kind,

@@ -3,6 +3,7 @@
 import math
 import numbers
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,8 +21,8 @@ def choose_labels(resolved: Resolved, num: int, label: Any = None) -> Int[np.nda
     Args:
       resolved: classes of the run.
       num: number of images.
-      label: a class by name or index for all images, a sequence of `num` of them, or None (or '') for every class in
-        turn.
+      label: a class by name, or by index where no name is a number, for all images; a sequence of `num` of them; or
+        None (or '') for every class in turn.
 
     Raises:
       UserError: of `label`: a class that does not exist, or another number of them than of images.
@@ -38,10 +39,12 @@ def choose_labels(resolved: Resolved, num: int, label: Any = None) -> Int[np.nda
 
 
 def _class_index(classes: tuple[str, ...], label: Any) -> int:
-    if isinstance(label, str) and label in classes:
-        return classes.index(label)
-    if str(label).isdecimal() and int(label) < len(classes):
-        return int(label)
+    name = unicodedata.normalize("NFC", str(label))
+    if name in classes and not isinstance(label, float):
+        return classes.index(name)
+    numbered = any(known.isdecimal() for known in classes)
+    if name.isdecimal() and int(name) < len(classes) and not numbered:
+        return int(name)
     fix = f"{did_you_mean(str(label), classes)}there are: {', '.join(classes)}"
     raise UserError("label", f"{str(label)!r} does not exist", fix)
 

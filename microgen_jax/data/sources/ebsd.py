@@ -30,7 +30,7 @@ from microgen_jax.crystal.maps import EbsdMap, read_map
 from microgen_jax.crystal.symmetry import laue_group, reduce
 from microgen_jax.data.augment import parse_direction
 from microgen_jax.data.catalogue import Catalogue, bad_file_error
-from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns
+from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns, without_index
 from microgen_jax.data.decoding import BadFile, Header
 from microgen_jax.data.sources.file_tree import BROKEN, Tree, reason_of
 from microgen_jax.data.sources.folder import class_names
@@ -163,7 +163,8 @@ def open_ebsd(
     frames = Counter(scan["frame"] for scan in found)
     columns = {}
     if SIDECAR in tree.files:
-        columns = sidecar_columns(read_table(tree, SIDECAR), kept, [name for name, _ in refused])
+        rows, _ = without_index(read_table(tree, SIDECAR), SIDECAR)
+        columns = sidecar_columns(rows, kept, [name for name, _ in refused])
     return Catalogue(
         kind="ebsd",
         root=root,

@@ -17,10 +17,12 @@ import numpy as np
 
 from microgen_jax.data import decoding
 from microgen_jax.data.catalogue import Catalogue, bad_file_error, check_all
-from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns
+from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns, without_index
 from microgen_jax.data.decoding import BadFile, Header, ImageFile
 from microgen_jax.data.leftovers import summed
 from microgen_jax.data.sources.file_tree import Tree, reason_of
+from microgen_jax.data.sources.split_folders import follow_split_folders
+from microgen_jax.data.sources.table_names import normal
 from microgen_jax.data.sources.value_range import Range, parse_range, ranges_of_files, scaled, stored_as
 from microgen_jax.errors import UserError
 
@@ -68,12 +70,12 @@ def open_folder(
         max_pixels=max_pixels,
     )
     catalogue = catalogue._replace(unused=(*catalogue.unused, *_other_files(tree)))
+    catalogue = follow_split_folders(catalogue, tree.name)
     if SIDECAR not in tree.files:
         return catalogue
-    rows = read_table(tree, SIDECAR)
-    return catalogue._replace(
-        columns=sidecar_columns(rows, catalogue.names, [name for name, _ in catalogue.refused])
-    )
+    rows, notes = without_index(read_table(tree, SIDECAR), SIDECAR)
+    columns = sidecar_columns(rows, catalogue.names, [name for name, _ in catalogue.refused])
+    return catalogue._replace(columns=columns, notes=(*catalogue.notes, *notes))
 
 
 def open_names(
@@ -208,7 +210,7 @@ def class_names(names: Sequence[str], root_name: str) -> dict[str, str]:
         problem = f"holds both class folders and images of no class ({loose})"
         raise UserError("root", problem, "move these into a folder")
     shared = common_prefix(distinct)
-    return {name: "/".join(folder[shared:]) for name, folder in folders.items()}
+    return {name: normal("/".join(folder[shared:])) for name, folder in folders.items()}
 
 
 def common_prefix(folders: Sequence[tuple[str, ...]]) -> int:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from microgen_jax.data.catalogue import Catalogue
-from microgen_jax.data.conditions import SIDECAR, read_table
+from microgen_jax.data.conditions import SIDECAR, read_table, to_number, without_index
 from microgen_jax.data.decoding import MAX_PIXELS, is_image
 from microgen_jax.data.sources.file_tree import Tree
 from microgen_jax.data.sources.folder import class_names, open_names
+from microgen_jax.data.sources.split_folders import follow_split_folders
+from microgen_jax.data.sources.table_names import NameIndex
 from microgen_jax.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".txt")
@@ -44,7 +46,7 @@ def open_list(
       UserError: an empty table, rows of different lengths, an image named twice; with `on_bad_file='raise'`
         also one that is not there or cannot be read.
     """
-    rows = read_table(tree, table)
+    rows, notes = without_index(read_table(tree, table), table)
     if not rows:
         raise UserError("root", f"{root} is empty")
     has_header = not is_image(rows[0][0])
@@ -52,7 +54,12 @@ def open_list(
     rows = rows[has_header:]
     if not rows:
         raise UserError("root", f"{root} names no image")
-    names = [_relative(row[0], folder) for row in rows]
+    names, ended = _files(tree, [_relative(row[0], folder) for row in rows])
+    if ended:
+        notes = (
+            *notes,
+            f"{table}: {ended} paths of another place are read by their ends, such as {rows[0][0]!r}",
+        )
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UserError("root", f"{root} names {twice[0]!r} twice", "remove one of the two rows")
@@ -81,7 +88,8 @@ def open_list(
     index = {name: n for n, name in enumerate(present)}
     order = [index[name] for name in catalogue.names]
     columns = {title: [cells[n] for n in order] for title, cells in columns.items()}
-    return catalogue._replace(columns=columns, serving=serving)
+    catalogue = catalogue._replace(columns=columns, serving=serving, notes=(*catalogue.notes, *notes))
+    return catalogue if labelling else follow_split_folders(catalogue, tree.name)
 
 
 def find_table(tree: Tree, root: str) -> str:
@@ -96,6 +104,14 @@ def _relative(cell: str, folder: str) -> str:
     name = cell.replace("\\", "/")
     prefix = PurePath(folder).as_posix().rstrip("/") + "/"
     return name.removeprefix(prefix).removeprefix("./")
+
+
+def _files(tree: Tree, cells: Sequence[str]) -> tuple[list[str], int]:
+    """Return the file that each cell names, as it stands where there is none, and how many go by a path's end."""
+    index = NameIndex(tree.files)
+    found = [index.find(cell) for cell in cells]
+    names = [files[0] if len(files) == 1 else cell for cell, (files, _) in zip(cells, found)]
+    return names, sum(by_end and len(files) == 1 for files, by_end in found)
 
 
 def _reason(name: str) -> str:
@@ -117,7 +133,7 @@ def _labels(columns: dict[str, list[str]], has_header: bool) -> list[str]:
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        to_number(cell)
     except ValueError:
         return cell == ""
     return True
