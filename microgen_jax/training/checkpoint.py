@@ -4,14 +4,11 @@ Where the work directory stands for an object store, `Store` says what orbax wri
 """
 
 import dataclasses
-import errno
 import glob
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,29 +17,19 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from etils.epath.gpath import PosixGPath
-from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
 from microgen_jax.errors import UserError
 from microgen_jax.runtime import distributed, storage
 from microgen_jax.runtime.store import Store, reaching
+from microgen_jax.training.checksums import checksums, leaf_names, sum_of_array
+from microgen_jax.training.refusals import cause, denied, refusal
 from microgen_jax.training.state import TrainState
 from microgen_jax.types import Params
 
 METRIC = "heldout_loss"
 FORMAT = 2  # of what lies in a checkpoint; those without a number are of format 1
 _CHECK_DISK = "the older ones are intact: see that the disk or store is sound, and start again"
-_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # its own fault; other numbers are the system's
-_OS_ERROR = re.compile(r"os_error_code='(\d+)'")  # as tensorstore ends its messages
-_CLIENTS = {
-    "aiobotocore",
-    "aiohttp",
-    "botocore",
-    "gcsfs",
-    "google",
-    "requests",
-}  # that speak with object stores
-_REFUSALS = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
 def _heldout_loss(metrics: dict[str, float]) -> float:
@@ -174,7 +161,7 @@ class Checkpoints:
             found = _sums_on_disk(place / "state", shapes)
         except Exception as fault:
             raise Damaged(
-                wrong, f"was written and cannot be read back ({_cause(fault)})", _CHECK_DISK
+                wrong, f"was written and cannot be read back ({cause(fault)})", _CHECK_DISK
             ) from fault
         for name, value in sums.items():
             if found[name] != value or listed.get(name) != value:
@@ -286,15 +273,15 @@ class Checkpoints:
             written = self._manager.restore(step, args=ocp.args.Composite(checksums=ocp.args.JsonRestore()))
             written = written["checksums"]
             _check_format(where, written.pop("format", 1))
-            if lacking := [name for name in _names(wanted) if name not in written]:
+            if lacking := [name for name in leaf_names(wanted) if name not in written]:
                 raise KeyError(lacking[0])
             found = self._manager.restore(step, args=ocp.args.Composite(state=state))
         except UserError:
             raise
         except Exception as fault:
-            if refusal := _refusal(fault) or _denied(self._workdir / "checkpoints" / str(step)):
+            if refused := refusal(fault) or denied(self._workdir / "checkpoints" / str(step)):
                 raise UserError(
-                    where, f"cannot be read ({refusal})", "it was left in place: mend that and start again"
+                    where, f"cannot be read ({refused})", "it was left in place: mend that and start again"
                 ) from fault
             raise Damaged(
                 where,
@@ -322,7 +309,7 @@ class Checkpoints:
             whole = ", ".join(map(str, self._on_disk())) or "none yet"
             raise UserError(
                 f"{self._name}/checkpoints",
-                f"cannot be written to ({_cause(fault)})",
+                f"cannot be written to ({cause(fault)})",
                 f"the whole checkpoints there are intact ({whole}): mend it and start again",
             ) from fault
 
@@ -372,74 +359,8 @@ def _sums_on_disk(place: epath.Path, shapes: TrainState) -> dict[str, int]:
             place, args=ocp.args.PyTreeRestore(part, restore_args=places, partial_restore=True)
         )
         arrays = map(np.asarray, jax.tree.leaves(found))
-        sums |= dict(zip(_names(part), (int(_sum_of_array(x)) for x in arrays)))
+        sums |= dict(zip(leaf_names(part), (int(sum_of_array(x)) for x in arrays)))
     return sums
-
-
-def checksums(tree: Params) -> dict[str, int]:
-    """Return the sum of every array's words modulo 2^64 by its place in the tree; the same on any topology.
-
-    Args:
-      tree: arrays on the devices of one or several processes.
-    """
-    sums = np.array([_sum_of_words(x) for x in jax.tree.leaves(tree)], np.uint64)
-    if jax.process_count() > 1:
-        halves = sums.view(np.uint32)
-        parts = multihost_utils.process_allgather(halves)
-        sums = np.ascontiguousarray(parts).view(np.uint64).sum(axis=0, dtype=np.uint64)
-    return dict(zip(_names(tree), map(int, sums)))
-
-
-def _names(tree: Params) -> list[str]:
-    """Return the place of every leaf in the tree."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
-
-
-def _sum_of_words(x: jax.Array) -> np.uint64:
-    parts = [np.asarray(shard.data) for shard in x.addressable_shards if shard.replica_id == 0]
-    return np.sum([_sum_of_array(part) for part in parts], dtype=np.uint64)
-
-
-def _sum_of_array(x: np.ndarray) -> np.uint64:
-    words = np.ascontiguousarray(x).reshape(-1).view(f"u{x.dtype.itemsize}")
-    return np.sum(words, dtype=np.uint64)
-
-
-def _refusal(fault: BaseException | None) -> str:
-    """Return what the system refused where a checkpoint is unreadable through no fault of its own; '' else."""
-    while fault is not None:
-        code = _OS_ERROR.search(str(fault))
-        number = int(code[1]) if code else getattr(fault, "errno", None)
-        if number is not None and number not in _MISSING:
-            return os.strerror(number)
-        if isinstance(fault, (MemoryError, TimeoutError, ConnectionError, PermissionError)) or _is_of_client(
-            fault
-        ):
-            return _cause(fault)
-        if any(word in str(fault) for word in _REFUSALS):
-            return _cause(fault)
-        fault = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
-    return ""
-
-
-def _is_of_client(fault: BaseException) -> bool:
-    """Return whether an object store, or the way to it, refused; gcsfs says 'Forbidden' in an OSError's text."""
-    return type(fault).__module__.partition(".")[0] in _CLIENTS or str(fault).startswith("Forbidden: ")
-
-
-def _denied(folder: Path) -> str:
-    """Return what may not be read in a checkpoint and so looks as if it were missing; '' where everything may."""
-    inside = (Path(parent, name) for parent, folders, names in os.walk(folder) for name in folders + names)
-    denied = (
-        path for path in chain([folder], inside) if not os.access(path, os.R_OK) and os.path.lexists(path)
-    )
-    return next((f"no permission to read {path}" for path in denied), "")
-
-
-def _cause(fault: Exception) -> str:
-    """Return the end of a chain such as 'Error writing a: failed to write b: No space left on device'."""
-    return str(fault).strip().split(": ")[-1].partition(" [")[0][:200] or type(fault).__name__
 
 
 def abstract(state: TrainState, shardings: TrainState) -> TrainState:

@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-TSL = {"m-3m": 43, "6/mmm": 62}
-CHANNEL = {"m-3m": 11, "6/mmm": 9}
+TSL = {"m-3m": 43, "6/mmm": 62, "6/m": 6, "-3m": 32, "-3": 3}
+CHANNEL = {"m-3m": 11, "6/mmm": 9, "6/m": 8, "-3m": 7, "-3": 6}
 EBSDLIB = {"m-3m": 1, "6/mmm": 0}
 
 
@@ -39,7 +39,7 @@ def positions(truth: Truth) -> tuple[np.ndarray, np.ndarray]:
 
 def oxford_euler(truth: Truth) -> np.ndarray:
     """The angles as Oxford writes them: its x of hexagonal crystals lies along a*, so that phi2 is 30 deg more."""
-    hexagonal = [number for number, (_, group) in enumerate(truth.phases, 1) if group == "6/mmm"]
+    hexagonal = [number for number, (_, group) in enumerate(truth.phases, 1) if group != "m-3m"]
     turn = np.where(np.isin(truth.phase, hexagonal), np.radians(30), 0.0)
     return truth.euler + np.stack([0 * turn, 0 * turn, turn], axis=-1)
 
@@ -171,6 +171,27 @@ def write_dream3d(path: Path, truth: Truth, version: int = 6) -> Path:
     return path
 
 
+def write_bruker(path: Path, truth: Truth) -> Path:
+    height, width = truth.phase.shape
+    path = path.with_suffix(".h5")
+    order = np.random.default_rng(0).permutation(truth.phase.size)  # SEM says where a point lies
+    with h5py.File(path, "w") as file:
+        file["Manufacturer"] = "Bruker Nano"
+        data, header = file.create_group("Scan 0/EBSD/Data"), file.create_group("Scan 0/EBSD/Header")
+        for i, name in enumerate(("phi1", "PHI", "phi2")):
+            data[name] = np.degrees(oxford_euler(truth)[..., i]).ravel()[order].astype("f4")
+        data["Phase"] = truth.phase.ravel()[order].astype("i4")
+        data["MAD"] = np.where(truth.phase.ravel() > 0, 0.5, 0).astype("f4")[order]
+        y, x = np.indices(truth.phase.shape).reshape(2, -1)
+        file["Scan 0/SEM/IX"], file["Scan 0/SEM/IY"] = x[order], y[order]
+        header["NCOLS"], header["NROWS"] = width, height
+        header["XSTEP"] = header["YSTEP"] = truth.step
+        for i, (name, group) in enumerate(truth.phases, start=1):
+            header[f"Phases/{i}/Name"] = name
+            header[f"Phases/{i}/IT"] = {"m-3m": 225, "6/mmm": 194}[group]
+    return path
+
+
 def write_dream3d_8(path: Path, truth: Truth) -> Path:
     return write_dream3d(path, truth, version=8)
 
@@ -211,6 +232,7 @@ def writers() -> dict[str, Callable[[Path, Truth], Path]]:
         "cpr": write_cpr,
         "edax": write_edax,
         "oxford": write_oxford,
+        "bruker": write_bruker,
         "orix": write_orix,
         "dream3d": write_dream3d,
         "dream3d 8": write_dream3d_8,

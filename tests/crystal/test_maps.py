@@ -7,6 +7,7 @@ from PIL import Image
 from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.maps import read_euler, read_map
 from microgen_jax.crystal.orientations import from_euler
+from microgen_jax.crystal.segmentation import grains_from_orientations
 from microgen_jax.errors import UserError
 from tests.crystal.conftest import oxford_euler
 
@@ -16,6 +17,7 @@ FORMATS = [
     "cpr",
     "edax",
     "oxford",
+    "bruker",
     "orix",
     "dream3d",
     "dream3d 8",
@@ -48,7 +50,7 @@ def test_a_written_scan_is_read_back(kind, writers, truth, tmp_path):
     euler, phase, indexed = read_euler(path)
     assert (indexed == (truth.phase > 0)).all()
     assert (phase == np.where(truth.phase > 0, truth.phase, -1)).all()
-    written = oxford_euler(truth) if kind in ("ctf", "cpr", "oxford") else truth.euler
+    written = oxford_euler(truth) if kind in ("ctf", "cpr", "oxford", "bruker") else truth.euler
     assert same_turns(euler, written, 2e-6)[indexed].all()
     assert (scan.phase == phase).all()
     assert (scan.indexed == indexed).all()
@@ -120,3 +122,17 @@ def test_a_real_scan_that_was_cut_off_is_refused(shared):
     with pytest.raises(UserError, match="cut off") as error:
         read_map(path)
     assert error.value.where == str(path)
+
+
+@pytest.mark.parametrize(("answer", "raw"), ANSWERS)
+def test_real_scans_have_the_published_grains(answer, raw, shared):
+    """The same partition: every grain of ours is one of the answer's, and as many."""
+    with np.load(shared / "scans" / "npz" / f"{answer}.npz") as stored:
+        published = stored["grain"]
+    scan = read_map(shared / "scans" / raw)
+    labels = grains_from_orientations(
+        scan.orientations, {phase.id: phase.laue_group for phase in scan.phases}, scan.phase
+    )
+    assert ((labels >= 0) == (published >= 0)).all()
+    pairs = np.unique(np.stack([labels[labels >= 0], published[labels >= 0]]), axis=1)
+    assert pairs.shape[1] == labels.max() + 1 == len(np.unique(published[published >= 0]))

@@ -8,7 +8,19 @@ import pytest
 from microgen_jax.crystal.maps import read_map
 from microgen_jax.errors import UserError
 
-FORMATS = ["ang", "ctf", "cpr", "edax", "oxford", "orix", "dream3d", "dream3d 8", "tsl text", "mtex text"]
+FORMATS = [
+    "ang",
+    "ctf",
+    "cpr",
+    "edax",
+    "oxford",
+    "orix",
+    "dream3d",
+    "dream3d 8",
+    "tsl text",
+    "mtex text",
+    "bruker",
+]
 EXTREMES = (
     b"nan inf -inf 1e308 -1e308 1e-320 0 -1 255 4294967296 99999999999999999999 1,5 ; # % \t \n \xff".split(
         b" "
@@ -88,7 +100,7 @@ def test_mutated_scans_end_in_a_scan_or_in_one_line(kind, writers, truth, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_million_mutated_bytes(kind, writers, truth, tmp_path, capsys):
-    """Ten formats, 150,000 bytes each."""
+    """Eleven formats, 150,000 bytes each."""
     tried, mutated, read = fuzz(kind, 1, 150_000, writers, truth, tmp_path)
     with capsys.disabled():
         print(f"\n{kind}: {tried} files, {mutated} bytes mutated, {read} still read")

@@ -15,7 +15,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from microgen_jax.errors import UserError
 from microgen_jax.runtime import mesh as meshes
 from microgen_jax.training import checkpoint
-from microgen_jax.training.checkpoint import Checkpoints, Damaged, checksums
+from microgen_jax.training.checkpoint import Checkpoints, Damaged
+from microgen_jax.training.checksums import checksums
 from microgen_jax.training.state import TrainState
 
 
@@ -110,6 +111,8 @@ NOT_ITS_FAULT = [
     *(refused(errno.EMFILE, "RESOURCE_EXHAUSTED"), refused(errno.EACCES, "PERMISSION_DENIED")),
     *(refused(errno.EIO, "UNKNOWN"), refused(errno.ETIMEDOUT, "UNAVAILABLE")),
     chained("DEADLINE_EXCEEDED: no answer"),
+    *(OSError("Forbidden: https://store/bucket/o/state"), PermissionError("Access Denied")),
+    type("ClientError", (Exception,), {"__module__": "botocore.exceptions"})("SlowDown"),
     MemoryError(),
     TimeoutError("timed out"),
     jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1048576 bytes."),

@@ -9,8 +9,9 @@
   DREAM.3D: phase 0; `Mask` false; what TSL's or Oxford's column says where the file has it.
     Source: simplnx's threshold filters.
 
-A column without spread says nothing: simulated scans carry CI 0, MAD 0 or Bands 0 throughout. So (0, 0, 0) with a good
-fit is an orientation. Oxford's points with an Error but with angles were filled in by its clean-up, and stay.
+A column of zeros without spread says nothing: simulated scans carry CI 0, MAD 0 or Bands 0 throughout. So (0, 0, 0)
+with a good fit is an orientation. Oxford's points with an Error but with angles were filled in by its clean-up, and
+stay.
 """
 
 from typing import NamedTuple
@@ -62,8 +63,9 @@ def tsl_failures(euler: Float[np.ndarray, "N 3"], ci: Column = None, fit: Column
       fit: angular misfit of each point in degrees.
     """
     failed = {"4 pi angles": (np.abs(euler - FULL_TURNS) < 1e-3).all(axis=-1)}
-    if says_something(ci):
+    if ci is not None:
         failed["CI below 0"] = ci < 0
+    if says_something(ci):
         unfit = ~((fit > 0) & (fit < WORST_FIT)) if says_something(fit) else np.ones(len(euler), bool)
         failed["angles (0, 0, 0) with CI 0"] = (euler == 0).all(axis=-1) & (ci == 0) & unfit
     return failed

@@ -32,8 +32,8 @@ class Columns(NamedTuple):
 def columns_of(array: StoredArray, count: int) -> Columns:
     """Sort the arrays beside the images of a file.
 
-    The classes are the array `labels`, or the only one of integers or names that has a value for each image, unless
-    all its values differ.
+    The classes are the array `labels`, or the only one of integers or names that has a value for each image, where
+    there are two images a class or more.
 
     Args:
       array: the array of the images.
@@ -101,7 +101,7 @@ def text_columns(found: Sequence[Columns], counts: Sequence[int]) -> dict[str, l
 
 def _only_label(columns: dict[str, np.ndarray]) -> str:
     able = [name for name, values in columns.items() if values.dtype.kind in "biuUS"]
-    if len(able) != 1 or 1 < len(columns[able[0]]) == len(np.unique(columns[able[0]])):
+    if len(able) != 1 or 2 * len(np.unique(columns[able[0]])) > len(columns[able[0]]):
         return ""
     return able[0]
 

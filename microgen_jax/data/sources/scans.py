@@ -106,18 +106,6 @@ def images_beside(names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def scans_beside(names: Sequence[str]) -> tuple[str, ...]:
-    """Return a line on the scans that lie beside images and are not read.
-
-    Args:
-      names: all files of the data set.
-    """
-    scans = [name for name in names if name.lower().endswith(SCANS_ALONE)]
-    if not scans:
-        return ()
-    return (f"{len(scans)} EBSD scans beside the images, such as {scans[0]}: data.source=ebsd reads them",)
-
-
 def is_preview(image: str, scans: Sequence[str]) -> bool:
     """Return whether an image lies beside a scan and its name begins with the scan's.
 

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from microgen_jax.config import run_config
 from microgen_jax.crystal.ipf import image_colour, ipf_colour
 from microgen_jax.crystal.maps import read_map
+from microgen_jax.crystal.orientations import conjugate, from_euler, from_matrix, multiply, to_euler
 from microgen_jax.crystal.symmetry import misorientation_angle
-from microgen_jax.data import batches, open_dataset
+from microgen_jax.data import augment, batches, open_dataset
 from microgen_jax.data.sources import ebsd
 from microgen_jax.errors import UserError
 from tests.crystal.conftest import Truth, write_ang, write_cpr, write_ctf, write_edax, write_mtex_text
@@ -270,3 +272,85 @@ def test_orientations_can_be_kept_whole(tmp_path, data_config):
         with pytest.raises(UserError) as caught:
             open_dataset(replace(data, **fields))
         assert caught.value.where == where
+
+
+@pytest.mark.parametrize("direction", ["1,0,1", "1,1,0", "1,1,1", "0,1,2", "-1,1,0"])
+@pytest.mark.parametrize("write", [write_ang, write_ctf])
+def test_flips_that_are_allowed_keep_colours_true(tmp_path, data_config, write, direction):
+    """A scan of the moved sample has the moved image: angles g P^-1, P in the vendor's axes, positions moved."""
+    truth = random_truth(16, 16)._replace(phase=np.ones((16, 16), int), phases=(("Nickel", "m-3m"),))
+    fields = {"ipf_direction": direction, "holdout": 0.0, "min_indexed": 0.0}
+    dataset = open_dataset(data_config(write(tmp_path / "a", truth), **fields))
+    image = dataset.train[0].image
+    to_image = np.array(read_map(next(tmp_path.glob("a.*"))).frame.to_image)
+    true = []
+    for element, in_plane in augment.DIHEDRAL.items():
+        moved = np.eye(3)
+        moved[:2, :2] = in_plane
+        moved[2, 2] = round(np.linalg.det(moved[:2, :2]))
+        turn = from_matrix(to_image.T @ moved @ to_image)
+        orientations = multiply(from_euler(truth.euler), conjugate(turn))
+        euler = augment.apply(to_euler(orientations), element)
+        path = write(tmp_path / "moved", truth._replace(euler=np.round(euler, 5)))
+        other = open_dataset(data_config(path, **fields)).train[0].image
+        same = np.abs(augment.apply(image, element).astype(int) - other).max(axis=-1) <= 1
+        if same.mean() > 0.99:
+            true.append(element)
+    assert sorted(dataset.preparation.transforms[0]) == sorted(true)
+
+
+def test_scans_of_two_frames_allow_what_both_do(tmp_path, data_config):
+    write_ang(tmp_path / "a", random_truth(16, 16))
+    write_ctf(tmp_path / "b", random_truth(16, 16))
+    allowed = open_dataset(data_config(tmp_path, ipf_direction="1,1,1")).preparation.transforms[0]
+    assert allowed == ("identity",)
+
+
+def test_a_preview_does_not_hide_its_scan(tmp_path, data_config, save):
+    write_edax(tmp_path / "a", random_truth(16, 16))
+    save(tmp_path / "a_map.png")
+    dataset = open_dataset(data_config(tmp_path))
+    assert dataset.kind == "ebsd"
+    assert dataset.unused == ("1 images beside the scans, such as a_map.png: the scans are read",)
+    save(tmp_path / "other.png")
+    write_ang(tmp_path / "b", random_truth(16, 16))
+    folder = open_dataset(data_config(tmp_path))
+    assert folder.kind == "folder"
+    assert any(".ang" in line for line in folder.unused)
+
+
+def test_the_field_preview_does_not_hide_its_scan(shared, data_config):
+    dataset = open_dataset(data_config(shared / "field/22b_scan_and_preview"))
+    assert dataset.kind == "ebsd"
+    assert any("a_preview.png" in line for line in dataset.unused)
+
+
+def test_scans_far_below_the_size_are_refused(tmp_path, data_config):
+    path = write_ang(tmp_path / "a", random_truth(16, 40))
+    with pytest.raises(UserError, match=r"16x40 px, less than half of data\.size=\(33, 16\)"):
+        open_dataset(data_config(path, size=(33, 16)))
+    assert len(open_dataset(data_config(path, size=(32, 16), holdout=0.0)).train)
+
+
+def test_pixel_sizes_are_found_said_and_given(tmp_path, data_config):
+    write_ang(tmp_path / "a", random_truth(16, 16))
+    write_ctf(tmp_path / "b", random_truth(16, 16)._replace(step=0.51))
+    dataset = open_dataset(data_config(tmp_path))
+    assert dataset.pixel_size_um == pytest.approx(0.505)
+    assert not any("pixel sizes" in note for note in dataset.notes)
+    write_ctf(tmp_path / "b", random_truth(16, 16)._replace(step=0.53))
+    dataset = open_dataset(data_config(tmp_path))
+    assert dataset.pixel_size_um == 0
+    assert any("0.5 um of a.ang to 0.53 um of b.ctf" in note for note in dataset.notes)
+    assert open_dataset(data_config(tmp_path, pixel_size_um=0.2)).pixel_size_um == 0.2
+    assert run_config.resolve(dataset).pixel_size_um == 0
+
+
+def test_unsure_points_are_filled(tmp_path, data_config):
+    path = write_ctf(tmp_path / "a", random_truth(16, 16))
+    text = path.read_text().replace("0.5000\t98", "1.5000\t98", 20)
+    path.write_text(text)
+    fields = {"fill_unindexed": "black", "min_indexed": 0.0, "holdout": 0.0}
+    image = open_dataset(data_config(path, min_confidence=1.0, **fields)).train[0].image
+    assert (image.reshape(-1, 3)[:20] == 0).all()
+    assert (image.reshape(-1, 3)[20:].max(axis=-1) > 0).all()

@@ -211,7 +211,7 @@ def test_the_bound_on_pixels_is_a_field_that_its_refusal_names(tmp_path, data_co
 def test_a_stitched_micrograph_is_read_where_the_bound_is_lifted(shared, data_config, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", decoding.MAX_PIXELS)
     root = shared / "field/32_stitched"
-    with pytest.raises(UserError, match=r"12000x12000 px.*data\.max_pixels"):
+    with pytest.raises(UserError, match=r"data\.max_pixels"):
         open_dataset(data_config(root, channels=1))
     assert open_dataset(data_config(root, channels=1, max_pixels=150_000_000)).train[0].image.shape == (
         12000,
