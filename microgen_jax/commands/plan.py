@@ -18,7 +18,7 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from microgen_jax import files, methods
+from microgen_jax import diffusion, files, methods
 from microgen_jax.config.command_line import Request
 from microgen_jax.config.schema import Config
 from microgen_jax.errors import UserError
@@ -97,6 +97,8 @@ def plan(request: Request) -> None:
         num_classes=config.plan.classes,
         num_conditions=config.plan.conditions,
     )
+    if isinstance(method, methods.DDPM) and (visible := diffusion.still_visible(method.schedule)):
+        print(f"warning: {visible}")
     estimates = []
     for estimate in _estimates(config, method):
         estimates.append(estimate)

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from microgen_jax import data, files, methods
+from microgen_jax import data, diffusion, files, methods
 from microgen_jax.config import fields, run_config
 from microgen_jax.config.command_line import Request, may_write_cache
 from microgen_jax.config.schema import Config
@@ -283,6 +283,8 @@ def _introduce(dataset: Dataset, method: Method, mesh: Mesh) -> None:
             f"warning: {len(copies)} held-out images are training images too, such as {held} and {trained}:"
             " remove the copies, or set data.split_by"
         )
+    if isinstance(method, methods.DDPM) and (visible := diffusion.still_visible(method.schedule)):
+        print(f"warning: {visible}")
     table = Table("part", "size", "channels", "blocks", "attention", "parameters", "GFLOP an image")
     rows = method.summary()
     for row in rows:

@@ -11,7 +11,7 @@ from microgen_jax.diffusion.samplers import SAMPLERS, Sampler, make_sampler
 from microgen_jax.diffusion.samplers.generate import make_chain, sample
 from microgen_jax.diffusion.samplers.scan import Chain, SampleState, run_piece, run_scan, start_state
 from microgen_jax.diffusion.samplers.settings import Sampling
-from microgen_jax.diffusion.schedules import Schedule, make_schedule
+from microgen_jax.diffusion.schedules import Schedule, make_schedule, still_visible
 from microgen_jax.diffusion.times import importance, update_square_losses
 from microgen_jax.diffusion.vlb import Bound, variational_bound
 
@@ -41,6 +41,7 @@ __all__ = [
     "run_scan",
     "sample",
     "start_state",
+    "still_visible",
     "update_square_losses",
     "variational_bound",
 ]

@@ -19,6 +19,8 @@ from jaxtyping import Array, Float, Float64, Int
 
 from microgen_jax.errors import UserError, require_known
 
+MAX_LEFT = 0.01  # share of the image's variance that the end of a chain may hold; Ho et al. 2020 leave 4e-5
+
 
 class Schedule(NamedTuple):
     """The tables of a noise schedule, float64 [T] each, in order of growing noise.
@@ -110,6 +112,21 @@ def make_schedule(
     with np.errstate(divide="ignore"):
         log_snr = np.log(alpha_bar) - np.log1p(-alpha_bar)
     return Schedule(beta, alpha_bar, np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar), log_snr)
+
+
+def still_visible(schedule: Schedule) -> str:
+    """Return a warning where the chain ends with the image still visible, else ''.
+
+    Args:
+      schedule: the schedule that is trained.
+    """
+    left = float(schedule.alpha_bar[-1])
+    if left <= MAX_LEFT:
+        return ""
+    return (
+        f"after all {schedule.timesteps} time steps {left:.1%} of the image's variance is left, and sampling starts "
+        "from pure noise: raise diffusion.timesteps or beta_end, or set diffusion.schedule=cosine"
+    )
 
 
 def rescale_to_zero_terminal_snr(alpha_bar: Float64[np.ndarray, "T"]) -> Float64[np.ndarray, "T"]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from microgen_jax.errors import UserError
 
+FILE = "scheduler/scheduler_config.json"
 SCHEDULE_NAMES = {"linear": "linear", "cosine": "squaredcos_cap_v2", "sigmoid": "sigmoid"}
 PREDICTION_NAMES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 KNOWN = {  # schedulers that share these fields, and the sampler that each is here
@@ -14,6 +15,60 @@ KNOWN = {  # schedulers that share these fields, and the sampler that each is he
     "UniPCMultistepScheduler": "unipc",
 }
 SDE_SOLVER = "sde-dpmsolver++"
+# Values of keys that change sampling and that the samplers here have; any other value is refused.
+SUPPORTED: dict[str, tuple[Any, ...]] = {
+    "trained_betas": (None,),
+    "clip_sample_range": (1, 1.0),
+    "steps_offset": (0,),
+    "use_karras_sigmas": (False, None),
+    "use_exponential_sigmas": (False, None),
+    "use_beta_sigmas": (False, None),
+    "use_flow_sigmas": (False, None),
+    "use_lu_lambdas": (False, None),
+    "euler_at_final": (False,),
+    "lower_order_final": (True,),
+    "final_sigmas_type": ("zero", None),
+    "solver_type": ("midpoint", "bh2", None),
+    "solver_order": (2, None),
+    "solver_p": (None,),
+    "disable_corrector": ([], ()),
+    "predict_x0": (True,),
+    "set_alpha_to_one": (True,),
+    "use_dynamic_shifting": (False,),
+    "sigma_min": (None,),
+    "sigma_max": (None,),
+}
+VARIANCES = {
+    "DDPMScheduler": ("fixed_small", "fixed_small_log", "fixed_large"),
+    "DPMSolverMultistepScheduler": (None, "fixed_small", "fixed_large", "fixed_small_log", "fixed_large_log"),
+}
+SPACINGS = ("leading", "trailing", "linspace")
+ALGORITHMS = (None, "dpmsolver++", SDE_SOLVER)
+# Read by `from_scheduler` and `sampling_from_scheduler`, or without a part in sampling.
+READ = {
+    "num_train_timesteps",
+    "beta_schedule",
+    "beta_start",
+    "beta_end",
+    "rescale_betas_zero_snr",
+    "prediction_type",
+    "variance_type",
+    "clip_sample",
+    "thresholding",
+    "dynamic_thresholding_ratio",
+    "sample_max_value",
+    "timestep_spacing",
+    "algorithm_type",
+}
+# Of other schedulers, left in the file when one is made from another, or without effect where the rest is supported.
+DESCRIPTIVE = {
+    "skip_prk_steps",
+    "flow_shift",
+    "lambda_min_clipped",
+    "interpolation_type",
+    "sigma_data",
+    "rho",
+}
 NO_BOUND = 1e6  # of the percentile in dynamic thresholding; at 1, their default, that is plain clipping
 
 
@@ -74,13 +129,12 @@ def from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
       config: content of `scheduler_config.json`.
 
     Raises:
-      UserError: a scheduler, a schedule or a prediction that there is not here.
+      UserError: a scheduler, a schedule, a prediction or a key that changes sampling that there is not here.
     """
     found = config.get("_class_name")
     if found not in KNOWN:
         raise _unsupported("_class_name", found, tuple(KNOWN))
-    if config.get("trained_betas") is not None:
-        raise _unsupported("trained_betas", "given", ("none",))
+    _check_keys(found, config)
     return {
         "schedule": _ours("beta_schedule", config.get("beta_schedule", "linear"), SCHEDULE_NAMES),
         "timesteps": config.get("num_train_timesteps", 1000),
@@ -117,6 +171,28 @@ def sampling_from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
+def _check_keys(scheduler: str, config: Mapping[str, Any]) -> None:
+    """Refuse keys that would change sampling and are not known, and values that no sampler here has."""
+    for key, value in config.items():
+        if key in SUPPORTED and value not in SUPPORTED[key]:
+            raise _unsupported(key, value, tuple(map(str, SUPPORTED[key])))
+        if key not in SUPPORTED and key not in READ | DESCRIPTIVE and not key.startswith("_"):
+            raise UserError(
+                FILE, f"{key}={value!r} is not known to this version", "remove the key if it is not needed"
+            )
+    checks = {
+        "timestep_spacing": SPACINGS,
+        "algorithm_type": ALGORITHMS,
+        "variance_type": VARIANCES.get(scheduler),
+    }
+    for key, supported in checks.items():
+        if key in config and supported is not None and config[key] not in supported:
+            raise _unsupported(key, config[key], tuple(map(str, supported)))
+    lowest = config.get("lambda_min_clipped")
+    if lowest is not None and not (isinstance(lowest, (int, float)) and lowest < -20):
+        raise _unsupported("lambda_min_clipped", config["lambda_min_clipped"], ("-Infinity",))
+
+
 def _ours(field: str, theirs: str, names: Mapping[str, str]) -> str:
     for ours, name in names.items():
         if name == theirs:
@@ -126,7 +202,7 @@ def _ours(field: str, theirs: str, names: Mapping[str, str]) -> str:
 
 def _unsupported(field: str, value: Any, supported: tuple[str, ...]) -> UserError:
     return UserError(
-        "scheduler/scheduler_config.json",
+        FILE,
         f"{field}={value!r} is not supported",
         f"supported: {', '.join(supported)}",
     )

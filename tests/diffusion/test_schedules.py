@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from microgen_jax.diffusion.schedules import SCHEDULES, at, make_schedule
+from microgen_jax.diffusion.schedules import SCHEDULES, at, make_schedule, still_visible
 from microgen_jax.errors import UserError
 
 
@@ -66,3 +66,22 @@ def test_refusals(request_, where):
     with pytest.raises(UserError) as refusal:
         make_schedule(**request_)
     assert refusal.value.where == where
+
+
+def test_a_chain_that_ends_with_the_image_visible_is_said():
+    warning = still_visible(make_schedule("linear", 100))
+    assert "100 time steps" in warning
+    assert f"{np.prod(1 - np.linspace(1e-4, 0.02, 100)):.1%}" in warning
+    assert "beta_end" in warning
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        make_schedule("linear"),
+        make_schedule("cosine", 100),
+        make_schedule("linear", 100, zero_terminal_snr=True),
+    ],
+)
+def test_a_chain_that_ends_in_noise_needs_no_word(schedule):
+    assert still_visible(schedule) == ""

@@ -4,6 +4,7 @@ import pytest
 
 from microgen_jax.diffusion.process import PREDICTIONS
 from microgen_jax.diffusion.schedules import SCHEDULES
+from microgen_jax.errors import UserError
 from microgen_jax.export.diffusers_scheduler import from_scheduler, sampling_from_scheduler, to_ddpm_scheduler
 
 
@@ -72,3 +73,31 @@ def test_clipping_there_and_back(clip, percentile, expected):
         clip_percentile=percentile,
     )
     assert sampling_from_scheduler(config) == {"sampler": "ancestral", "spacing": "trailing"} | expected
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "key", "value"),
+    [
+        ("DDPMScheduler", "variance_type", "fixed_large_log"),
+        ("DDPMScheduler", "variance_type", "learned_range"),
+        ("DDPMScheduler", "clip_sample_range", 2.0),
+        ("DDPMScheduler", "steps_offset", 1),
+        ("DDPMScheduler", "timestep_spacing", "log"),
+        ("DDPMScheduler", "trained_betas", [0.1, 0.2]),
+        ("DDIMScheduler", "set_alpha_to_one", False),
+        ("DPMSolverMultistepScheduler", "use_karras_sigmas", True),
+        ("DPMSolverMultistepScheduler", "solver_order", 3),
+        ("DPMSolverMultistepScheduler", "algorithm_type", "dpmsolver"),
+        ("DPMSolverMultistepScheduler", "lambda_min_clipped", -5.1),
+        ("UniPCMultistepScheduler", "use_flow_sigmas", True),
+        ("UniPCMultistepScheduler", "planted", 1),
+    ],
+)
+def test_a_key_that_changes_sampling_is_refused_by_its_name(scheduler, key, value):
+    with pytest.raises(UserError, match=key):
+        from_scheduler({"_class_name": scheduler, key: value})
+
+
+def test_what_changes_nothing_is_let_through():
+    config = {"_class_name": "DDIMScheduler", "_diffusers_version": "0.30", "skip_prk_steps": True}
+    assert from_scheduler(config)["schedule"] == "linear"
