@@ -22,7 +22,7 @@ CACHE = Path(os.environ.get("MICROGEN_CACHE", Path.home() / ".cache" / "microgen
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 flags.FLAGS.mark_as_parsed()
 
 
