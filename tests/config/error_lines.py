@@ -25,6 +25,7 @@ from configs import quickstart
 from microgen_jax import __main__ as program
 from microgen_jax import commands
 from microgen_jax.config import command_line, fields, run_config
+from microgen_jax.config.command_line import Request
 from microgen_jax.config.run_config import Resolved
 from microgen_jax.runtime import mesh as meshes
 
@@ -96,30 +97,36 @@ def workspace() -> Iterator[Path]:
         yield Path(name)
 
 
+@contextmanager
+def parsed(argv: list[str]) -> Iterator[Request]:
+    """What a command line asks for; its flags are forgotten afterwards."""
+    known = set(flags.FLAGS)
+    try:
+        with mock.patch.object(sys, "argv", argv), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of ml_collections
+            rest = command_line.parse(argv)
+            yield command_line.request(rest, program._CONFIG, program._WORKDIR.value)
+    finally:
+        for name in set(flags.FLAGS) - known:
+            delattr(flags.FLAGS, name)
+        flags.FLAGS.unparse_flags()
+        flags.FLAGS.mark_as_parsed()
+
+
 def printed(line: str) -> str:
-    """What a command prints on standard error, run in this process; its flags are forgotten afterwards."""
-    argv, known, err, status = ["microgen", *shlex.split(line)], set(flags.FLAGS), io.StringIO(), 0
+    """What a command prints on standard error, run in this process."""
+    err, status = io.StringIO(), 0
     with (
-        mock.patch.object(sys, "argv", argv),
         mock.patch.object(meshes, "compiled_step", side_effect=AssertionError("a wrong command is compiled")),
         jax.numpy_dtype_promotion("standard"),
         redirect_stdout(io.StringIO()),
         redirect_stderr(err),
-        warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore", DeprecationWarning)  # of ml_collections
         try:
-            with command_line.one_line_errors():
-                rest = command_line.parse(argv)
-                request = command_line.request(rest, program._CONFIG, program._WORKDIR.value)
+            with command_line.one_line_errors(), parsed(["microgen", *shlex.split(line)]) as request:
                 commands.run(program._MODE.value, request)
         except SystemExit as end:
             status = end.code
-        finally:
-            for name in set(flags.FLAGS) - known:
-                delattr(flags.FLAGS, name)
-            flags.FLAGS.unparse_flags()
-            flags.FLAGS.mark_as_parsed()
     return err.getvalue().rstrip("\n") if status == 2 else f"ended with status {status}: {err.getvalue()}"
 
 
