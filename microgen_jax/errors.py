@@ -21,7 +21,7 @@ class UserError(ValueError):
 
     exit_status = 2
 
-    def __init__(self, where: str, problem: str = "", fix: str = "") -> None:
+    def __init__(self, where: str, problem: str, fix: str = "") -> None:
         self.where, self.problem, self.fix = map(_printable, (where, problem, fix))
         text = ": ".join(part for part in (self.where, self.problem) if part)
         super().__init__(f"{text}; {self.fix}" if self.fix else text)

@@ -9,6 +9,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 from absl import flags
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 install_import_hook("microgen_jax", "beartype.beartype")
@@ -22,8 +23,10 @@ CACHE = Path(os.environ.get("MICROGEN_CACHE", Path.home() / ".cache" / "microgen
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 flags.FLAGS.mark_as_parsed()
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

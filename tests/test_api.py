@@ -1,13 +1,19 @@
 """What `microgen_jax` exports, and the script of docs/api.md."""
 
 import inspect
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import microgen_jax
+from tests.command_line import ENVIRONMENT, ROOT
+from tests.commands.stored import same_bits, state
+from tests.config.error_lines import write_scan
 
 FIRST_ARGUMENT = {
     "compare": "real",
@@ -39,10 +45,30 @@ def test_the_script_of_the_docs_is_short_and_compiles():
 
 
 @pytest.mark.slow
+def test_train_equals_the_command_bit_for_bit(trained, tmp_path):
+    """On one device each: a program for one of eight devices may round otherwise."""
+    code = (
+        "import sys; from pathlib import Path; import microgen_jax; from microgen_jax.config import run_config; "
+        "microgen_jax.train(run_config.read(Path(sys.argv[1])).config, sys.argv[2])"
+    )
+    line = [sys.executable, "-c", code, str(trained), str(tmp_path)]
+    subprocess.run(line, cwd=ROOT, env=ENVIRONMENT, check=True, timeout=300)
+    assert losses(tmp_path) == losses(trained)
+    assert same_bits(state(tmp_path, 4), state(trained, 4))
+    one, other = (microgen_jax.load(folder).sample(2, seed=1).images for folder in (tmp_path, trained))
+    np.testing.assert_array_equal(one, other)
+
+
+def losses(workdir: Path) -> list[float]:
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+@pytest.mark.slow
 def test_the_script_of_the_docs_runs(run, tmp_path, monkeypatch):
     trained = run(workdir=tmp_path / "run", config__data__conditions="('grain_diameter',)")
     assert trained.returncode == 0, trained.stderr
-    _write_scan(tmp_path / "scan.ang", 96)
+    write_scan(tmp_path / "scan.ang", 96)
     monkeypatch.chdir(tmp_path)
     exec(compile(_script(), "docs/api.md", "exec"), {})
     for sampler in ("ddim", "dpmpp2m"):
@@ -52,24 +78,3 @@ def test_the_script_of_the_docs_runs(run, tmp_path, monkeypatch):
 def _script() -> str:
     text = (Path(__file__).resolve().parents[1] / "docs" / "api.md").read_text()
     return text.split("## A script")[1].split("```python\n")[1].split("```")[0]
-
-
-def _write_scan(path: Path, size: int) -> None:
-    """A .ang of square grains, 8 px wide, of random orientations."""
-    grains = np.random.default_rng(0).random((size // 8, size // 8, 3)) * [2 * np.pi, np.pi, 2 * np.pi]
-    euler = grains.repeat(8, 0).repeat(8, 1).reshape(-1, 3)
-    y, x = np.indices((size, size)).reshape(2, -1)
-    lines = [
-        "# TEM_PIXperUM 1.0",
-        "# x-star 0.5",
-        "#",
-        "# Phase 1",
-        "# MaterialName \tNickel",
-        "# Symmetry 43",
-    ]
-    lines += ["#", "# GRID: SqrGrid", "# XSTEP: 1.0", "# YSTEP: 1.0"]
-    lines += [f"# NCOLS_ODD: {size}", f"# NCOLS_EVEN: {size}", f"# NROWS: {size}", "#"]
-    for angles, column, row in zip(euler, x, y):
-        turns = " ".join(f"{angle:9.5f}" for angle in angles)
-        lines.append(f"{turns} {column:12.5f} {row:12.5f} 100.0 0.500 1 1 0.500")
-    path.write_text("\n".join(lines) + "\n")

@@ -26,7 +26,7 @@ class ProcessError(UserError):
       exit_status: exit status of the process.
     """
 
-    def __init__(self, where: str, problem: str = "", fix: str = "", exit_status: int = 2) -> None:
+    def __init__(self, where: str, problem: str, fix: str = "", exit_status: int = 2) -> None:
         super().__init__(where, problem, fix)
         self.exit_status = exit_status
 

@@ -13,6 +13,7 @@ from microgen_jax.config import default_file, fields
 from microgen_jax.config.schema import Config
 from microgen_jax.errors import UserError
 from tests.command_line import ROOT
+from tests.config.error_lines import parsed
 
 FIELDS = fields.fields()
 APART = {
@@ -77,6 +78,15 @@ def test_values_within_the_rules_survive_dicts_and_json(changes):
     assert {name: fields.value(config, name) for name in changes} == changes
     assert fields.freeze(fields.to_dict(config)) == config
     assert fields.freeze(json.loads(json.dumps(fields.to_dict(config)))) == config
+
+
+@settings(deadline=None, max_examples=20)
+@given(CHANGES)
+def test_values_within_the_rules_survive_the_command_line(changes):
+    argv = ["microgen", *(f"--config.{name}={value}" for name, value in changes.items())]
+    with parsed(argv) as request:
+        assert request.overrides == changes
+        assert request.config == fields.replace(Config(), changes)
 
 
 @settings(deadline=None, max_examples=60)

@@ -374,7 +374,7 @@ def test_a_malformed_scan_gives_one_line(name, writers, truth, tmp_path):
     assert fault is not None, "was read"
     assert fault.isprintable()
     assert len(fault) < 1000
-    assert fault.startswith(UserError(str(path)).where)
+    assert fault.startswith(UserError(str(path), "damaged").where)
     assert re.search(said, fault), fault
 
 

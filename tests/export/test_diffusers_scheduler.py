@@ -1,24 +1,30 @@
 """A schedule as diffusers' scheduler configuration, there and back."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from microgen_jax.diffusion.process import PREDICTIONS
 from microgen_jax.diffusion.schedules import SCHEDULES
 from microgen_jax.errors import UserError
 from microgen_jax.export.diffusers_scheduler import from_scheduler, sampling_from_scheduler, to_ddpm_scheduler
 
-
-@pytest.mark.parametrize("prediction", PREDICTIONS)
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_there_and_back(schedule, prediction):
-    fields = {
-        "schedule": schedule,
-        "timesteps": 123,
-        "beta_start": 2e-4,
-        "beta_end": 0.03,
-        "zero_terminal_snr": prediction == "v",
-        "prediction": prediction,
+BETA = st.floats(1e-6, 0.5)
+DIFFUSION = st.fixed_dictionaries(
+    {
+        "schedule": st.sampled_from(sorted(SCHEDULES)),
+        "timesteps": st.integers(2, 4000),
+        "beta_start": BETA,
+        "beta_end": BETA,
+        "zero_terminal_snr": st.booleans(),
+        "prediction": st.sampled_from(sorted(PREDICTIONS)),
     }
+).filter(lambda fields: fields["beta_start"] < fields["beta_end"])
+
+
+@settings(deadline=None, max_examples=40)
+@given(DIFFUSION)
+def test_there_and_back(fields):
     assert from_scheduler(to_ddpm_scheduler(**fields)) == fields
 
 
@@ -53,26 +59,18 @@ def test_a_scheduler_says_how_images_are_drawn(config, expected):
     assert sampling_from_scheduler(config) == expected
 
 
-@pytest.mark.parametrize(
-    ("clip", "percentile", "expected"),
-    [
-        (True, 99.0, {"clip": True, "clip_percentile": 99.0}),
-        (True, 0.0, {"clip": True}),
-        (False, 99.0, {"clip": False}),
-    ],
-)
-def test_clipping_there_and_back(clip, percentile, expected):
-    config = to_ddpm_scheduler(
-        schedule="linear",
-        timesteps=10,
-        beta_start=1e-4,
-        beta_end=0.02,
-        zero_terminal_snr=False,
-        prediction="v",
-        clip=clip,
-        clip_percentile=percentile,
-    )
-    assert sampling_from_scheduler(config) == {"sampler": "ancestral", "spacing": "trailing"} | expected
+@settings(deadline=None, max_examples=20)
+@given(DIFFUSION, st.booleans(), st.just(0.0) | st.floats(50.0, 99.9))
+def test_clipping_there_and_back(fields, clip, percentile):
+    fields |= {"zero_terminal_snr": False}  # which has a spacing of its own in diffusers
+    config = to_ddpm_scheduler(**fields, clip=clip, clip_percentile=percentile)
+    kept = {"clip_percentile": pytest.approx(percentile)} if clip and percentile else {}
+    assert sampling_from_scheduler(config) == {
+        "sampler": "ancestral",
+        "spacing": "trailing",
+        "clip": clip,
+        **kept,
+    }
 
 
 @pytest.mark.parametrize(

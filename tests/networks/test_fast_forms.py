@@ -24,6 +24,17 @@ def close(one, other, tolerance=1e-5) -> None:
     np.testing.assert_allclose(one, other, atol=tolerance * scale, rtol=0)
 
 
+def value_and_gradients(function, dy, *args) -> tuple:
+    """The value at `args` and what `dy` gives back for each, in one compiled program."""
+
+    @jax.jit
+    def both(dy, *args):
+        value, backward = jax.vjp(function, *args)
+        return value, *backward(dy)
+
+    return both(dy, *args)
+
+
 @pytest.mark.parametrize(("size", "padding"), KERNELS)
 @pytest.mark.parametrize(("b", "h", "w", "c", "k"), SHAPES)
 def test_kernel_gradient_is_that_of_the_convolution(b, h, w, c, k, size, padding):
@@ -45,13 +56,11 @@ def test_convolution_has_the_plain_derivative(products, monkeypatch):
 @pytest.mark.parametrize(("b", "h", "w", "c", "k"), SHAPES)
 def test_convolution_of_a_doubled_image(b, h, w, c, k):
     x, dy, kernel = arrays((b, h, w, c), (b, 2 * h, 2 * w, k), (3, 3, c, k), seed=6)
-    ours, backward = jax.vjp(
-        lambda x, kernel: cpu_kernels.conv_of_upsampled(x, kernel, layers.conv), x, kernel
+    ours = value_and_gradients(
+        lambda x, kernel: cpu_kernels.conv_of_upsampled(x, kernel, layers.conv), dy, x, kernel
     )
-    theirs, plain = jax.vjp(lambda x, kernel: layers._conv(layers.upsample(x), kernel), x, kernel)
-    close(ours, theirs)
-    for one, other in zip(backward(dy), plain(dy)):
-        close(one, other)
+    theirs = value_and_gradients(lambda x, kernel: layers._conv(layers.upsample(x), kernel), dy, x, kernel)
+    jax.tree.map(close, ours, theirs)
 
 
 def test_pointwise_is_a_dense_layer():
@@ -77,10 +86,9 @@ def plain_group_norm(x, scale, bias, groups, silu):
 @pytest.mark.parametrize(("b", "h", "w", "c", "groups"), [(1, 5, 7, 6, 3), (2, 8, 8, 8, 8), (3, 1, 4, 12, 1)])
 def test_group_norm_and_its_gradient(b, h, w, c, groups, silu):
     x, dy, scale, bias = arrays((b, h, w, c), (b, h, w, c), (c,), (c,), seed=2)
-    ours, backward = jax.vjp(lambda *a: layers.group_norm(*a, groups, silu), x, scale, bias)
-    theirs, plain = jax.vjp(lambda *a: plain_group_norm(*a, groups, silu), x, scale, bias)
-    close(ours, theirs, 2e-5)
-    for one, other in zip(backward(dy), plain(dy)):
+    ours = value_and_gradients(lambda *a: layers.group_norm(*a, groups, silu), dy, x, scale, bias)
+    theirs = value_and_gradients(lambda *a: plain_group_norm(*a, groups, silu), dy, x, scale, bias)
+    for one, other in zip(ours, theirs):
         close(one, other, 2e-5)
 
 

@@ -190,3 +190,13 @@ def test_an_average_that_was_not_kept(trained):
     assert error.value.where == "ema"
     with pytest.raises(UserError):
         microgen_jax.load(trained, ema=0.5)
+
+
+@pytest.mark.parametrize(
+    ("field", "misspelt", "nearest"), [("checkpoint", "newst", "newest"), ("autoguidance", "bestt", "best")]
+)
+def test_a_misspelt_checkpoint_is_answered_with_the_nearest(trained, field, misspelt, nearest):
+    with pytest.raises(UserError) as refused:
+        microgen_jax.load(trained, guidance=2.0, **{field: misspelt})
+    assert refused.value.where == field
+    assert f"did you mean '{nearest}'" in refused.value.fix
