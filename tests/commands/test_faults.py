@@ -123,7 +123,7 @@ def test_one_process_of_several_leaves_at_once_with_the_error_s_status(monkeypat
     assert capsys.readouterr().err == f"error: maps/a/3.png: {error.problem}\n"
 
 
-@pytest.mark.parametrize("error", [UserError("x"), TemporaryReadError("x")])
+@pytest.mark.parametrize("error", [UserError("x", "is wrong"), TemporaryReadError("x", "is wrong")])
 def test_processes_without_the_error_end_with_its_status(monkeypatch, error):
     monkeypatch.setattr(distributed.jax, "process_count", lambda: 2)
     monkeypatch.setattr(
