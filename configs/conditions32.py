@@ -4,7 +4,8 @@
     python tests/benchmarks/conditioning_accuracy.py runs/conditions32 conditioning_accuracy.json
 
 32 px, the quickstart's network; 27 minutes on two quiet CPU cores (88 images a second). Requested against measured
-grain diameter, nine values, 32 images of each, guidance 1.5: R^2 0.95 (0.82 to 0.97); docs/samplers.md.
+grain diameter, nine values, 32 images of each, guidance 1.5: R^2 0.95 (0.82 to 0.97); of the
+aspect ratio, -1.2 (-1.3 to -1.0): no conditioning, elongation is too weak; docs/samplers.md.
 """
 
 from configs import quickstart

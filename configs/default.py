@@ -160,8 +160,8 @@ def get_config() -> ConfigDict:
     evaluate.inception_weights = ""  # path of pt_inception-2015-12-05-6726825d.pth, for FID, KID and IS
     evaluate.inception_preprocessing = "pytorch"  # resampling of images to 299 px: pytorch | tensorflow
     evaluate.copy_search_num = 10_000  # training images searched for copies; 0 = all
-    evaluate.pixel_size_um = 1.0  # micrometres of a pixel, for ASTM grain size numbers
-    evaluate.laue_group = "m-3m"  # Laue group of the sector in which IPF colours are compared
+    evaluate.pixel_size_um = 0.0  # micrometres of a pixel, for lengths; 0 = the data's
+    evaluate.laue_group = ""  # Laue group of the IPF colours; '' = that of the data, else m-3m
     evaluate.seed = 0  # seed of the sampled images, the splits and the resamples
 
     config.plan = plan = ConfigDict()

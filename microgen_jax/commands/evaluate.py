@@ -20,6 +20,7 @@ from microgen_jax.runtime import distributed
 from microgen_jax.sampling import denoising_error, evaluation_sets
 from microgen_jax.sampling.generator import Generator, open_run
 
+DEFAULT_GROUP = "m-3m"
 TRAINING_FEATURES = 2000  # training tiles whose features are compared
 
 
@@ -49,9 +50,9 @@ def evaluate(request: Request) -> None:
       UserError: sets that are missing or do not fit each other, or unknown metrics.
     """
     asked = request.config.evaluate
-    shared = {name: getattr(asked, name) for name in ("metrics", "pixel_size_um", "laue_group", "seed")}
+    shared = {name: getattr(asked, name) for name in ("metrics", "pixel_size_um", "seed")}
     with argument_of("evaluate"):
-        evaluation.check(**shared)
+        evaluation.check(**shared, laue_group=asked.laue_group or DEFAULT_GROUP)
         networks = features.open_networks(
             asked.metrics,
             inception_weights=asked.inception_weights,
@@ -78,6 +79,7 @@ def evaluate(request: Request) -> None:
             real,
             generated,
             **shared,
+            **_colours(request, run),
             ipf_maps=None if run is None else _shows_ipf_maps(run),
             condition_names=run.dataset.conditions if run else (),
             training=_training_images(request, run, networks, progress),
@@ -144,6 +146,16 @@ def _named(request: Request, field: str) -> evaluation.ImageSet:
     return evaluation_sets.open_images(
         path, field, num=num, reading=config, size=config.size if sized else None
     )
+
+
+def _colours(request: Request, run: Run | None) -> dict[str, str]:
+    """Laue group and key of the IPF colours: as asked for, else those of the data."""
+    asked = request.config.data if run is None else run.config.data
+    scans = run.dataset.scans if run else ()
+    groups = {phase["laue_group"] for scan in scans for phase in scan["phases"].values() if phase["share"]}
+    of_scans = groups.pop() if len(groups) == 1 else ""
+    group = request.config.evaluate.laue_group or of_scans or asked.laue_group or DEFAULT_GROUP
+    return {"laue_group": group, "colour_key": asked.colour_key}
 
 
 def _shows_ipf_maps(run: Run) -> bool:

@@ -328,8 +328,8 @@ class EvaluateConfig:
         "pytorch", "resampling of images to 299 px", choices=("pytorch", "tensorflow")
     )
     copy_search_num: int = option(10000, "training images searched for copies; 0 = all", low=0, high=MANY)
-    pixel_size_um: float = option(1.0, "micrometres of a pixel, for ASTM grain size numbers", above=0.0)
-    laue_group: str = option("m-3m", "Laue group of the sector in which IPF colours are compared")
+    pixel_size_um: float = option(0.0, "micrometres of a pixel, for lengths; 0 = the data's", low=0.0)
+    laue_group: str = option("", "Laue group of the IPF colours; '' = that of the data, else m-3m")
     seed: int = option(0, "seed of the sampled images, the splits and the resamples", low=0, high=SEED)
 
 

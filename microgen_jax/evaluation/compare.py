@@ -120,7 +120,8 @@ class Comparison(Mapping[str, dict[str, Any]]):
                 generated=image_set.images_by_class(self.generated),
                 pairs=self.copies.pairs if self.copies else None,
                 laue_group=self.laue_group,
-                settings=json.dumps(self.settings, indent=1),
+                key=self.settings["images"]["key"],
+                json_text=json.dumps(self.to_json(), indent=1, allow_nan=False),
             )
         )
 
@@ -130,8 +131,9 @@ def compare(
     generated: Any,
     *,
     groups: Sequence | np.ndarray | None = None,
-    pixel_size_um: float = 1.0,
+    pixel_size_um: float = 0.0,
     laue_group: str = "m-3m",
+    colour_key: str = "tsl",
     metrics: Sequence[str] | None = None,
     seed: int = 0,
     ipf_maps: bool | None = None,
@@ -150,8 +152,10 @@ def compare(
         images, or an `ImageSet` with classes and conditions.
       generated: generated images, like `real`.
       groups: scan, specimen or series of each real image, [N], which a split keeps together; None splits images.
-      pixel_size_um: width of a pixel in micrometres, for ASTM grain size numbers.
+      pixel_size_um: width of a pixel in micrometres, for lengths and ASTM grain size numbers; 0 takes that of the real
+        images, and leaves lengths in px where it is not known.
       laue_group: Laue group of the sector in which IPF colours are compared.
+      colour_key: IPF key of the colours, 'tsl' or 'edax'.
       metrics: names of the metrics that are wanted; None or () takes all that the images allow.
       seed: seed of the splits and resamples.
       ipf_maps: whether colour images are IPF maps; None decides by their colours.
@@ -181,7 +185,11 @@ def compare(
         training = copy_search.as_grey(training) if real.images.shape[-1] == 1 else training
     progress = Progress(disable=True) if progress is None else progress
     kind = statistics.classify_images(
-        real.images, ipf_maps=ipf_maps, pixel_size_um=pixel_size_um, laue_group=laue_group
+        real.images,
+        ipf_maps=ipf_maps,
+        pixel_size_um=pixel_size_um or real.pixel_size_um,
+        laue_group=laue_group,
+        colour_key=colour_key,
     )
     measurable = [*kind.names, *(copy_search.DESCRIPTIONS if training else ())]
     measurable += [CONDITIONING_ACCURACY] if condition_names else []
@@ -226,7 +234,7 @@ def check(*, metrics: Sequence[str], pixel_size_um: float, laue_group: str, seed
 
     Args:
       metrics: names of metrics.
-      pixel_size_um: width of a pixel in micrometres.
+      pixel_size_um: width of a pixel in micrometres, or 0.
       laue_group: name of a Laue group.
       seed: seed of the splits.
 
@@ -235,8 +243,10 @@ def check(*, metrics: Sequence[str], pixel_size_um: float, laue_group: str, seed
     """
     for name in metrics:
         require_known("metrics", name, summary.DESCRIPTIONS)
-    if not 0 < pixel_size_um < math.inf:
-        raise UserError("pixel_size_um", f"{pixel_size_um} micrometres", "give a width above 0")
+    if not 0 <= pixel_size_um < math.inf:
+        raise UserError(
+            "pixel_size_um", f"{pixel_size_um} micrometres", "give a width above 0, or 0 = not known"
+        )
     if seed < 0:
         raise UserError("seed", f"{seed}", "give a whole number from 0 on")
     with renamed({"name": "laue_group"}):

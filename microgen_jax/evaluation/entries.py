@@ -28,7 +28,13 @@ def entry(n_real: int, n_generated: int, note: str, **values: Any) -> dict[str, 
 
 
 def compared(
-    found: BaselineRatio | None, statistic: Statistic, plan: SplitPlan, n_real: int, n_generated: int
+    found: BaselineRatio | None,
+    statistic: Statistic,
+    plan: SplitPlan,
+    n_real: int,
+    n_generated: int,
+    *,
+    has_pixel_size: bool = True,
 ) -> dict[str, Any]:
     """Return the entry of a microstructure statistic.
 
@@ -38,16 +44,22 @@ def compared(
       plan: the splits that were compared.
       n_real: number of real images.
       n_generated: number of generated images.
+      has_pixel_size: whether lengths are in um; if not, ASTM numbers have a distance and no value.
     """
     is_real = np.arange(len(statistic.denominator)) < plan.tiles
     values = {"real": mean_of(statistic, is_real), "generated": mean_of(statistic, ~is_real)}
     values["unit"] = statistic.unit
+    unknown = statistic.unit == "G" and not has_pixel_size
+    if unknown:
+        values |= {"real": None, "generated": None}
     if found is None:
         note = "does not occur in every set that was to be compared"
         return entry(n_real, n_generated, note, **values)
     notes = [f"{plan.size} against {plan.size} tiles"]
     if plan.size < FEW_TILES:
         notes.append("small samples: the interval is rough")
+    if unknown:
+        notes.append("the numbers themselves need the pixel size (pixel_size_um)")
     values |= {"value": found.value, "baseline": found.baseline}
     if math.isfinite(found.ratio):
         values |= {"ratio": found.ratio, "interval": list(found.interval)}

@@ -23,6 +23,8 @@ class ImageSet:
       conditions: standardised conditions, float32 [N, K]; NaN = not known; K is 0 where there are none.
       classes: names of the classes.
       origin: where the images come from, as the summary names it.
+      pixel_size_um: width of a pixel in micrometres; 0 where it is not known.
+      lossy: number of images from files of lossy compression (JPEG).
     """
 
     images: UInt8[np.ndarray, "N H W C"]
@@ -31,6 +33,8 @@ class ImageSet:
     conditions: Float[np.ndarray, "N K"]
     classes: tuple[str, ...]
     origin: str
+    pixel_size_um: float = 0.0
+    lossy: int = 0
 
 
 def as_image_set(images: Any, where: str, *, groups: Sequence | np.ndarray | None = None) -> ImageSet:
@@ -48,7 +52,9 @@ def as_image_set(images: Any, where: str, *, groups: Sequence | np.ndarray | Non
     """
     if isinstance(images, ImageSet):
         return images if groups is None else replace(images, groups=_group_names(groups, len(images.images)))
+    pixel_size = 0.0
     if isinstance(images, list | tuple):
+        pixel_size = _pixel_size(images)
         images = [_ipf_image(image) if isinstance(image, EbsdMap) else image for image in images]
         shapes = {np.shape(image) for image in images}
         if len(shapes) > 1:
@@ -72,7 +78,7 @@ def as_image_set(images: Any, where: str, *, groups: Sequence | np.ndarray | Non
     if classes:
         labels = np.asarray(images.labels)
         return ImageSet(array, labels, names, none, tuple(classes), f"{number} samples")
-    return ImageSet(array, np.zeros(number, int), names, none, ("",), f"array of {number}")
+    return ImageSet(array, np.zeros(number, int), names, none, ("",), f"array of {number}", pixel_size)
 
 
 def as_grey(images: ImageSet) -> ImageSet:
@@ -173,6 +179,12 @@ def images_by_class(images: ImageSet) -> np.ndarray:
     rows = [np.flatnonzero(images.labels == images.classes.index(name)) for name in sorted(images.classes)]
     turn = sorted((place, n, row) for n, own in enumerate(rows) for place, row in enumerate(own))
     return images.images[[row for _, _, row in turn]]
+
+
+def _pixel_size(images: Sequence) -> float:
+    """Pixel size of maps in um, 0 where they differ or there is none."""
+    sizes = {round(image.pixel_size_um, 6) if isinstance(image, EbsdMap) else 0.0 for image in images}
+    return sizes.pop() if len(sizes) == 1 else 0.0
 
 
 def _group_names(groups: Sequence | np.ndarray, number: int) -> np.ndarray:

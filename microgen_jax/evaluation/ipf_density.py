@@ -16,6 +16,10 @@ from microgen_jax.crystal.ipf import colour_direction, fold, off_key_share
 
 CELLS = 24  # along each side of the projected square that holds the sector
 MIN_CELL_SHARE = 0.2  # of an average cell's area; cells at the sector's rim that have less are left out
+CORNERS = {
+    "m-3m": {"[001]": (0, 0, 1), "[101]": (1, 0, 1), "[111]": (1, 1, 1)},
+    "6/mmm": {"[0001]": (0, 0, 1), "[2-1-10]": (1, 0, 0), "[10-10]": (np.sqrt(3), 1, 0)},
+}  # crystal directions in the Cartesian frame, x along a
 _PROBES = 400_000  # directions that measure the cells
 
 
@@ -85,6 +89,19 @@ def as_image(
     """Values of the cells on the projected square, first axis Y from low to high, NaN outside the sector."""
     cell = sector(laue_group, key).cell
     return np.where(cell >= 0, np.append(values, np.nan)[cell], np.nan).reshape(CELLS, CELLS)
+
+
+def corners(laue_group: str, key: str = "tsl") -> list[tuple[str, float, float]]:
+    """Return name, X and Y of the sector's corners, X and Y in shares of the projected square's sides.
+
+    Names are directions [hkl] of cubic crystals and [hkil] of hexagonal and trigonal ones; other groups have that of c.
+    """
+    cells = sector(laue_group, key)
+    named = CORNERS.get(laue_group, {"[001]": (0, 0, 1)})
+    directions = np.array(list(named.values()), float)
+    flat = _project(fold(directions / np.linalg.norm(directions, axis=1, keepdims=True), laue_group, key))
+    place = (flat - cells.low) / (cells.high - cells.low)
+    return [(name, float(x), float(y)) for name, (x, y) in zip(named, place)]
 
 
 def off_key(images: Shaped[np.ndarray, "N H W 3"]) -> Float[np.ndarray, "N"]:

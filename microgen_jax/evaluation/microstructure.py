@@ -12,6 +12,7 @@ from microgen_jax.evaluation.copy_search import CopySearch
 from microgen_jax.evaluation.image_set import ImageSet, shared_classes
 
 CONDITIONING_ACCURACY = "conditioning_accuracy"
+NO_CONDITIONING = "no conditioning (R² < 0)"
 
 
 class Compared(NamedTuple):
@@ -72,12 +73,13 @@ def compare(
     plan = baseline.plan_splits(real.groups, sizes[1], seed=seed)
     metrics, ratios, requested_and_measured = {}, {}, {}
     names = [name for name in measured if name in wanted]
+    has_pixel_size = kind.pixel_size_um > 0
     classes = shared_classes(real, generated)
     task = progress.add_task("comparing", total=len(names) * (1 + len(classes)))
     for name in names:
         start = time.perf_counter()
         found = baseline.compare(measured[name], plan)
-        metrics[name] = entries.compared(found, measured[name], plan, *sizes)
+        metrics[name] = entries.compared(found, measured[name], plan, *sizes, has_pixel_size=has_pixel_size)
         seconds[name] = round(time.perf_counter() - start, 2)
         if found is not None:
             ratios[name] = found
@@ -103,7 +105,9 @@ def compare(
         for name in names:
             statistic = baseline.take(measured[name], rows)
             found = baseline.compare(statistic, own)
-            metrics[f"{name}/{title}"] = entries.compared(found, statistic, own, *own_sizes)
+            metrics[f"{name}/{title}"] = entries.compared(
+                found, statistic, own, *own_sizes, has_pixel_size=has_pixel_size
+            )
             progress.advance(task)
     return Compared(metrics, measured, ratios, requested_and_measured, plan, seconds)
 
@@ -130,11 +134,11 @@ def _conditioning_accuracy(
             continue
         requested_and_measured[name] = accuracy.requested, accuracy.measured
         values = {"value": accuracy.value, "baseline": accuracy.baseline, "unit": "1"}
-        if accuracy.baseline > 0:
+        if accuracy.baseline > 0 and accuracy.value >= 0:
             values |= {"ratio": accuracy.value / accuracy.baseline, "interval": list(accuracy.interval)}
         note = (
             "R² of requested against measured; the baseline is that of known against measured in real images"
         )
-        note += "; no conditioning" if accuracy.value < 0 else ""
+        note += f"; {NO_CONDITIONING}" if accuracy.value < 0 else ""
         found[name] = entries.entry(*sizes, note, **values)
     return found, requested_and_measured

@@ -71,7 +71,7 @@ class ImageKind(NamedTuple):
       dark: whether the phase, or the lines, are the dark pixels.
       level: mean grey level of the real tiles, in [0, 1], subtracted before grey levels are correlated.
       tolerance: largest colour difference between joined pixels, in levels.
-      pixel_size_um: width of a pixel in micrometres; 1 where it is not known.
+      pixel_size_um: width of a pixel in micrometres; 0 where it is not known, and lengths are in px.
       laue_group: Laue group of the IPF colours.
       key: IPF key of the colours, 'tsl' or 'edax'.
     """
@@ -81,9 +81,19 @@ class ImageKind(NamedTuple):
     dark: bool
     level: float
     tolerance: int = COLOUR_TOLERANCE
-    pixel_size_um: float = 1.0
+    pixel_size_um: float = 0.0
     laue_group: str = "m-3m"
     key: str = "tsl"
+
+    @property
+    def unit(self) -> str:
+        """Unit of lengths, 'um' or 'px'."""
+        return "um" if self.pixel_size_um else "px"
+
+    @property
+    def pixel(self) -> float:
+        """Width of a pixel in `unit`."""
+        return self.pixel_size_um or 1.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,21 +106,31 @@ def classify_images(
     real: UInt8[np.ndarray, "N H W C"],
     *,
     ipf_maps: bool | None = None,
-    pixel_size_um: float = 1.0,
+    pixel_size_um: float = 0.0,
     laue_group: str = "m-3m",
+    colour_key: str = "tsl",
 ) -> ImageKind:
     """Return what real tiles show, which decides what is measured.
 
     Args:
       real: real tiles.
       ipf_maps: whether colours are IPF colours; None decides by the share of pixels whose colour the key has.
-      pixel_size_um: width of a pixel in micrometres.
+      pixel_size_um: width of a pixel in micrometres; 0 = not known.
       laue_group: Laue group of the IPF colours.
+      colour_key: IPF key of the colours, 'tsl' or 'edax'.
     """
     if real.shape[-1] > 1 and not (real == real[..., :1]).all():
         rgb = real.shape[-1] == 3
         ipf = rgb and (ipf_density.off_key(real).mean() <= 1 - IPF_SHARE if ipf_maps is None else ipf_maps)
-        return ImageKind("colour", bool(ipf), False, 0.0, pixel_size_um=pixel_size_um, laue_group=laue_group)
+        return ImageKind(
+            "colour",
+            bool(ipf),
+            False,
+            0.0,
+            pixel_size_um=pixel_size_um,
+            laue_group=laue_group,
+            key=colour_key,
+        )
     grey = real[..., 0]
     extreme = np.mean((grey < 26) | (grey > 229))
     bright = float(np.mean(grey > 127))
@@ -227,12 +247,18 @@ def _statistics(
     for axis, name in enumerate("xy"):
         for curve in ("two_point", "lineal_path"):
             if curve in rows:
-                lag = np.arange(rows[curve].shape[-1])
-                table[f"{curve}_{name}"] = baseline.curve(rows[curve][:, axis], lag, "1", "lag in px")
+                lag = np.arange(rows[curve].shape[-1]) * kind.pixel
+                table[f"{curve}_{name}"] = baseline.curve(
+                    rows[curve][:, axis], lag, "1", f"lag in {kind.unit}"
+                )
         if f"*chords_{name}" in lists:
             chords = lists[f"*chords_{name}"]
             table[f"chord_length_{name}"] = baseline.distribution(
-                chords.length, chords.window, tiles, "px", "chord length in px"
+                chords.length * kind.pixel,
+                chords.window,
+                tiles,
+                kind.unit,
+                f"chord length in {kind.unit}",
             )
     if "phase" in rows:
         table["phase_fraction"] = baseline.scalar(rows["phase"], "1")
@@ -251,9 +277,9 @@ def _statistics(
             rows["intensity"], np.arange(256), "levels", "level, 0 to 255"
         )
     if "power" in rows:
-        frequency = np.arange(1, rows["power"].shape[1] + 1) / min(size)
+        frequency = np.arange(1, rows["power"].shape[1] + 1) / (min(size) * kind.pixel)
         table["power_spectrum"] = baseline.curve(
-            rows["power"], frequency, "decades", "frequency in 1/px", transform=_decades
+            rows["power"], frequency, "decades", f"frequency in 1/{kind.unit}", transform=_decades
         )
     return table
 
@@ -267,7 +293,8 @@ def _grain_statistics(
         return np.bincount(over.window, values, tiles)
 
     count = np.bincount(whole.window, minlength=tiles)
-    log_diameter = np.log(whole.diameter)
+    diameter, axis = whole.diameter * kind.pixel, f"diameter in {kind.unit}"
+    log_diameter = np.log(diameter)
     logs = np.stack([total(log_diameter), total(log_diameter**2)], axis=1)
     area = total(found.area, found)
     lean = np.stack([total(found.area * found.elongation[:, axis], found) for axis in (0, 1)], axis=1)
@@ -276,25 +303,25 @@ def _grain_statistics(
         return baseline.distribution(column, whole.window, tiles, unit, axis)
 
     return {
-        "grain_diameter": values(whole.diameter, "px", "diameter in px"),
+        "grain_diameter": values(diameter, kind.unit, axis),
         "grain_diameter_by_area": baseline.distribution(
-            found.diameter, found.window, tiles, "px", "diameter in px", weights=found.area
+            found.diameter * kind.pixel, found.window, tiles, kind.unit, axis, weights=found.area
         ),
-        "lognormal_mu": baseline.scalar(logs[:, 0], "ln px", denominator=count),
+        "lognormal_mu": baseline.scalar(logs[:, 0], f"ln {kind.unit}", denominator=count),
         "lognormal_sigma": baseline.curve(
-            logs, np.arange(2), "ln px", "", denominator=count[:, None], transform=_spread
+            logs, np.arange(2), f"ln {kind.unit}", "", denominator=count[:, None], transform=_spread
         ),
         "astm_e112": baseline.scalar(
             rows["edges"].astype(float),
             "G",
             denominator=rows["boundaries"],
-            transform=lambda intercept: grains.astm_intercept(intercept, kind.pixel_size_um),
+            transform=lambda intercept: grains.astm_intercept(intercept, kind.pixel),
         ),
         "astm_e2627": baseline.scalar(
             total(whole.area),
             "G",
             denominator=count,
-            transform=lambda mean_area: grains.astm_area(mean_area, kind.pixel_size_um),
+            transform=lambda mean_area: grains.astm_area(mean_area, kind.pixel),
         ),
         "aspect_ratio": values(whole.aspect_ratio, "1", "aspect ratio"),
         "elongation": baseline.curve(
@@ -302,7 +329,9 @@ def _grain_statistics(
         ),
         "neighbours": values(whole.neighbours, "1", "neighbours"),
         "boundary_fraction": baseline.scalar(rows["boundaries"], "1", denominator=rows["edges"]),
-        "triple_junctions": baseline.scalar(rows["triples"] / (size[0] * size[1]), "1/px²"),
+        "triple_junctions": baseline.scalar(
+            rows["triples"] / (size[0] * size[1] * kind.pixel**2), f"1/{kind.unit}²"
+        ),
         "dead_ends": baseline.scalar(rows["dead_ends"], "per image"),
         "floating_pieces": baseline.scalar(rows["floating"], "per image"),
     }

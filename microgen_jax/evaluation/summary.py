@@ -7,7 +7,7 @@ from microgen_jax.evaluation import baseline, copy_search, statistics
 from microgen_jax.evaluation.entries import FEW_TILES
 from microgen_jax.evaluation.features import metrics as features
 from microgen_jax.evaluation.image_set import ImageSet
-from microgen_jax.evaluation.microstructure import CONDITIONING_ACCURACY
+from microgen_jax.evaluation.microstructure import CONDITIONING_ACCURACY, NO_CONDITIONING
 
 MAX_LISTED = 8  # statistics beyond their baseline that the summary names
 DENOISING_SHARES = (10, 25, 50)  # of the diffusion time, in percent, at which the denoising error is measured
@@ -50,9 +50,15 @@ def summarise(
     if same := sum(tile.tobytes() in known for tile in generated.images):
         warnings.append(f"{same} generated images are among the real ones, pixel for pixel")
     for name, one in (("real", real), ("generated", generated)):
-        constant = int(np.sum(np.ptp(one.images.reshape(len(one.images), -1), axis=1) == 0))
+        constant = int(np.sum((np.ptp(one.images, axis=(1, 2)) == 0).all(axis=-1)))
         if constant:
             warnings.append(f"{constant} of {len(one.images)} {name} images are one flat colour")
+    for name, one in (("real", real), ("generated", generated)):
+        if one.lossy and "floating_pieces" in metrics:
+            warnings.append(
+                f"{one.lossy} {name} images are JPEG files: what lossy compression leaves at boundaries is counted as "
+                "floating pieces, dead ends and off-key colours"
+            )
     if compared < FEW_TILES:
         warnings.append(f"only {compared} tiles a side are compared: small faults cannot be seen")
     pooled = {name: entry for name, entry in metrics.items() if "/" not in name and name != "copies"}
@@ -96,6 +102,16 @@ def is_score(name: str) -> bool:
     return name in features.SCORES or name.startswith(CONDITIONING_ACCURACY)
 
 
+def is_unconditioned(name: str, entry: dict) -> bool:
+    """Return whether images follow a condition no better than its mean does.
+
+    Args:
+      name: name of the metric.
+      entry: its entry.
+    """
+    return name.startswith(CONDITIONING_ACCURACY) and entry["value"] is not None and entry["value"] < 0
+
+
 def _distances(entries: dict[str, dict]) -> list[str]:
     rated = {name: entry for name, entry in entries.items() if entry["ratio"] is not None}
     beyond = {name: entry for name, entry in rated.items() if entry["interval"][0] > 1}
@@ -129,10 +145,12 @@ def _distances(entries: dict[str, dict]) -> list[str]:
 
 def _scores(entries: dict[str, dict]) -> list[str]:
     low = [name for name, entry in entries.items() if entry["interval"] and entry["interval"][1] < 1]
-    if not low:
-        return []
-    listed = ", ".join(f"{describe(name)} ({entries[name]['ratio']:.0%})" for name in low)
-    return [f"Less than real images reach among themselves: {listed}."]
+    none = [name for name, entry in entries.items() if is_unconditioned(name, entry)]
+    listed = ", ".join(
+        [f"{describe(name)} ({entries[name]['ratio']:.0%})" for name in low]
+        + [f"{describe(name)}: {NO_CONDITIONING}" for name in none]
+    )
+    return [f"Less than real images reach among themselves: {listed}."] if listed else []
 
 
 def _times(ratio: float) -> str:
@@ -145,13 +163,15 @@ def table(metrics: dict[str, dict]) -> Table:
     Args:
       metrics: entries by name.
     """
-    rows = Table("metric", "real", "generated", "unit", "distance", "baseline", "ratio", "interval")
+    rows = Table("metric", "mean, real", "generated", "unit", "distance", "baseline", "ratio", "interval")
     for name, entry in metrics.items():
         if "/" not in name:
             real, generated, *distances = (
                 "" if entry[key] is None else f"{entry[key]:.3g}"
                 for key in ("real", "generated", "value", "baseline", "ratio")
             )
+            if is_unconditioned(name, entry):
+                distances[0] = NO_CONDITIONING
             last = entry["note"] if entry["value"] is None else spread(entry)
             unit = "" if entry["unit"] in (None, "1") else entry["unit"]
             rows.add_row(name, real, generated, unit, *distances, last)

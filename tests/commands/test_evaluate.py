@@ -91,7 +91,10 @@ def test_the_report_stands_alone_and_escapes(run, sets, tmp_path) -> None:
     text = (tmp_path / "<script>w" / "evaluation" / "report.html").read_text()
     page = Page(text)
     assert not {"script", "link", "b", "i", "iframe"} & set(page.tags)
-    assert all(address.startswith(("data:image/png;base64,", "#")) for address in page.addresses)
+    assert all(
+        address.startswith(("data:image/png;base64,", "data:application/json;base64,", "#"))
+        for address in page.addresses
+    )
     assert not re.findall(r"@import|url\(\s*['\"]?(?!#)", text)
     assert page.tags.count("svg") > 5
     assert "currentColor" in text

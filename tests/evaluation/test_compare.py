@@ -1,16 +1,28 @@
 """`compare` takes arrays, lists, objects and folders, refuses what is no image, and keeps its invariances."""
 
+import io
 import json
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from rich.console import Console
 
 import microgen_jax
 from microgen_jax.crystal.polycrystal import polycrystal
 from microgen_jax.errors import UserError
-from microgen_jax.evaluation import Comparison, as_image_set, baseline, compare, grains, statistics
+from microgen_jax.evaluation import (
+    Comparison,
+    as_image_set,
+    baseline,
+    compare,
+    entries,
+    grains,
+    statistics,
+    summary,
+)
 from microgen_jax.images import png
 
 GRAINS = (*statistics.GRAINS, "colour_gradient", *statistics.SPATIAL)  # after specks were absorbed
@@ -43,6 +55,46 @@ def test_entries_have_means_and_units(sets, result: Comparison) -> None:
     assert result["lognormal_sigma"]["real"] > 0
     assert result["two_point_x"]["real"] is None
     assert json.loads(json.dumps(result.to_json(), allow_nan=False))["metrics"] == result.entries
+
+
+def test_lengths_are_in_um_where_the_pixel_size_is_known(sets) -> None:
+    metrics = ("grain_diameter", "astm_e112")
+    in_px, in_um = compare(*sets, metrics=metrics), compare(*sets, metrics=metrics, pixel_size_um=0.5)
+    assert (in_px["grain_diameter"]["unit"], in_um["grain_diameter"]["unit"]) == ("px", "um")
+    for side in ("real", "generated"):
+        assert in_um["grain_diameter"][side] == pytest.approx(0.5 * in_px["grain_diameter"][side])
+        assert in_px["astm_e112"][side] is None
+        assert 10 < in_um["astm_e112"][side] < 20
+    assert in_px["astm_e112"]["value"] == pytest.approx(in_um["astm_e112"]["value"])
+    assert "pixel_size_um" in in_px["astm_e112"]["note"]
+    assert in_um["grain_diameter"]["ratio"] == pytest.approx(in_px["grain_diameter"]["ratio"])
+    page = in_um.html("title")
+    assert "mean grain diameter" in page.split("<h2>Distances")[0]
+    assert "data:application/json;base64," in page
+
+
+def test_images_of_one_colour_each_are_told_in_colour_as_in_grey(sets) -> None:
+    flat = np.broadcast_to(np.array([255, 40, 90], np.uint8), sets[1].shape).copy()
+    found = compare(sets[0], flat, metrics=("intensity",))
+    assert any("16 of 16 generated images are one flat colour" in warning for warning in found.warnings)
+
+
+def test_jpeg_files_are_named_where_floating_pieces_are_counted(sets, tmp_path) -> None:
+    for n, image in enumerate(sets[1]):
+        Image.fromarray(image).save(tmp_path / f"{n:03d}.jpg", quality=90)
+    found = microgen_jax.compare(sets[0], tmp_path, metrics=("floating_pieces",))
+    assert any("16 generated images are JPEG" in warning for warning in found.warnings)
+
+
+def test_no_conditioning_is_said_in_words(sets) -> None:
+    found = {"conditioning_accuracy_strain": entries.entry(30, 30, "", value=-41587.1, baseline=0.4)}
+    real, generated = (as_image_set(images, "real") for images in sets)
+    _, sentences = summary.summarise(found, real, generated, 16, ())
+    assert "no conditioning (R² < 0)" in sentences[-1]
+    buffer = io.StringIO()
+    Console(file=buffer, width=200).print(summary.table(found))
+    assert "no conditioning (R² < 0)" in buffer.getvalue()
+    assert not any("%" in text or "e+04" in text for text in (sentences[-1], buffer.getvalue()))
 
 
 def test_table_and_report_are_text(result: Comparison, tmp_path) -> None:
@@ -95,7 +147,7 @@ def test_what_is_no_image_is_refused(sets, real, where: str, fix: str) -> None:
 
 
 def test_other_arguments_are_refused_by_name(sets, tmp_path) -> None:
-    for wrong in ({"metrics": ("x",)}, {"pixel_size_um": 0.0}, {"laue_group": "m4"}, {"groups": ["a"]}):
+    for wrong in ({"metrics": ("x",)}, {"pixel_size_um": -1.0}, {"laue_group": "m4"}, {"groups": ["a"]}):
         with pytest.raises(UserError) as error:
             compare(*sets, **wrong)
         assert error.value.where == next(iter(wrong))

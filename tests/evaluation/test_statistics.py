@@ -61,7 +61,7 @@ def test_pooled_numbers_are_those_of_the_grains() -> None:
     found = statistics.measure(images, kind)
     labels = grains.absorb_specks(statistics.labels_of(images, kind))
     measured = grains.measure(labels)
-    whole = measured.diameter[measured.whole]
+    whole = 0.5 * measured.diameter[measured.whole]  # um
 
     def pooled(name: str) -> np.ndarray:
         return baseline.pool(found[name], np.ones((1, 10)))[0]
@@ -70,7 +70,8 @@ def test_pooled_numbers_are_those_of_the_grains() -> None:
     assert (pooled("lognormal_mu")[0], pooled("lognormal_sigma")[0]) == pytest.approx((mu, sigma))
     assert pooled("grain_diameter") @ found["grain_diameter"].grid == pytest.approx(whole.mean())
     by_area = pooled("grain_diameter_by_area") @ found["grain_diameter_by_area"].grid
-    assert by_area == pytest.approx(grains.area_weighted_mean(measured))
+    assert by_area == pytest.approx(0.5 * grains.area_weighted_mean(measured))
+    assert found["grain_diameter"].unit == found["chord_length_x"].unit == "um"
     area = measured.area[measured.whole].mean()
     assert pooled("astm_e2627")[0] == pytest.approx(grains.astm_area(np.array([area]), 0.5)[0])
     assert pooled("dead_ends")[0] == 0

@@ -50,6 +50,7 @@ def bands(
     real: Float[np.ndarray, "3 L"],
     generated: Float[np.ndarray, "3 L"],
     axis: str,
+    values: str,
     *,
     cumulated: bool,
 ) -> str:
@@ -61,7 +62,7 @@ def bands(
             axes.fill_between(grid, low, high, color=colour, alpha=0.25, linewidth=0, **step)
             steps = {"drawstyle": "steps-post"} if cumulated else {}
             axes.plot(grid, middle, color=colour, linewidth=1.3, label=name, **steps)
-        axes.set(xlabel=axis, ylabel="share up to" if cumulated else "")
+        axes.set(xlabel=axis, ylabel=values)
         if cumulated:
             seen = grid[(real[1] < 0.999) | (generated[1] < 0.999)]
             axes.set_xlim(grid[0], seen[-1] if len(seen) > 1 else grid[-1])
@@ -69,27 +70,35 @@ def bands(
         return _svg(figure)
 
 
-def scatter(requested: Float[np.ndarray, "N"], measured: Float[np.ndarray, "N"]) -> str:
+def scatter(requested: Float[np.ndarray, "N"], measured: Float[np.ndarray, "N"], name: str) -> str:
     """Points beside the line on which they are equal."""
     with mpl.rc_context(_STYLE):
         figure, axes = _blank(3.5, 2.6)
         ends = [float(requested.min()), float(requested.max())]
         axes.plot(ends, ends, color=INK, linewidth=0.8, linestyle="--")
         axes.plot(requested, measured, "o", color=GENERATED, markersize=3, alpha=0.6)
-        axes.set(xlabel="requested", ylabel="measured")
+        axes.set(xlabel=f"{name} requested, standardised", ylabel=f"{name} measured, standardised")
         return _svg(figure)
 
 
-def sectors(real: Float[np.ndarray, "Y X"], generated: Float[np.ndarray, "Y X"]) -> str:
-    """Two densities over a sector on one scale, in multiples of random."""
+def sectors(
+    real: Float[np.ndarray, "Y X"],
+    generated: Float[np.ndarray, "Y X"],
+    corners: Sequence[tuple[str, float, float]],
+) -> str:
+    """Two densities over a sector in multiples of random; corners by name, x and y in shares of a side."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.2, 2.2), layout="constrained")
+        figure = Figure(figsize=(6.4, 2.6), layout="constrained")
         both = figure.subplots(1, 2)
         top = float(np.nanmax([real, generated]))
         for axes, values, name in zip(both, (real, generated), ("real", "generated")):
             shown = axes.imshow(values, origin="lower", vmin=0, vmax=top, cmap="viridis")
             axes.set_title(name, fontsize=9)
             axes.set_axis_off()
+            for corner, x, y in corners:
+                place = x * real.shape[1] - 0.5, y * real.shape[0] - 0.5
+                side = {"ha": "left" if x > 0.5 else "right", "va": "bottom" if y > 0.5 else "top"}
+                axes.annotate(corner, place, fontsize=8, annotation_clip=False, **side)
         figure.colorbar(shown, ax=list(both), label="multiples of random")
         return _svg(figure)
 

@@ -11,11 +11,20 @@ from markupsafe import Markup
 
 from microgen_jax.evaluation import ipf_density
 from microgen_jax.evaluation.baseline import BaselineRatio, Statistic
+from microgen_jax.evaluation.microstructure import NO_CONDITIONING
 from microgen_jax.evaluation.report import charts
+from microgen_jax.evaluation.summary import is_unconditioned
 from microgen_jax.images import grid, png
 
 SHOWN = 36  # images in a grid
 ZOOM_TO = 96  # px that a small tile is enlarged to
+SIZES = {
+    "grain_diameter": "mean grain diameter",
+    "grain_diameter_by_area": "mean grain diameter, weighted by area",
+    "astm_e112": "ASTM grain size number G (E112, mean intercept)",
+    "astm_e2627": "ASTM grain size number G (E2627, mean area)",
+    "aspect_ratio": "mean aspect ratio",
+}
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -44,8 +53,9 @@ details { margin-top: 1rem; } summary { cursor: pointer; }
 img, svg { max-width: 100%; height: auto; } img { image-rendering: pixelated; }
 table { border-collapse: collapse; width: 100%; font-size: .87rem; }
 th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); }
+.wide { overflow-x: auto; } table.narrow { width: auto; } table.narrow td, table.narrow th { padding-right: 1.6rem; }
+code { font-size: .78rem; } td { vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem; }
 </style>
 </head>
 <body>
@@ -57,8 +67,21 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem; }
 {% for sentence in summary %}<p>{{ sentence }}</p>
 {% endfor %}
 </section>
-{% if overview %}<figure>{{ overview }}<figcaption>Ratio 1: as far from the real images as real images are from
-each other. Orange: the interval lies above 1.</figcaption></figure>{% endif %}
+{% if sizes %}<section id="sizes">
+<h2>Grains</h2>
+<table class="narrow">
+<thead><tr><th></th><th class="number">real</th><th class="number">generated</th><th>unit</th></tr></thead>
+<tbody>
+{% for row in sizes %}<tr><td>{{ row.name }}</td><td class="number"><strong>{{ row.real }}</strong></td>
+<td class="number"><strong>{{ row.generated }}</strong></td><td>{{ row.unit }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+<p class="dim">{{ sizes_note }}</p>
+</section>{% endif %}
+{% if overview %}<h2>Distances</h2>
+<figure>{{ overview }}<figcaption>Ratio 1: as far from the real images as real images are from
+each other. Blue: within that distance. Orange: the whole interval lies above 1.</figcaption></figure>{% endif %}
 <h2>Images</h2>
 <div class="row pair">
 {% for name, image in grids %}<figure><img alt="{{ name }}" src="data:image/png;base64,{{ image }}">
@@ -74,26 +97,31 @@ below it the training window.</figcaption></figure>{% endif %}
 {% for name, chart in curves %}<figure>{{ chart }}<figcaption>{{ name }}</figcaption></figure>
 {% endfor %}
 </div>{% endif %}
-{% macro table(rows) %}<table>
+{% macro table(rows) %}<div class="wide"><table>
 <thead><tr><th>metric</th><th class="number">real</th><th class="number">generated</th><th>unit</th>
 <th class="number">distance</th><th class="number">baseline</th><th class="number">ratio</th>
 <th class="number">interval</th><th class="number">images</th><th>note</th></tr></thead>
 <tbody>
-{% for row in rows %}<tr><td>{{ row.name }}</td><td class="number">{{ row.real }}</td>
+{% for row in rows %}<tr><td>{{ row.title }}<br><code class="dim">{{ row.name }}</code></td>
+<td class="number">{{ row.real }}</td>
 <td class="number">{{ row.generated }}</td><td>{{ row.unit }}</td><td class="number">{{ row.value }}</td>
 <td class="number">{{ row.baseline }}</td><td class="number">{{ row.ratio }}</td>
 <td class="number">{{ row.interval }}</td><td class="number">{{ row.images }}</td>
 <td class="dim">{{ row.note }}</td></tr>
 {% endfor %}
 </tbody>
-</table>{% endmacro %}
+</table></div>{% endmacro %}
 <h2>All values</h2>
+<p class="dim">Real, generated: means over all images of a side. Distance: between the two distributions or curves, in
+the same unit; it is no mean. Baseline: the same distance between halves of the real images. Images: real and
+generated.</p>
 {{ table(rows) }}
 {% if by_class %}<details><summary>By class</summary>
 {{ table(by_class) }}
 </details>{% endif %}
 <h2>Settings and provenance</h2>
-<pre>{{ settings }}</pre>
+<p><a download="metrics.json" href="data:application/json;base64,{{ settings }}">
+metrics.json</a>: settings and all values.</p>
 </body>
 </html>
 """
@@ -116,7 +144,8 @@ class ReportContent(NamedTuple):
       generated: uint8 tiles [n, H, W, C], in the same order of classes.
       pairs: generated tiles and their nearest training windows, nearest first; or None.
       laue_group: Laue group of the colour density.
-      settings: settings as JSON text.
+      key: IPF key of the colours.
+      json_text: content of metrics.json.
     """
 
     title: str
@@ -132,7 +161,8 @@ class ReportContent(NamedTuple):
     generated: np.ndarray
     pairs: tuple[np.ndarray, np.ndarray] | None
     laue_group: str
-    settings: str
+    key: str
+    json_text: str
 
 
 def render(content: ReportContent) -> str:
@@ -155,7 +185,9 @@ def render(content: ReportContent) -> str:
         curves=[(content.descriptions[name], Markup(chart)) for name, chart in _curves(content)],
         rows=_rows(content, by_class=False),
         by_class=_rows(content, by_class=True),
-        settings=content.settings,
+        sizes=_sizes(content),
+        sizes_note=_sizes_note(content),
+        settings=base64.b64encode(content.json_text.encode()).decode(),
     )
 
 
@@ -174,26 +206,63 @@ def _curves(content: ReportContent) -> list[tuple[str, str]]:
     for name, ratio in content.ratios.items():
         statistic = content.statistics[name]
         if name == "colour_density":
-            both = (ipf_density.as_image(one[1], content.laue_group) for one in (ratio.real, ratio.generated))
-            found.append((name, charts.sectors(*both)))
+            sector = content.laue_group, content.key
+            both = (ipf_density.as_image(one[1], *sector) for one in (ratio.real, ratio.generated))
+            found.append((name, charts.sectors(*both, ipf_density.corners(*sector))))
         elif len(statistic.grid) > 2:
             cumulated = statistic.distribution
             chart = charts.bands(
-                statistic.grid, ratio.real, ratio.generated, statistic.axis, cumulated=cumulated
+                statistic.grid,
+                ratio.real,
+                ratio.generated,
+                statistic.axis,
+                _value_axis(name, statistic),
+                cumulated=cumulated,
             )
             found.append((name, chart))
     for name, (requested, measured) in content.requested_and_measured.items():
-        found.append((name, charts.scatter(requested, measured)))
+        condition = name.removeprefix("conditioning_accuracy_")
+        found.append((name, charts.scatter(requested, measured, condition)))
     return found
 
 
 def _rows(content: ReportContent, *, by_class: bool) -> list[dict[str, str]]:
     return [
-        {"name": name} | _shown(entry) for name, entry in content.metrics.items() if ("/" in name) == by_class
+        {"name": name, "title": _title(name, content)} | _shown(name, entry)
+        for name, entry in content.metrics.items()
+        if ("/" in name) == by_class
     ]
 
 
-def _shown(entry: dict) -> dict[str, str]:
+def _title(name: str, content: ReportContent) -> str:
+    pooled, _, own = name.partition("/")
+    return content.descriptions[pooled] + (f", {own}" if own else "")
+
+
+def _sizes(content: ReportContent) -> list[dict[str, str]]:
+    """What a reader looks for first: mean sizes of both sides with their units."""
+    return [
+        {"name": title} | _shown(name, content.metrics[name])
+        for name, title in SIZES.items()
+        if name in content.metrics and content.metrics[name]["real"] is not None
+    ]
+
+
+def _sizes_note(content: ReportContent) -> str:
+    found = content.metrics.get("grain_diameter")
+    if found is None:
+        return ""
+    in_px = " In px, as no pixel size is known (pixel_size_um)." if found["unit"] == "px" else ""
+    return f"Equivalent circle diameter of the grains that no image edge cuts.{in_px}"
+
+
+def _value_axis(name: str, statistic: Statistic) -> str:
+    if statistic.distribution:
+        return "share up to"
+    return {"power_spectrum": "log10 of power"}.get(name, "probability")
+
+
+def _shown(name: str, entry: dict) -> dict[str, str]:
     low, high = entry["interval"] or (None, None)
     interval = "" if low is None else f"{_number(low)} to {_number(high)}"
     if "standard_error" in entry:
@@ -201,8 +270,11 @@ def _shown(entry: dict) -> dict[str, str]:
         interval = f"± {_number(entry['standard_error'])}" + (
             "" if p_value is None else f", p = {p_value:.3f}"
         )
+    shown = {key: _number(entry[key]) for key in ("value", "baseline", "ratio", "real", "generated")}
+    if is_unconditioned(name, entry):
+        shown["value"] = NO_CONDITIONING
     return {
-        **{name: _number(entry[name]) for name in ("value", "baseline", "ratio", "real", "generated")},
+        **shown,
         "unit": "" if entry["unit"] in (None, "1") else entry["unit"],
         "interval": interval,
         "images": f"{entry['n_real']}, {entry['n_generated']}",

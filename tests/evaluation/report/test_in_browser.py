@@ -68,7 +68,8 @@ def page(tmp_path_factory) -> Path:
             generated=images[30:],
             pairs=(images[:5], images[30:35]),
             laue_group="m-3m",
-            settings="{}",
+            key="tsl",
+            json_text="{}",
         )
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
