@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from microgen_jax import data, files
+from microgen_jax.commands import inspect_grains, inspect_table
 from microgen_jax.config import fields
 from microgen_jax.config.command_line import Request
 from microgen_jax.config.schema import Config, DataConfig
@@ -17,7 +16,7 @@ from microgen_jax.crystal.ipf import off_key_share
 from microgen_jax.crystal.segmentation import flat_share
 from microgen_jax.data import Dataset, checks
 from microgen_jax.data.decoding import Header
-from microgen_jax.evaluation import grains, statistics
+from microgen_jax.evaluation import statistics
 from microgen_jax.images import grid, png, to_uint8
 from microgen_jax.sampling import batching
 from microgen_jax.types import Source
@@ -68,7 +67,7 @@ def run_inspect(request: Request) -> None:
     if workdir is not None:
         files.check_writable(workdir)
     summary = summarise(request.config)
-    _print(summary.values)
+    inspect_table.print_table(summary.values)
     if workdir is None:
         print("nothing written: name a --workdir to keep summary.json and grid.png")
         return
@@ -162,7 +161,12 @@ def _summary(
     images = batching.to_display(to_uint8(tiles), asked)
     kind = statistics.classify_images(images)
     if kind.content in ("colour", "lines"):
-        summary["grains"] = _grains(statistics.labels_of(images, kind))
+        summary["grains"] = {"per_tile": inspect_grains.per_tile(statistics.labels_of(images, kind))}
+    if dataset.scans:
+        summary["scans"], found = inspect_grains.of_scans(dataset, asked)
+        summary["grains"] = summary.get("grains", {}) | found
+    elif "grains" in summary:
+        summary["grains"] |= inspect_grains.of_images(dataset, kind)
     return summary
 
 
@@ -184,13 +188,6 @@ def _ranges(seen: list[checks.ImageFacts]) -> dict[str, tuple[float, float]]:
         _DEPTHS.get(dtype, dtype): (min(look.low for look in looks), max(look.high for look in looks))
         for dtype, looks in sorted(found.items())
     }
-
-
-def _values(found: dict[str, tuple[float, float]]) -> str:
-    return ", ".join(
-        f"{low:g} to {high:g}" + (f" ({depth})" if len(found) > 1 else "")
-        for depth, (low, high) in found.items()
-    )
 
 
 def _refused(dataset: Dataset) -> list[tuple[str, str]]:
@@ -219,85 +216,3 @@ def _risk(dataset: Dataset, asked: DataConfig) -> str:
         f"images are {how} too: right where no direction in the plane differs from another;"
         " for tension, rolling or shear set data.symmetry to orthotropic or monoclinic, or one a class"
     )
-
-
-def _grains(labels: np.ndarray) -> dict[str, Any]:
-    """Grains of the tiles: how many a tile, and the mean diameter of those that no edge cuts, in px."""
-    found = grains.measure(labels)
-    whole = found.diameter[found.whole]
-    return {
-        "per_tile": len(found.diameter) / len(labels),
-        "whole": len(whole),
-        "mean_diameter": float(whole.mean()) if len(whole) else None,
-    }
-
-
-def _scan_line(scan: dict[str, Any]) -> str:
-    phases = ", ".join(
-        f"{phase['name'] or f'phase {number}'} ({phase['laue_group'] or 'no Laue group'}) {phase['share']:.1%}"
-        for number, phase in scan["phases"].items()
-    )
-    size = f"{scan['pixel_size_um']:g} um" if scan["pixel_size_um"] else "pixel size unknown"
-    return f"{scan['scan']}: {'x'.join(map(str, scan['size']))} px, {size}, {scan['unindexed']:.1%} unindexed, {phases}"
-
-
-def _print(summary: dict[str, Any]) -> None:
-    table = Table("", "", show_header=False)
-    sizes = list(summary["sizes"].items())
-    more = f", and {len(sizes) - 6} more" if len(sizes) > 6 else ""
-    table.add_row("source", f"{summary['source']}, {summary['dtype']}, {summary['channels']} channels")
-    table.add_row("images", f"{summary['count']} ({summary['looked_at']} looked at)")
-    table.add_row("classes", ", ".join(f"{name} {n}" for name, n in summary["classes"].items()))
-    table.add_row("sizes", ", ".join(f"{size} ({n})" for size, n in sizes[:6]) + more)
-    table.add_row("modes", ", ".join(f"{mode} ({n})" for mode, n in summary["modes"].items()))
-    table.add_row("values", _values(summary["values"]))
-    if summary["copied_channels"]:
-        table.add_row("copied channels", f"in {summary['copied_channels']} images: data.channels=1 is enough")
-    if summary["channels"] == 3 and all(mode.startswith("1 channel,") for mode in summary["modes"]):
-        table.add_row("grey", "every image has one channel: data.channels=1 is enough")
-    by = f", split by {summary['split']['by']}" if summary["split"]["by"] else ""
-    table.add_row("split", f"{summary['split']['train']} train, {summary['split']['holdout']} held out{by}")
-    for name, (mean, std) in summary["conditions"].items():
-        low, high = summary["condition_ranges"][name]
-        spread = f"{low:g} to {high:g}, mean {mean:.4g}, standard deviation {std:.4g} in training"
-        if low == high:
-            spread = f"{low:g} in all of training: nothing can be learnt from it"
-        table.add_row(f"condition, {name}", spread)
-    for name, elements in summary["augmentation"].items():
-        table.add_row(f"augmentation, {name}", ", ".join(elements))
-    table.add_row("augmentation", summary["augmentation_why"])
-    if summary["augmentation_risk"]:
-        table.add_row("augmentation, risk", summary["augmentation_risk"])
-    table.add_row(
-        "flat neighbours", f"{summary['flat_share']:.1%} of pixel pairs differ by 24 of 255 at most"
-    )
-    if "off_key" in summary:
-        shares = summary["off_key"]
-        table.add_row(
-            "off the colour key",
-            f"{shares['source']:.2%}, as trained {shares['resampled']:.2%};"
-            f" bilinear resampling would make it {shares['bilinear']:.2%}",
-        )
-    if "grains" in summary:
-        found = summary["grains"]
-        size = f"mean diameter {found['mean_diameter']:.1f} px" if found["whole"] else "all cut by an edge"
-        table.add_row("grains", f"{found['per_tile']:.1f} a tile, {found['whole']} whole in all, {size}")
-    if summary["pixel_size_um"]:
-        table.add_row("pixel size", f"{summary['pixel_size_um']:g} um")
-    for scan in summary["scans"]:
-        table.add_row("scan", _scan_line(scan))
-    for entry in summary["refused"]:
-        table.add_row("refused", f"{entry['file']}: {entry['reason']}")
-    for note in summary["notes"]:
-        table.add_row("note", note)
-    for line in summary["unused"]:
-        table.add_row("not used", line)
-    Console(highlight=False, markup=False, emoji=False).print(table)
-    if summary["leaks"]:
-        worst = summary["leaks"][0]
-        split_by = summary["split"]["by"]
-        mend = f"they are split by {split_by!r}" if split_by else "set data.split_by"
-        print(
-            f"warning: {len(summary['leaks'])} held-out images are near copies of training images, such as "
-            f"{worst['a']} and {worst['b']} (correlation {worst['correlation']:.3f}); {mend}"
-        )

@@ -63,10 +63,10 @@ def summarise(
         warnings.append(f"only {compared} tiles a side are compared: small faults cannot be seen")
     pooled = {name: entry for name, entry in metrics.items() if "/" not in name and name != "copies"}
     sentences = [
+        *_distances({name: entry for name, entry in pooled.items() if not is_score(name)}, compared),
+        *_scores({name: entry for name, entry in pooled.items() if is_score(name)}),
         f"{len(generated.images)} generated images ({generated.origin}) are compared with "
         f"{len(real.images)} real ones ({real.origin}), {compared} against {compared} at a time.",
-        *_distances({name: entry for name, entry in pooled.items() if not is_score(name)}),
-        *_scores({name: entry for name, entry in pooled.items() if is_score(name)}),
     ]
     return warnings, sentences
 
@@ -93,6 +93,15 @@ def spread(entry: dict) -> str:
     return f"± {entry['standard_error']:.2g}" if "standard_error" in entry else ""
 
 
+def number(value: float) -> str:
+    """Return a number with three digits, or more where it is 1000 or above.
+
+    Args:
+      value: the number.
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def is_score(name: str) -> bool:
     """Return whether less than the baseline is worse, not more.
 
@@ -112,14 +121,14 @@ def is_unconditioned(name: str, entry: dict) -> bool:
     return name.startswith(CONDITIONING_ACCURACY) and entry["value"] is not None and entry["value"] < 0
 
 
-def _distances(entries: dict[str, dict]) -> list[str]:
+def _distances(entries: dict[str, dict], compared: int) -> list[str]:
     rated = {name: entry for name, entry in entries.items() if entry["ratio"] is not None}
     beyond = {name: entry for name, entry in rated.items() if entry["interval"][0] > 1}
     sentences = ["Nothing was compared that has a real-against-real baseline; the table says why."]
     if rated:
         sentences = [
             f"{len(rated) - len(beyond)} of {len(rated)} statistics are as close to the real images as two halves "
-            "of the real images are to each other."
+            f"of the real images are to each other, {compared} tiles a side; fewer tiles show fewer differences."
         ]
     if beyond:
         worst = sorted(beyond, key=lambda name: -beyond[name]["ratio"])
@@ -167,7 +176,7 @@ def table(metrics: dict[str, dict]) -> Table:
     for name, entry in metrics.items():
         if "/" not in name:
             real, generated, *distances = (
-                "" if entry[key] is None else f"{entry[key]:.3g}"
+                "" if entry[key] is None else number(entry[key])
                 for key in ("real", "generated", "value", "baseline", "ratio")
             )
             if is_unconditioned(name, entry):

@@ -1,6 +1,7 @@
 """--mode=inspect, called as a function: what it finds in images of known content, and in the real ones."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,9 @@ def test_grains_are_counted_and_measured(tmp_path, inspected):
     assert found["grains"]["per_tile"] == 16
     assert found["grains"]["whole"] == 4 * train
     assert found["grains"]["mean_diameter"] == pytest.approx(np.sqrt(4 * 64 / np.pi))
+    assert found["grains"]["mean_diameter_edge_corrected"] == pytest.approx(np.sqrt(4 * 64 / np.pi))
+    assert found["grains"]["mean_diameter_um"] is None
+    assert "20 of 255" in found["grains"]["method"]
     assert found["off_key"] == {"source": 0, "resampled": 0, "bilinear": 0}
     assert found["modes"] == {"3 channels, 8 bit": 4}
     assert found["copied_channels"] == 0
@@ -182,3 +186,39 @@ def test_from_python_the_summary_is_the_same(tmp_path, inspected):
     found = inspect(tmp_path / "maps", size=(32, 32))
     assert json.loads(json.dumps(found.values)) == inspected(tmp_path / "maps", size=(32, 32))
     assert found.grid.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("scan", "published", "count"),
+    [("ebsdlib_EdaxAngOnly.h5", 8.9, 306), ("sdss_ferrite_austenite.ang", 9.9, 115)],
+)
+def test_each_scan_has_its_published_grains(shared, tmp_path, inspected, scan, published, count):
+    (tmp_path / "maps").mkdir()
+    shutil.copy(shared / "scans" / scan, tmp_path / "maps")
+    found = inspected(tmp_path / "maps", size=(64, 64))
+    (facts,) = found["scans"]
+    assert facts["mean_diameter"] == pytest.approx(published, rel=0.03)
+    assert facts["grains"] == pytest.approx(count, rel=0.03)
+    assert facts["mean_diameter_um"] == pytest.approx(facts["mean_diameter"] * facts["pixel_size_um"])
+    assert found["grains"]["mean_diameter"] == facts["mean_diameter"]
+    assert "5 degrees" in found["grains"]["method"]
+
+
+@pytest.mark.parametrize(("scan", "published"), [("EdaxNi_h5", 8.9), ("Fe_wh_2204261549", 24.3)])
+def test_colours_of_a_map_give_the_diameter_that_its_orientations_give(
+    shared, tmp_path, inspected, scan, published
+):
+    save(
+        tmp_path / "maps/a.png", np.asarray(Image.open(shared / "ipf_maps" / f"{scan}_Z.png").convert("RGB"))
+    )
+    found = inspected(tmp_path / "maps", size=(64, 64), holdout=0)["grains"]
+    assert found["mean_diameter"] == pytest.approx(published, rel=0.15)
+
+
+def test_noise_unindexed_pixels_and_depth_do_not_change_the_diameter(tmp_path, inspected):
+    image = squares(16, 3).repeat(2, axis=0).repeat(2, axis=1).astype(np.uint16) * 257
+    tile = np.concatenate([np.concatenate([image] * 3)] * 3, axis=1)
+    tile[5::32, 7::32] = 0
+    np.savez(tmp_path / "maps.npz", images=np.stack([tile] * 4))
+    found = inspected(tmp_path / "maps.npz", size=(32, 32), holdout=0, value_range="0,65535")["grains"]
+    assert found["mean_diameter"] == pytest.approx(np.sqrt(4 / np.pi * 1023), rel=0.03)

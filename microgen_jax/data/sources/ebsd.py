@@ -17,7 +17,7 @@ to the images.
 import io
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Shaped, UInt8
 from scipy.ndimage import distance_transform_edt
 
+from microgen_jax.config.schema import DataConfig
 from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.maps import EbsdMap, read_map
 from microgen_jax.crystal.symmetry import laue_group, reduce
@@ -32,7 +33,7 @@ from microgen_jax.data.augment import parse_direction
 from microgen_jax.data.catalogue import Catalogue, bad_file_error
 from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns, without_index
 from microgen_jax.data.decoding import BadFile, Header
-from microgen_jax.data.sources.file_tree import BROKEN, Tree, reason_of
+from microgen_jax.data.sources.file_tree import BROKEN, Tree, open_tree, reason_of
 from microgen_jax.data.sources.folder import class_names
 from microgen_jax.data.sources.scans import facts, images_beside, one_pixel_size, require_size, share_note
 from microgen_jax.data.splits import holdout_mask
@@ -192,6 +193,20 @@ def open_ebsd(
         held_out=np.array([tile.held_out for tile in tiles]),
         held_out_notes=held_out_notes,
     )
+
+
+def read_scans(root: Path, names: Sequence[str], data: DataConfig) -> Iterator[tuple[str, EbsdMap]]:
+    """Read scans one after the other, as for training.
+
+    Args:
+      root: folder, zip file or scan.
+      names: names of the scans, as `Catalogue.scans` has them.
+      data: `data` part of the configuration.
+    """
+    tree = open_tree(root)
+    rendering = Rendering("Z", laue_group=data.laue_group, min_confidence=data.min_confidence)
+    for name in names:
+        yield name, _read(tree, name, rendering)
 
 
 def scan_names(tree: Tree) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 INK = "#010203"  # replaced by currentColor
 REAL, GENERATED = "#2b7bba", "#d9730d"
@@ -41,6 +42,7 @@ def ratios(names: Sequence[str], ratio: Float[np.ndarray, "N"], interval: Float[
             xlabel="distance over the real-against-real baseline",
         )
         axes.set_xlim(low, None)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.margins(y=0.5 / max(len(names), 1))
         return _svg(figure)
 

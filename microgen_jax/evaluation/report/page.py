@@ -13,7 +13,7 @@ from microgen_jax.evaluation import ipf_density
 from microgen_jax.evaluation.baseline import BaselineRatio, Statistic
 from microgen_jax.evaluation.microstructure import NO_CONDITIONING
 from microgen_jax.evaluation.report import charts
-from microgen_jax.evaluation.summary import is_unconditioned
+from microgen_jax.evaluation.summary import is_unconditioned, number
 from microgen_jax.images import grid, png
 
 SHOWN = 36  # images in a grid
@@ -53,7 +53,8 @@ details { margin-top: 1rem; } summary { cursor: pointer; }
 img, svg { max-width: 100%; height: auto; } img { image-rendering: pixelated; }
 table { border-collapse: collapse; width: 100%; font-size: .87rem; }
 th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); }
-.wide { overflow-x: auto; } table.narrow { width: auto; } table.narrow td, table.narrow th { padding-right: 1.6rem; }
+.wide { overflow-x: auto; } figure.wide svg { min-width: 28rem; }
+table.narrow { width: auto; } table.narrow td, table.narrow th { padding-right: 1.6rem; }
 code { font-size: .78rem; } td { vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 </style>
@@ -64,7 +65,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 {% endfor %}
 <section id="summary">
 <h2>Summary</h2>
-{% for sentence in summary %}<p>{{ sentence }}</p>
+{% for sentence in summary %}<p>{% if loop.first %}<strong>{{ sentence }}</strong>{% else %}{{ sentence }}{% endif %}</p>
 {% endfor %}
 </section>
 {% if sizes %}<section id="sizes">
@@ -80,7 +81,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 <p class="dim">{{ sizes_note }}</p>
 </section>{% endif %}
 {% if overview %}<h2>Distances</h2>
-<figure>{{ overview }}<figcaption>Ratio 1: as far from the real images as real images are from
+<figure class="wide">{{ overview }}<figcaption>Ratio 1: as far from the real images as real images are from
 each other. Blue: within that distance. Orange: the whole interval lies above 1.</figcaption></figure>{% endif %}
 <h2>Images</h2>
 <div class="row pair">
@@ -283,9 +284,7 @@ def _shown(name: str, entry: dict) -> dict[str, str]:
 
 
 def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return "–" if value is None else number(value)
 
 
 def _image(tiles: UInt8[np.ndarray, "n H W C"], columns: int = 0) -> str:
