@@ -65,7 +65,9 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 {% endfor %}
 <section id="summary">
 <h2>Summary</h2>
-{% for sentence in summary %}<p>{% if loop.first %}<strong>{{ sentence }}</strong>{% else %}{{ sentence }}{% endif %}</p>
+{% for sentence in summary %}<p>{% if loop.first %}
+<strong>{{ sentence }}</strong>{% else %}
+{{ sentence }}{% endif %}</p>
 {% endfor %}
 </section>
 {% if sizes %}<section id="sizes">
