@@ -55,6 +55,7 @@ table { border-collapse: collapse; width: 100%; font-size: .87rem; }
 th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); }
 .wide { overflow-x: auto; } figure.wide svg { min-width: 28rem; }
 table.narrow { width: auto; } table.narrow td, table.narrow th { padding-right: 1.6rem; }
+td.dim { overflow-wrap: anywhere; min-width: 9rem; }
 code { font-size: .78rem; } td { vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 </style>
