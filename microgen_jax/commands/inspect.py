@@ -15,7 +15,7 @@ from microgen_jax.config.command_line import Request
 from microgen_jax.config.schema import Config, DataConfig
 from microgen_jax.crystal.ipf import off_key_share
 from microgen_jax.crystal.segmentation import flat_share
-from microgen_jax.data import Dataset, checks
+from microgen_jax.data import Dataset, checks, overlaps
 from microgen_jax.data.decoding import Header
 from microgen_jax.evaluation import grains, statistics
 from microgen_jax.images import grid, png, to_uint8
@@ -139,6 +139,7 @@ def _summary(
             {"a": leak.a, "b": leak.b, "correlation": leak.correlation}
             for leak in checks.leaks(train, holdout)
         ],
+        "overlaps": overlaps.report(dataset.train, dataset.holdout),
         "notes": list(dataset.notes),
         "unused": list(dataset.unused),
         "pixel_size_um": dataset.pixel_size_um,
@@ -293,6 +294,8 @@ def _print(summary: dict[str, Any]) -> None:
     for line in summary["unused"]:
         table.add_row("not used", line)
     Console(highlight=False, markup=False, emoji=False).print(table)
+    for warning in summary["overlaps"]["warnings"]:
+        print(f"warning: {warning}")
     if summary["leaks"]:
         worst = summary["leaks"][0]
         split_by = summary["split"]["by"]
