@@ -1,6 +1,7 @@
 """Tiles of one map on both sides of the split, found by shifted overlaps of their pixels and by their names."""
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -12,8 +13,9 @@ from microgen_jax.data.catalogue import CatalogueSource
 from microgen_jax.data.sources.table_names import normal
 from microgen_jax.types import Source
 
-MAX_COMPARED_PIXELS = 2**23  # of either part, some seconds
-MAX_COMPARED_IMAGES = 2000  # of either part
+MAX_COMPARED_PIXELS = 2**22  # of either part, a few seconds
+MAX_COMPARED_IMAGES = 1000  # of either part
+MAX_SECONDS = 5  # for either part, where decoding is slow
 _BLOCK = 8  # px
 _PLACES = 5  # blocks a side of a held-out image that are looked for
 _MIN_SHARE = 0.1  # of the smaller image that two tiles have in common
@@ -151,7 +153,10 @@ def _codes(source: CatalogueSource, budget: int) -> Iterator[tuple[int, UInt64[n
     headers = [source.header(n) for n in range(len(source))]
     pixels = sum(header.height * header.width for header in headers)
     count = min(len(source), MAX_COMPARED_IMAGES, int(len(source) * budget / max(pixels, 1)))
+    end = time.monotonic() + MAX_SECONDS
     for index in (n * len(source) // count for n in range(count)):
+        if time.monotonic() > end:
+            return
         image = np.ascontiguousarray(source[index].image)
         integers = image.view(f"u{image.dtype.itemsize}").astype(np.uint64)
         yield index, integers @ _multipliers(3, image.shape[-1])
