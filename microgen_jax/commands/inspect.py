@@ -14,7 +14,7 @@ from microgen_jax.config.command_line import Request
 from microgen_jax.config.schema import Config, DataConfig
 from microgen_jax.crystal.ipf import off_key_share
 from microgen_jax.crystal.segmentation import flat_share
-from microgen_jax.data import Dataset, checks
+from microgen_jax.data import Dataset, checks, overlaps
 from microgen_jax.data.decoding import Header
 from microgen_jax.evaluation import statistics
 from microgen_jax.images import grid, png, to_uint8
@@ -138,6 +138,7 @@ def _summary(
             {"a": leak.a, "b": leak.b, "correlation": leak.correlation}
             for leak in checks.leaks(train, holdout)
         ],
+        "overlaps": overlaps.report(dataset.train, dataset.holdout),
         "notes": list(dataset.notes),
         "unused": list(dataset.unused),
         "pixel_size_um": dataset.pixel_size_um,

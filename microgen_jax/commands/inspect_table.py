@@ -71,6 +71,8 @@ def print_table(summary: dict[str, Any]) -> None:
             f"warning: {len(summary['leaks'])} held-out images are near copies of training images, such as "
             f"{worst['a']} and {worst['b']} (correlation {worst['correlation']:.3f}); {mend}"
         )
+    for warning in summary["overlaps"]["warnings"]:
+        print(f"warning: {warning}")
 
 
 def _values(found: dict[str, tuple[float, float]]) -> str:

@@ -20,7 +20,7 @@ from microgen_jax import data, diffusion, files, methods
 from microgen_jax.config import fields, run_config
 from microgen_jax.config.command_line import Request, may_write_cache
 from microgen_jax.config.schema import Config
-from microgen_jax.data import Dataset, checks
+from microgen_jax.data import Dataset, checks, overlaps
 from microgen_jax.errors import UserError, argument_of
 from microgen_jax.runtime import compile_cache, distributed, lock, memory_plan, storage
 from microgen_jax.runtime import mesh as meshes
@@ -283,6 +283,9 @@ def _introduce(dataset: Dataset, method: Method, mesh: Mesh) -> None:
             f"warning: {len(copies)} held-out images are training images too, such as {held} and {trained}:"
             " remove the copies, or set data.split_by"
         )
+    found = overlaps.overlaps(dataset.train, dataset.holdout)
+    for warning in overlaps.overlap_warnings(dataset.train, dataset.holdout, found):
+        print(f"warning: {warning}")
     if isinstance(method, methods.DDPM) and (visible := diffusion.still_visible(method.schedule)):
         print(f"warning: {visible}")
     table = Table("part", "size", "channels", "blocks", "attention", "parameters", "GFLOP an image")

@@ -21,6 +21,7 @@ from microgen_jax.methods import DDPM
 from microgen_jax.training.state import TrainState
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+HALF_WEIGHTS = "diffusion_pytorch_model.fp16.safetensors"
 _SCHEDULE = ("schedule", "timesteps", "beta_start", "beta_end", "zero_terminal_snr", "prediction")
 _INDEX = {
     "_class_name": "DDPMPipeline",
@@ -50,6 +51,7 @@ _SCHEDULER_TYPES = {
     "dynamic_thresholding_ratio": _NUMBER,
     "timestep_spacing": str,
 }
+_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _FACTS_TYPES = {"classes": list, "sample": dict}
 
 
@@ -145,6 +147,8 @@ def read_weights(folder: DiffusersFolder) -> dict[str, np.ndarray]:
     """
     path = folder.path / "unet" / WEIGHTS
     if not path.is_file():
+        path = path.with_name(HALF_WEIGHTS)
+    if not path.is_file():
         raise UserError(
             str(folder.path),
             f"has no unet/{WEIGHTS}",
@@ -157,7 +161,7 @@ def read_weights(folder: DiffusersFolder) -> dict[str, np.ndarray]:
     if not folder.is_ours and "class_embedding.weight" in weights:
         # Their table has no row for "no class"; a row of zeros adds nothing to the time's embedding.
         weights["class_embedding.weight"] = np.pad(weights["class_embedding.weight"], ((0, 1), (0, 0)))
-    return {name: array.astype(np.float32) for name, array in weights.items()}
+    return {_current_name(name): array.astype(np.float32) for name, array in weights.items()}
 
 
 def to_state(method: DDPM, weights: dict[str, np.ndarray]) -> TrainState:
@@ -182,6 +186,15 @@ def to_state(method: DDPM, weights: dict[str, np.ndarray]) -> TrainState:
                 "fetch both files again",
             )
     return method.start(jax.tree.map(jnp.asarray, networks.from_diffusers(weights)))
+
+
+def _current_name(name: str) -> str:
+    """Return what diffusers calls an array since 0.17; before, its attention had other names."""
+    module, _, kind = name.rpartition(".")
+    parent, _, part = module.rpartition(".")
+    if ".attentions." in name and part in _OLD_ATTENTION:
+        return f"{parent}.{_OLD_ATTENTION[part]}.{kind}"
+    return name
 
 
 def _read_json(folder: Path, name: str, types: dict[str, Any]) -> dict[str, Any]:
