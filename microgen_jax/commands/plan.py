@@ -21,7 +21,7 @@ from rich.table import Table
 from microgen_jax import diffusion, files, methods
 from microgen_jax.config.command_line import Request
 from microgen_jax.config.schema import Config
-from microgen_jax.errors import UserError
+from microgen_jax.errors import UserError, argument_of
 from microgen_jax.runtime import compile_cache, memory_plan
 from microgen_jax.runtime import mesh as meshes
 from microgen_jax.types import Method
@@ -134,7 +134,8 @@ def _estimates(config: Config, method: Method) -> Iterator[Estimate]:
     size, channels = config.data.size, config.plan.channels
     for devices in config.plan.devices:
         fsdp = min(config.mesh.fsdp, devices)
-        mesh = meshes.make_mesh(devices // fsdp, fsdp)
+        with argument_of("mesh"):
+            mesh = meshes.make_mesh(devices // fsdp, fsdp)
         shardings = meshes.parameter_shardings(shapes, mesh)
         count = config.train.batch_size * method.minibatches * devices
         batch = memory_plan.batch_shapes(count, size, channels, config.plan.conditions)
