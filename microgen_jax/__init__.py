@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from microgen_jax.crystal.maps import read_map
     from microgen_jax.errors import UserError
     from microgen_jax.sampling.evaluation_sets import compare
-    from microgen_jax.sampling.generator import Generator, load
+    from microgen_jax.sampling.generator import Generator
+    from microgen_jax.sampling.opening import load
     from microgen_jax.sampling.samples import Samples
     from microgen_jax.training.status import training_status
 
@@ -25,7 +26,7 @@ _LOCATIONS = {  # name: module and the name there; imported when first used
     "UserError": ("microgen_jax.errors", "UserError"),
     "compare": ("microgen_jax.sampling.evaluation_sets", "compare"),
     "inspect": ("microgen_jax.commands.inspect", "inspect"),
-    "load": ("microgen_jax.sampling.generator", "load"),
+    "load": ("microgen_jax.sampling.opening", "load"),
     "read_map": ("microgen_jax.crystal.maps", "read_map"),
     "train": ("microgen_jax.commands.train", "train"),
     "training_status": ("microgen_jax.training.status", "training_status"),

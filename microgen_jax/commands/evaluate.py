@@ -17,8 +17,7 @@ from microgen_jax.evaluation import copy_search, image_set
 from microgen_jax.evaluation.features import metrics as features
 from microgen_jax.evaluation.summary import DENOISING_ERROR
 from microgen_jax.runtime import distributed
-from microgen_jax.sampling import denoising_error, evaluation_sets
-from microgen_jax.sampling.generator import Generator, open_run
+from microgen_jax.sampling import Generator, denoising_error, evaluation_sets, open_run
 
 DEFAULT_GROUP = "m-3m"
 TRAINING_FEATURES = 2000  # training tiles whose features are compared

@@ -44,7 +44,12 @@ def sample(request: Request) -> None:
         choose_conditions(run.resolved, asked["num"], asked["condition"], config.diffusion.condition_dropout)
     generator = open_run(config, run.resolved, workdir)
     extra_files = _trajectories(generator, asked)
-    samples = generator.sample(**asked, progress=_log)
+    total = generator.count_steps(asked["num"])
+
+    def log(step: int, _: object) -> None:
+        distributed.log(f"sampled {step} of {total} steps")
+
+    samples = generator.sample(**asked, progress=log, progress_every=config.sample.steps)
     if not distributed.is_process_0():
         return
     folder = workdir / "samples" / config.sample.name
@@ -52,10 +57,6 @@ def sample(request: Request) -> None:
         samples.save(folder, extra_files=extra_files)
     print(f"flat neighbours: {samples.flat_share():.1%} of pixel pairs differ by 24 of 255 at most")
     print(f"written: {folder}")
-
-
-def _log(step: int, total: int) -> None:
-    distributed.log(f"sampled {step} of {total} steps")
 
 
 def _condition(text: str) -> Mapping[str, Any]:

@@ -250,28 +250,6 @@ class DDPM:
         """
         return run_scan(self.chain(params, keys, cond, weak, given))[0]
 
-    def frames(
-        self,
-        params: Params,
-        keys: Key[Array, "B"],
-        cond: Condition,
-        weak: Params | None = None,
-        given: Float[Array, "B H W G"] | None = None,
-        *,
-        which: int | tuple[int, ...],
-    ) -> Float[Array, "K B H W C"]:
-        """Return predicted images on the way of `generate`, from pure noise to the images.
-
-        Args:
-          params: parameters, usually the averaged ones.
-          keys: PRNG key of each image.
-          cond: label and conditions of each image.
-          weak: parameters of an earlier checkpoint, for autoguidance.
-          given: channels of an earlier stage.
-          which: number of frames, or the times of them.
-        """
-        return run_scan(self.chain(params, keys, cond, weak, given), which)[1]
-
     def chain(
         self,
         params: Params,

@@ -1,6 +1,7 @@
 """Trained models as objects that generate samples: `load` a run, ask its `Generator`, get `Samples`."""
 
-from microgen_jax.sampling.generator import Generator, load, open_run
+from microgen_jax.sampling.generator import Generator
+from microgen_jax.sampling.opening import load, open_run
 from microgen_jax.sampling.requests import choose_conditions, choose_labels, standardise
 from microgen_jax.sampling.samples import Samples
 

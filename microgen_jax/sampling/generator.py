@@ -1,37 +1,27 @@
-"""A trained run as an object that generates samples; reads `config.json` and a checkpoint, never a config file."""
+"""A trained model as an object that generates samples."""
 
 import dataclasses
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, UInt8
 
 from microgen_jax import methods
-from microgen_jax.config import fields, run_config
+from microgen_jax.config import fields
 from microgen_jax.config.run_config import Resolved
-from microgen_jax.config.schema import Config, MeshConfig
+from microgen_jax.config.schema import Config
+from microgen_jax.diffusion import Chain
+from microgen_jax.diffusion.samplers.scan import kept_levels
 from microgen_jax.errors import UserError, did_you_mean, renamed
 from microgen_jax.images import to_uint8
-from microgen_jax.runtime import compile_cache, storage
-from microgen_jax.runtime import mesh as meshes
 from microgen_jax.sampling import batching, requests
 from microgen_jax.sampling.samples import Samples
-from microgen_jax.training import checkpoint, ema
-from microgen_jax.training.checkpoint import Checkpoints
-from microgen_jax.training.state import TrainState
 from microgen_jax.types import Condition, Method, Params
 
-MAX_PROFILE_ERROR = 0.1  # share of its profile by which an average made after training may miss it unwarned
-_CHECKPOINT_FIELDS = ("checkpoint", "ema", "autoguidance")
-
-Progress = Callable[[int, int], object]
+Progress = Callable[[int, UInt8[np.ndarray, "B H W C"]], object]
 
 
 class Generator:
@@ -61,7 +51,7 @@ class Generator:
         self.config, self.resolved, self.step = config, resolved, step
         self.params, self.method, self.weak, self._mesh = params, method, weak, mesh
         self._methods: dict[tuple, Method] = {self._settings(config): method}
-        self._programs: dict[tuple, batching.Generate] = {}
+        self._programs: dict[tuple, batching.Walk] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -81,9 +71,16 @@ class Generator:
         seed: int = 0,
         *,
         progress: Progress | None = None,
+        progress_every: int = 1,
         **sampling: Any,
     ) -> Samples:
-        """Generate images; image i of a seed is the same whatever `num` is.
+        """Generate images; image i of a seed is the same whatever `num` is, and with or without `progress`.
+
+        `progress(step, x0)` is called after every `progress_every` steps of the sampler and at the end of each batch:
+        with the steps done so far, counted over all batches up to `count_steps(num)`, and with the clean images that
+        the network predicts for the batch at work, uint8 as in `Samples.images`. Where it returns False the sampling
+        ends: the result holds the batches before and this one's predictions, and its `finished` is False. What it
+        raises goes through. Among several processes it must return the same on each.
 
         Args:
           num: number of images.
@@ -91,7 +88,9 @@ class Generator:
           condition: by name, in the data's units, one value for all images or an array with one for each; what is left
             out is left to the model.
           seed: seed of the images, from 0 to 2**32 - 1.
-          progress: called as `progress(step, total)` with the sampler's steps that are done and those of all batches.
+          progress: function that is told of the sampling and can end it.
+          progress_every: number of steps between two calls of `progress`; a method that generates in one step calls it
+            once a batch.
           **sampling: settings of the sampler for this call, such as `sampler="ddim"`, `steps=50`, `eta`, `spacing`,
             `clip`, `clip_percentile`, `guidance`, `guidance_interval`, `guidance_rescale`, `eps_scale`; what is left
             out is as in `config.sample`.
@@ -101,19 +100,49 @@ class Generator:
         """
         config, method = self._with_settings(sampling)
         num, seed = _checked("num", num), _checked("seed", seed)
+        if progress_every < 1:
+            raise UserError("progress_every", f"{progress_every} is less than 1", "give a number of steps")
         labels, conditions, values = self._request(num, label, condition)
         requests.warn_outside(self.resolved, conditions)
-        parts: list[np.ndarray] = []
-        batches = -(-num // self._batch_size)
-        steps = config.sample.steps if isinstance(method, methods.DDPM) else 1
-        for part in self._batches(self._program(config, method), labels, values, seed):
-            parts.append(part)
-            if progress is not None:  # once a batch; a scan that runs in pieces reports from within
-                progress(len(parts) * steps, batches * steps)
+        steps = _steps(method)
+        stops = [*range(progress_every, steps, progress_every), steps] if progress else [steps]
+        program, parts = self._program(config, method), []
+        for indices, cond in batching.batches_of(labels, values, self._batch_size):
+            left, stopped = num - indices[0], False
+            for stop, (x, x0) in zip(stops, program(self._parameters(), seed, indices, cond, stops)):
+                if progress is not None:
+                    stopped = progress(len(parts) * steps + stop, _to_host(x0)[:left]) is False
+                if stop == steps or stopped:
+                    parts.append(_to_host(x if stop == steps else x0)[:left])
+                    break
+            if stopped:
+                break
+        images = np.concatenate(parts)
+        made = len(images)
         label = label if isinstance(label, str) else ""
-        sample = dataclasses.replace(config.sample, num=num, seed=seed, label=label)
-        settings = dataclasses.replace(config, sample=sample)
-        return Samples(np.concatenate(parts), labels, conditions, seed, self.step, settings, self.resolved)
+        sample = dataclasses.replace(config.sample, num=made, seed=seed, label=label)
+        return Samples(
+            images,
+            labels[:made],
+            {name: values[:made] for name, values in conditions.items()},
+            seed,
+            self.step,
+            dataclasses.replace(config, sample=sample),
+            self.resolved,
+            finished=made == num and stop == steps,
+        )
+
+    def count_steps(self, num: int, **sampling: Any) -> int:
+        """Return the number that the steps of `sample` with `progress` count up to.
+
+        Args:
+          num: number of images.
+          **sampling: as in `sample`.
+
+        Raises:
+          UserError: as `sample`.
+        """
+        return -(-_checked("num", num) // self._batch_size) * _steps(self._with_settings(sampling)[1])
 
     def trajectory(
         self,
@@ -142,12 +171,12 @@ class Generator:
         config, method = self._with_settings(sampling)
         num, seed = _checked("num", num), _checked("seed", seed)
         labels, _, values = self._request(num, label, condition)
-        indices = np.arange(self._batch_size, dtype=np.int32)
-        rows = np.minimum(indices, num - 1)
-        cond = Condition(labels[rows].astype(np.int32), values[rows].astype(np.float32))
+        levels = method.sampling.levels(method.schedule)
         with renamed({"trajectory": "times"}):
-            frames = self._program(config, method, times)(self._parameters(), seed, indices, cond)
-        return np.stack([to_uint8(frame) for frame in jax.device_get(frames)])[:, :num]
+            stops, frame_of = np.unique(kept_levels(levels, times), return_inverse=True)
+        indices, cond = next(batching.batches_of(labels, values, self._batch_size))
+        walk = self._program(config, method)(self._parameters(), seed, indices, cond, stops.tolist())
+        return np.stack([_to_host(x)[:num] for x, _ in walk])[frame_of]
 
     def batches(self, labels: np.ndarray, value: np.ndarray, seed: int) -> Iterator[np.ndarray]:
         """Generate a batch at a time.
@@ -157,14 +186,10 @@ class Generator:
           value: standardised conditions of each image [N, K]; NaN = not given.
           seed: seed of the images.
         """
-        return self._batches(self._program(self.config, self.method), labels, value, seed)
-
-    def _batches(
-        self, program: batching.Generate, labels: np.ndarray, value: np.ndarray, seed: int
-    ) -> Iterator[np.ndarray]:
-        return batching.generate_batches(
-            program, self._parameters(), labels, value, seed=seed, batch_size=self._batch_size
-        )
+        program, stops = self._program(self.config, self.method), [_steps(self.method)]
+        for indices, cond in batching.batches_of(labels, value, self._batch_size):
+            for x, _ in program(self._parameters(), seed, indices, cond, stops):
+                yield _to_host(x)[: len(labels) - indices[0]]
 
     @property
     def _batch_size(self) -> int:
@@ -188,23 +213,37 @@ class Generator:
 
     def _with_settings(self, sampling: Mapping[str, Any]) -> tuple[Config, Method]:
         """Return the configuration and the method with other settings of the sampler."""
-        config = _with_sample(self.config, sampling, methods.sampling_fields(self.config.method))
+        config = with_sample(self.config, sampling, methods.sampling_fields(self.config.method))
         key = self._settings(config)
         if key not in self._methods:
-            self._methods[key] = _build(config, self.resolved, sampling)
+            self._methods[key] = build_method(config, self.resolved, sampling)
         return config, self._methods[key]
 
-    def _program(self, config: Config, method: Method, times: int | tuple[int, ...] = 0) -> batching.Generate:
-        key = (self._settings(config), times)
+    def _program(self, config: Config, method: Method) -> batching.Walk:
+        key = self._settings(config)
         if key not in self._programs:
-            function = partial(method.frames, which=times) if times else method.generate
-
-            def guided(both: tuple[Params, Params], keys: Array, cond: Condition) -> Array:
-                return function(both[0], keys, cond, both[1])
-
-            generate = function if self.weak is None else guided
-            self._programs[key] = batching.compile_batch(generate, self._mesh, config.data.size)
+            if isinstance(method, methods.DDPM):
+                program = batching.compile_chain(self._chain(method), self._mesh, config.data.size)
+            else:
+                program = batching.in_one_step(
+                    batching.compile_batch(method.generate, self._mesh, config.data.size)
+                )
+            self._programs[key] = program
         return self._programs[key]
+
+    def _chain(self, method: methods.DDPM) -> Callable[[Params, Array, Condition], Chain]:
+        """Return `method.chain` as a function of `_parameters()`."""
+        if self.weak is None:
+            return method.chain
+        return lambda both, keys, cond: method.chain(both[0], keys, cond, both[1])
+
+
+def _steps(method: Method) -> int:
+    return method.sampling.steps if isinstance(method, methods.DDPM) else 1
+
+
+def _to_host(images: Array) -> UInt8[np.ndarray, "B H W C"]:
+    return to_uint8(jax.device_get(images))
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -217,8 +256,13 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _with_sample(config: Config, values: Mapping[str, Any], known: tuple[str, ...]) -> Config:
+def with_sample(config: Config, values: Mapping[str, Any], known: tuple[str, ...]) -> Config:
     """Return the configuration with other values in its `sample` part, checked one by one.
+
+    Args:
+      config: configuration of the run.
+      values: new values by name.
+      known: names that can be set here.
 
     Raises:
       UserError: names the argument: one that is not known here, or a value that the schema refuses.
@@ -232,8 +276,17 @@ def _with_sample(config: Config, values: Mapping[str, Any], known: tuple[str, ..
         return fields.replace(config, changed)
 
 
-def _build(config: Config, resolved: Resolved, changed: Mapping[str, Any] | None = None) -> Method:
-    """Return the run's method; what is wrong with a changed setting names the argument."""
+def build_method(config: Config, resolved: Resolved, changed: Mapping[str, Any] | None = None) -> Method:
+    """Return a run's method.
+
+    Args:
+      config: configuration of the run, with the `sample` part to use.
+      resolved: classes, conditions and channels of the run.
+      changed: settings that a caller changed, by name.
+
+    Raises:
+      UserError: a value that the method cannot have; it names the caller's argument where it was changed.
+    """
     with renamed({f"sample.{name}": name for name in changed or {}}):
         return methods.build(
             config,
@@ -241,120 +294,3 @@ def _build(config: Config, resolved: Resolved, changed: Mapping[str, Any] | None
             num_classes=len(resolved.classes),
             num_conditions=len(resolved.conditions),
         )
-
-
-def open_run(config: Config, resolved: Resolved, workdir: Path) -> Generator:
-    """Return a generator of a run.
-
-    Args:
-      config: configuration of the run, with the `sample` and `mesh` parts to use.
-      resolved: what the run's data decided.
-      workdir: folder of the run.
-
-    Raises:
-      UserError: no checkpoint, one that does not fit, or a setting that cannot be.
-    """
-    method = _build(config, resolved)
-    mesh = meshes.make_mesh(config.mesh.data, config.mesh.fsdp)
-    compile_cache.use_compile_cache()
-    if not (workdir / "checkpoints").is_dir():
-        raise _no_checkpoint(workdir)
-    checkpoints = Checkpoints(workdir, read_only=True)
-    try:
-        step = _choose(checkpoints, config.sample.checkpoint, workdir, "checkpoint")
-        shapes = jax.eval_shape(method.init, jax.random.key(0))
-        target = checkpoint.abstract(shapes, meshes.parameter_shardings(shapes, mesh))
-        step, params = _averaged(config, checkpoints, step, target)
-        weak = None
-        if config.sample.autoguidance:
-            earlier = _choose(checkpoints, config.sample.autoguidance, workdir, "autoguidance")
-            weak = checkpoints.restore_ema(earlier, target)[1]
-    finally:
-        checkpoints.close()
-    return Generator(config, resolved, params, step, mesh, method, weak)
-
-
-def _averaged(
-    config: Config, checkpoints: Checkpoints, step: int | None, target: TrainState
-) -> tuple[int, Params]:
-    """Return the run's own average at a step, or one of the width `sample.ema` from the averages kept up to that step.
-
-    Warn, on standard error, of a width that these come nowhere near.
-
-    Raises:
-      UserError: the run kept no averages to make it from, or there is no such width.
-    """
-    width, widths = config.sample.ema, config.train.ema_widths
-    if not width:
-        return checkpoints.restore_ema(step, target)
-    with renamed({"width": "sample.ema"}):
-        ema.exponent(width)
-    if not widths:
-        raise UserError(
-            "sample.ema",
-            f"{width:g}: the run was trained with no train.ema_widths to make it from",
-            "set 0, or train with --config.train.ema_widths='(0.05,0.1)'",
-        )
-    step = step or checkpoints.newest()
-    steps = [kept for kept in checkpoints.steps() if 0 < kept <= step]
-    stored = [(other, kept) for kept in steps for other in widths]
-    profiles = [w for w, _ in stored], [k for _, k in stored], width, step
-    weights = ema.coefficients(*profiles)
-    misfit = ema.misfit(weights, *profiles)
-    if misfit > MAX_PROFILE_ERROR:
-        print(
-            f"warning: sample.ema={width:g} is missed by {misfit:.0%}: the averages of widths {tuple(widths)} at "
-            f"updates {tuple(steps)} come no closer; ask for a width near theirs, or train with a larger train.keep",
-            file=sys.stderr,
-        )
-    total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), target.params)
-    for k, kept in enumerate(steps):
-        averages = checkpoints.restore_averages(kept, target)
-        for weight, part in zip(weights[k * len(widths) :], averages):
-            total = jax.tree.map(lambda t, p, w=float(weight): t + w * p, total, part)
-    return step, total
-
-
-def _choose(checkpoints: Checkpoints, which: str, workdir: Path, field: str) -> int | None:
-    """Return the step asked for; None stands for the newest that is whole."""
-    steps = checkpoints.steps()
-    if not steps:
-        raise _no_checkpoint(workdir)
-    named = {"newest": None, "best": checkpoints.best()}
-    if which in named:
-        return named[which]
-    if which.isdecimal() and int(which) in steps:
-        return int(which)
-    fix = f"{did_you_mean(which, list(named))}use newest, best or one of {', '.join(map(str, steps))}"
-    raise UserError(f"sample.{field}", f"{which!r} does not exist", fix)
-
-
-def _no_checkpoint(workdir: Path) -> UserError:
-    return UserError(f"--workdir={workdir}", "holds no checkpoint yet", "train it first")
-
-
-def load(workdir: str | Path, **sample: Any) -> Generator:
-    """Open a trained run.
-
-    Args:
-      workdir: folder of the run, or its gs:// or s3:// address.
-      **sample: settings of the sampler, such as `sampler="ddim", steps=50`; `batch_size` of a device; `checkpoint`
-        ('newest', 'best' or a step), `ema`, `autoguidance`.
-
-    Raises:
-      UserError: no run, no checkpoint, or (names the argument) a setting that does not exist or cannot be.
-    """
-    if storage.is_remote(str(workdir)):
-        with storage.opened(str(workdir)) as folder:
-            return load(folder, **sample)
-    workdir = Path(workdir).expanduser()
-    run = run_config.read(workdir)
-    for name in {"checkpoint", "autoguidance"} & sample.keys():
-        if not isinstance(sample[name], (str, bool)):
-            sample[name] = str(sample[name])
-    known = (*methods.sampling_fields(run.config.method), *_CHECKPOINT_FIELDS, "batch_size")
-    config = _with_sample(run.config, sample, known)
-    without_files = dataclasses.replace(config.sample, frames=0, trajectory_times=())
-    config = dataclasses.replace(config, sample=without_files, mesh=MeshConfig())
-    with renamed({f"sample.{name}": name for name in sample}):
-        return open_run(config, run.resolved, workdir)

@@ -36,6 +36,8 @@ class Samples:
       checkpoint: number of updates of the weights.
       settings: configuration of the run, its `sample` part as it was used.
       resolved: classes, conditions and channels of the run.
+      finished: whether all images that were asked for took all steps; False where `progress` ended the sampling, and
+        the last batch may then be predictions of clean images.
     """
 
     images: UInt8[np.ndarray, "N H W C"]
@@ -45,6 +47,7 @@ class Samples:
     checkpoint: int
     settings: Config
     resolved: Resolved
+    finished: bool = True
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Return the images."""
@@ -111,6 +114,7 @@ class Samples:
             "method": self.settings.method,
             "sampler": {name: sample[name] for name in names},
             "num": len(self),
+            "finished": self.finished,
             "labels": [self.classes[label] for label in self.labels],
             "conditions": {
                 name: values.tolist() for name, values in self.conditions.items() if np.isfinite(values).all()

@@ -1,5 +1,6 @@
 """A generator as a notebook uses it: what it gives, keeps compiled, and refuses."""
 
+import dataclasses
 import json
 
 import jax
@@ -8,8 +9,10 @@ import pytest
 from PIL import Image
 
 import microgen_jax
+from microgen_jax.config import run_config
+from microgen_jax.config.schema import MeshConfig
 from microgen_jax.errors import UserError
-from microgen_jax.sampling import batching
+from microgen_jax.sampling import batching, open_run
 from microgen_jax.training import checkpoint
 from microgen_jax.training.checkpoint import Checkpoints
 
@@ -51,11 +54,11 @@ def test_seed_and_label_matter_and_each_image_has_its_own_label(generator):
 def test_settings_of_a_call_equal_those_of_load_and_compile_once(trained, monkeypatch):
     compiled = []
 
-    def compile_batch(*args, compile_batch=batching.compile_batch):
+    def compile_chain(*args, compile_chain=batching.compile_chain):
         compiled.append(args)
-        return compile_batch(*args)
+        return compile_chain(*args)
 
-    monkeypatch.setattr(batching, "compile_batch", compile_batch)
+    monkeypatch.setattr(batching, "compile_chain", compile_chain)
     generator = microgen_jax.load(trained)
     one = generator.sample(2, sampler="ddim", steps=2, eta=0.5)
     again = generator.sample(3, seed=0, eta=0.5, steps=np.int64(2), sampler="ddim")
@@ -63,10 +66,10 @@ def test_settings_of_a_call_equal_those_of_load_and_compile_once(trained, monkey
     assert len(compiled) == 1
     default = generator.sample(2)
     assert len(compiled) == 2
-    for _ in range(2):
-        generator.trajectory(2, 3)
-        generator.sample(2)
-    assert len(compiled) == 3
+    generator.trajectory(2, 3)
+    for every in (1, 3):
+        generator.sample(2, progress=lambda step, x0: None, progress_every=every)
+    assert len(compiled) == 2
     loaded = microgen_jax.load(trained, sampler="ddim", steps=2, eta=0.5)
     np.testing.assert_array_equal(loaded.sample(2), one)
     assert not np.array_equal(default, one)
@@ -74,21 +77,85 @@ def test_settings_of_a_call_equal_those_of_load_and_compile_once(trained, monkey
     assert generator.config.sample.eta == 0
 
 
-def test_progress_counts_the_steps_of_all_batches(generator):
+@pytest.mark.parametrize("sampler", ["dpmpp2m", "ancestral"])
+def test_the_bits_do_not_depend_on_progress_nor_on_how_often_it_is_called(generator, sampler):
+    plain = generator.sample(3, seed=2, sampler=sampler, steps=5)
+    reports = {}
+    for every in (1, 2, 9):
+        calls = []
+        watched = generator.sample(
+            3,
+            seed=2,
+            sampler=sampler,
+            steps=5,
+            progress=lambda *call, calls=calls: calls.append(call),
+            progress_every=every,
+        )
+        np.testing.assert_array_equal(watched, plain)
+        assert watched.finished
+        reports[every] = dict(calls)
+    assert [list(calls) for calls in reports.values()] == [[1, 2, 3, 4, 5], [2, 4, 5], [5]]
+    for step in (2, 4, 5):
+        np.testing.assert_array_equal(reports[1][step], reports[2][step])
+    assert reports[1][1].shape == plain.images.shape
+    assert reports[1][1].dtype == np.uint8
+    assert not np.array_equal(reports[1][1], plain)
+
+
+def test_progress_counts_the_steps_of_all_batches_and_sees_the_images_of_each(generator):
     calls = []
     batch = 4 * jax.device_count()
-    generator.sample(batch + 1, steps=2, progress=lambda step, total: calls.append((step, total)))
-    assert calls[-1] == (4, 4)
-    assert calls == sorted(calls)
+    samples = generator.sample(batch + 1, steps=2, progress=lambda *call: calls.append(call))
+    assert [step for step, _ in calls] == [1, 2, 3, 4]
+    assert generator.count_steps(batch + 1, steps=2) == 4
+    assert [len(x0) for _, x0 in calls] == [batch, batch, 1, 1]
+    assert len(samples) == batch + 1
 
 
-def test_a_trajectory_ends_in_the_image(generator):
+@pytest.mark.parametrize(("last", "count"), [(1, 1), (2, 1), (3, 2)])
+def test_progress_that_returns_false_ends_the_sampling(generator, last, count):
+    """Batches that are done and the predictions of the one at work are kept, each with its own label."""
+    batch, seen = 4 * jax.device_count(), {}
+
+    def stop(step, x0):
+        seen[step] = x0
+        return step < last
+
+    samples = generator.sample(2 * batch, seed=4, steps=2, progress=stop)
+    assert max(seen) == last
+    assert not samples.finished
+    assert len(samples) == len(samples.labels) == samples.settings.sample.num == count * batch
+    assert samples.manifest()["finished"] is False
+    whole = generator.sample(2 * batch, seed=4, steps=2)
+    assert whole.finished
+    if last % 2:
+        np.testing.assert_array_equal(samples.images[-batch:], seen[last])
+    else:
+        np.testing.assert_array_equal(samples.images[-batch:], whole.images[:batch])
+    if count == 2:
+        np.testing.assert_array_equal(samples.images[:batch], whole.images[:batch])
+
+
+def test_progress_that_stops_after_the_last_step_leaves_finished_images(generator):
+    stopped = generator.sample(2, steps=2, progress=lambda step, _: step < 2)
+    assert stopped.finished
+    np.testing.assert_array_equal(stopped, generator.sample(2, steps=2))
+
+
+def test_what_progress_raises_goes_through(generator):
+    def interrupt(step, x0):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generator.sample(2, steps=2, progress=interrupt)
+
+
+def test_a_trajectory_is_the_way_of_the_same_images(generator):
     frames = generator.trajectory(6, 4, label="textured", seed=3)
     assert frames.shape == (4, 6, 16, 16, 3)
-    difference = frames[-1].astype(int) - generator.sample(6, label="textured", seed=3).images
-    assert np.abs(difference).max() <= 1
-    chosen = generator.trajectory(6, (999, 0), label="textured", seed=3)
-    np.testing.assert_array_equal(chosen, frames[[0, -1]])
+    np.testing.assert_array_equal(frames[-1], generator.sample(6, label="textured", seed=3))
+    chosen = generator.trajectory(6, (999, 0, 999), label="textured", seed=3)
+    np.testing.assert_array_equal(chosen, frames[[0, -1, 0]])
 
 
 @pytest.mark.parametrize(
@@ -104,6 +171,7 @@ def test_a_trajectory_ends_in_the_image(generator):
         ({"steps": "50"}, "steps"),
         ({"sampler": "dimm"}, "sampler"),
         ({"batch_size": 2}, "batch_size"),
+        ({"progress_every": 0}, "progress_every"),
     ],
 )
 def test_what_sample_refuses_names_the_argument(generator, arguments, where):
@@ -127,6 +195,14 @@ def test_what_load_refuses_names_the_argument(trained, wrong):
     with pytest.raises(UserError) as error:
         microgen_jax.load(trained, **wrong)
     assert error.value.where == next(iter(wrong))
+
+
+def test_a_mesh_of_more_devices_than_there_are_names_its_field(trained):
+    run = run_config.read(trained)
+    config = dataclasses.replace(run.config, mesh=MeshConfig(data=1000))
+    with pytest.raises(UserError) as error:
+        open_run(config, run.resolved, trained)
+    assert error.value.where == "mesh.data"
 
 
 def test_another_checkpoint(trained):
