@@ -29,9 +29,9 @@ from microgen_jax.training.state import TrainState
 from microgen_jax.types import Batch, Condition, Denoiser, Metrics, Params
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DDPM:
-    """A `Method`: pure functions of arrays.
+    """A `Method`: pure functions of arrays; equal to itself alone, and so a static argument of `jax.jit`.
 
     `TrainState.extra` holds, where they are asked for, `square_losses`, float32 [T], the running mean of loss^2 at
     every time; and `averages`, a tree of parameters for each of `ema_widths`.

@@ -1,12 +1,12 @@
 """Denoising error of a diffusion model: held-out images noised and denoised in one call, and a likelihood bound."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 from rich.progress import Progress
 
 from microgen_jax.data import Dataset, evaluation_batches
@@ -59,12 +59,11 @@ def measure(
     task = progress.add_task("denoising held-out images", total=len(batches) * (len(DENOISING_SHARES) + 1))
     real = to_uint8(np.concatenate([batch.image for batch in batches]))
     found = {}
-    predict_x0, bound = _x0_predictor(method), _bound(method)
     for share in DENOISING_SHARES:
         t = np.int32(round(share / 100 * (method.schedule.timesteps - 1)))
         parts = []
         for n, batch in enumerate(batches):
-            parts.append(jax.device_get(predict_x0(params, batch, _keys(n, len(batch.image)), t)))
+            parts.append(jax.device_get(_predict_x0(method, params, batch, _keys(n, len(batch.image)), t)))
             progress.advance(task)
         note = f"{count} held-out images, t = {t} of {method.schedule.timesteps}"
         for kind, values in _similarities(real, to_uint8(np.concatenate(parts))).items():
@@ -75,7 +74,7 @@ def measure(
                 found[name] = entries.mean(values, UNITS[kind], note)
     parts = []
     for n, batch in enumerate(batches):
-        parts.append(jax.device_get(bound(params, batch, _keys(n, len(batch.image)))))
+        parts.append(jax.device_get(_bound(method, params, batch, _keys(n, len(batch.image)))))
         progress.advance(task)
     note = f"{count} held-out images, {CALLS} of the chain's steps; 8 bit a channel"
     found[VLB] = entries.mean(np.concatenate(parts), "bits/dimension", note)
@@ -105,36 +104,29 @@ def _denoiser(method: DDPM, params: Params) -> Denoiser | Callable:
     return from_logits(denoise) if method.loss == "bce" else denoise
 
 
-def _x0_predictor(method: DDPM) -> Callable[..., Array]:
-    """A function that noises images to time t and predicts x0 by one call of the network."""
-
-    @jax.jit
-    def predict_x0(params: Params, batch: Batch, keys: jax.Array, t: jax.Array) -> jax.Array:
-        x0 = jnp.asarray(batch.image)
-        eps = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys)
-        t = jnp.full(len(x0), t)
-        xt = diffuse(method.schedule, x0, eps, t)
-        predicted = _denoiser(method, params)(xt, t, Condition(batch.label, batch.condition))
-        alpha, sigma = at(method.schedule.alpha, t, x0), at(method.schedule.sigma, t, x0)
-        return convert(method.prediction, "x0", predicted, xt, alpha, sigma)
-
-    return predict_x0
+@partial(jax.jit, static_argnums=0)
+def _predict_x0(method: DDPM, params: Params, batch: Batch, keys: jax.Array, t: jax.Array) -> jax.Array:
+    """Noise images to time t and predict x0 by one call of the network."""
+    x0 = jnp.asarray(batch.image)
+    eps = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys)
+    t = jnp.full(len(x0), t)
+    xt = diffuse(method.schedule, x0, eps, t)
+    predicted = _denoiser(method, params)(xt, t, Condition(batch.label, batch.condition))
+    alpha, sigma = at(method.schedule.alpha, t, x0), at(method.schedule.sigma, t, x0)
+    return convert(method.prediction, "x0", predicted, xt, alpha, sigma)
 
 
-def _bound(method: DDPM) -> Callable[..., Array]:
-    @jax.jit
-    def bound(params: Params, batch: Batch, keys: jax.Array) -> jax.Array:
-        return variational_bound(
-            _denoiser(method, params),
-            method.schedule,
-            jnp.asarray(batch.image),
-            Condition(batch.label, batch.condition),
-            keys,
-            prediction=method.prediction,
-            evaluations=CALLS,
-        ).total
-
-    return bound
+@partial(jax.jit, static_argnums=0)
+def _bound(method: DDPM, params: Params, batch: Batch, keys: jax.Array) -> jax.Array:
+    return variational_bound(
+        _denoiser(method, params),
+        method.schedule,
+        jnp.asarray(batch.image),
+        Condition(batch.label, batch.condition),
+        keys,
+        prediction=method.prediction,
+        evaluations=CALLS,
+    ).total
 
 
 def _similarities(real: np.ndarray, denoised: np.ndarray) -> dict[str, np.ndarray | str]:
