@@ -3,7 +3,7 @@
   (1) L = mean_i  w[t_i] / (T p[t_i])  mean over pixels of  l(prediction_i, target_i)
 
 with l the squared, absolute or Huber error, or binary cross-entropy of x0; w from `weighting`, t and p from
-`times`. Every example has a key of its own, folded from its row in the global batch, so that what is drawn
+`times`. Every example has a key of its own, folded from its row in the global batch, so that what is sampled
 does not depend on how the batch lies on the devices.
 """
 
@@ -126,7 +126,7 @@ def diffusion_loss(
       time_sampling: 'uniform', 'stratified', 'importance' or 'fixed'.
       probabilities: probability of each time, for 'importance'.
       rows: index of each example in the global batch, or in the held-out set; 0..B-1 where not given. A
-        micro-batch with its own rows draws what the whole batch would have drawn for them.
+        micro-batch with its own rows samples what the whole batch would have sampled for them.
       total: examples in the global batch, for stratified times; B where not given.
 
     Returns:

@@ -3,7 +3,7 @@
 A number u in [0, 1) an example is turned into a time by t = floor(u T), or by the inverse of a cumulated
 probability. The ways differ in where u comes from:
 
-  uniform     drawn for each example on its own
+  uniform     sampled for each example on its own
   stratified  u_i = frac(u + i / B), one u for the batch (Kingma et al. 2021, appendix I.1)
   importance  stratified, through probabilities p ~ sqrt(E[loss^2 | t]); the loss is then weighted by
               1 / (T p[t]), which leaves its mean as it was (Nichol & Dhariwal 2021, eq. 18)

@@ -5,15 +5,15 @@ A statistic is kept as sums over tiles, so that any set of tiles, each taken w t
   (1) pooled = sum_i w_i numerator_i / sum_i w_i denominator_i
 
 Two sets are compared at the same size of n tiles. K times the real tiles are split at random into disjoint halves A
-and B, groups kept together, and n tiles are drawn from either and, as G, from the generated ones:
+and B, groups kept together, and n tiles are taken from either and, as G, from the generated ones:
 
   (2) value = mean d(A, G),   baseline = mean d(A, B),   ratio = value / baseline
 
-so that the ratio is about 1 where the generated tiles are drawn from what the real ones are drawn from. The distance d
+so that the ratio is about 1 where generated and real tiles come from one distribution. The distance d
 is the Wasserstein-1 distance of distributions (the integral of |F - G|, in the statistic's unit) and the root mean
 square difference of curves and of single numbers.
 
-  (3) Interval of the ratio: tiles (of real data: groups) are drawn with replacement, and value* and baseline* taken
+  (3) Interval of the ratio: tiles (of real data: groups) are sampled with replacement, and value* and baseline* taken
       over the same splits of them. A resample adds noise of its own and lies farther off, so that only its deviations
       from the median resample are used (bias and spread: Efron and Tibshirani 1993, chapters 10 and 13):
       ratio* = (value + value* - median value*) / (baseline baseline* / median baseline*).

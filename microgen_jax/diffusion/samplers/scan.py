@@ -15,7 +15,7 @@ Lugmayr et al. 2022, eq. 8):
 z of (2) is new at every level of a stochastic sampler. A deterministic one keeps the z that its images start from: a
 pixel whose x0 is known follows alpha_s y + sigma_s z with one z along its whole way. At the clean end (2) gives y
 itself. Replacement samples the conditional distribution exactly where pixels are independent. Where they are not, it is
-an approximation that uses less of their correlation than there is (Trippe et al. 2023, section 3).
+an approximation that uses less of their correlation than there is (Trippe et al. 2023).
 """
 
 from collections.abc import Callable
