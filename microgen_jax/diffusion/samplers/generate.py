@@ -220,7 +220,7 @@ def _run_in_pieces(chain: Chain, progress: Progress, every: int) -> Float[Array,
     return state.x
 
 
-def _known(known: KnownPixels | None, shape: tuple[int, ...]) -> Known | None:
+def _known(known: KnownPixels | None, shape: tuple) -> Known | None:
     if known is None:
         return None
     value, mask = known
@@ -234,6 +234,6 @@ def _known(known: KnownPixels | None, shape: tuple[int, ...]) -> Known | None:
     return Known(value, mask)
 
 
-def _require_shape(where: str, array: Array, shape: tuple[int, ...]) -> None:
+def _require_shape(where: str, array: Array, shape: tuple) -> None:
     if array.shape != shape:
         raise UserError(where, f"has shape {tuple(array.shape)}", f"{shape} is needed")
