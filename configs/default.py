@@ -150,8 +150,7 @@ def get_config() -> ConfigDict:
     sample.label = ""  # class by name or number; '' = every class in turn
     sample.condition = ""  # conditions as JSON, as in '{"grain_diameter": 12}'
     sample.checkpoint = "newest"  # checkpoint: newest | best (by hold-out loss) | a step
-    # relative width of an average made from all kept checkpoints; 0 = that of train.ema_decay
-    sample.ema = 0.0
+    sample.ema = 0.0  # relative width of an average of all kept checkpoints; 0 = that of train.ema_decay
     sample.name = "default"  # name of the folder under samples/
 
     config.evaluate = evaluate = ConfigDict()

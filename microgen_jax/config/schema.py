@@ -309,9 +309,7 @@ class SampleConfig:
     condition: str = option("", "conditions as JSON, as in '{\"grain_diameter\": 12}'")
     checkpoint: str = option("newest", "checkpoint: newest | best (by hold-out loss) | a step")
     ema: float = option(
-        0.0,
-        "relative width of an average made from all kept checkpoints; 0 = that of train.ema_decay",
-        low=0.0,
+        0.0, "relative width of an average of all kept checkpoints; 0 = that of train.ema_decay", low=0.0
     )
     name: str = option("default", "name of the folder under samples/")
 
