@@ -51,7 +51,7 @@ def run_inspect(request: Request) -> None:
     """Write `inspect/summary.json` and `inspect/grid.png`, and print a table.
 
     Args:
-      request: what was asked; its `data` part and seed count.
+      request: the parsed command line, of which the `data` part and the seed are used.
 
     Raises:
       UserError: the data or their configuration are wrong.

@@ -31,7 +31,7 @@ from microgen_jax.types import Source
 
 @dataclass(frozen=True)
 class Dataset:
-    """Everything that the rest of the program knows about the data.
+    """A data set: lazy images of both parts of the split, and what is known about them.
 
     Attributes:
       train, holdout: lazy sources; `holdout` is empty where no class has two groups, or `data.holdout` is 0.
@@ -43,13 +43,13 @@ class Dataset:
       dtype: dtype of the images as stored: uint8 | uint16 | float32.
       refused: (file, reason) of everything left out under `on_bad_file='skip'`.
       notes: lines for the user ("class X has one group: it stays in training").
-      unused: what the source found and did not use, a line each.
+      unused: entries of the files that were found and not used, a line each.
       fingerprint: sha256 (first 16 hex digits) over the kind, every image's name, class, group,
         conditions and bytes, and the share held out; of polycrystals over seed, counts and size.
         Contents and times of files are not covered.
       low, high: range of each condition over the training part, in its own unit.
       pixel_size_um: pixel size of the images in um; 0 where none is known or the images differ.
-      scans: of EBSD scans, what is known of each: points, share unindexed, pixel size, phases, frame.
+      scans: summary of each EBSD scan: points, share unindexed, pixel size, phases, frame.
     """
 
     train: Source
@@ -191,7 +191,10 @@ def _polycrystals(data: DataConfig, seed: int) -> Dataset:
         kind="polycrystal",
         dtype="uint8",
         refused=(),
-        notes=(f"holdout: {fresh} fresh polycrystals", f"the polycrystals are made from seed={seed}"),
+        notes=(
+            f"the hold-out is {fresh} further polycrystals",
+            f"the polycrystals are made from seed={seed}",
+        ),
         fingerprint=_fingerprint(
             ["polycrystal", seed, data.count, fresh, *size, *names, *(["boundaries"] if lines else [])]
         ),

@@ -206,7 +206,7 @@ def _read_json(folder: Path, name: str, types: dict[str, Any]) -> dict[str, Any]
     try:
         content = json.loads(path.read_text())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(str(path), f"is no JSON ({error})", "fetch the folder again") from error
+        raise UserError(str(path), f"is not JSON ({error})", "fetch the folder again") from error
     if not isinstance(content, dict):
         raise UserError(str(path), "must hold an object", "fetch the folder again")
     for key, kind in types.items():

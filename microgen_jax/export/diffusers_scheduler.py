@@ -92,7 +92,7 @@ def to_ddpm_scheduler(
       beta_start: first beta; diffusers' cosine schedule ignores it as ours does.
       beta_end: last beta.
       zero_terminal_snr: whether nothing of the image is left at T-1.
-      prediction: what the network gives: 'eps', 'x0' or 'v'.
+      prediction: output of the network: 'eps', 'x0' or 'v'.
       clip: whether the predicted x0 is kept in [-1, 1].
       clip_percentile: percentile of |x0|, for dynamic thresholding; 0 is plain clipping.
       large_variance: whether ancestral steps have the large variance.
