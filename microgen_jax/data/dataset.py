@@ -48,6 +48,7 @@ class Dataset:
         conditions and bytes, and the share held out; of polycrystals over seed, counts and size.
         Contents and times of files are not covered.
       low, high: range of each condition over the training part, in its own unit.
+      class_ranges: for each class the range of each condition, None where no image of the class has it.
       pixel_size_um: pixel size of the images in um; 0 where none is known or the images differ.
       scans: of EBSD scans, what is known of each: points, share unindexed, pixel size, phases, frame.
     """
@@ -67,6 +68,7 @@ class Dataset:
     unused: tuple[str, ...] = ()
     pixel_size_um: float = 0.0
     scans: tuple[dict[str, Any], ...] = ()
+    class_ranges: tuple[tuple[tuple[float, float] | None, ...], ...] = ()
 
 
 def open_dataset(data: DataConfig, seed: int = 0, *, write_cache: bool = True) -> Dataset:
@@ -198,6 +200,7 @@ def _polycrystals(data: DataConfig, seed: int) -> Dataset:
         low=low,
         high=high,
         pixel_size_um=data.pixel_size_um,
+        class_ranges=conditions.class_ranges(sample, train.labels[: len(sample)], len(CLASSES)),
     )
 
 
@@ -311,6 +314,7 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
         unused=(*catalogue.unused, *_unused_columns(data, catalogue)),
         pixel_size_um=data.pixel_size_um or catalogue.pixel_size_um,
         scans=catalogue.scans,
+        class_ranges=conditions.class_ranges(table[~held], label[~held], len(classes)),
     )
 
 
