@@ -92,5 +92,6 @@ def _labels(image: np.ndarray, kind: ImageKind) -> np.ndarray:
 
 
 def _summed(found: list[GrainSizes], dataset: Dataset, method: str) -> dict[str, Any]:
-    summed = grain_size.pooled(found).to_json(dataset.pixel_size_um)
+    stored = dataset.pixel_size_um / dataset.pixel_scale if dataset.pixel_scale else 0.0
+    summed = grain_size.pooled(found).to_json(stored)
     return summed | {"maps": len(found), "method": f"{method}; {grain_size.RULES}"}
