@@ -96,6 +96,7 @@ def summarise(config: Config) -> Summary:
 def _grains(dataset: Dataset, asked: DataConfig, images: np.ndarray) -> dict[str, Any]:
     """Return the grains of scans by orientation, of images by colour or boundary lines; {} where there are none."""
     kind = statistics.classify_images(images)
+    stored_um = dataset.pixel_size_um / dataset.pixel_scale if dataset.pixel_scale else 0.0
     grains, found = {}, {}
     if kind.content in ("colour", "lines"):
         grains["per_tile"] = grain_size.per_tile(statistics.labels_of(images, kind))
@@ -103,8 +104,8 @@ def _grains(dataset: Dataset, asked: DataConfig, images: np.ndarray) -> dict[str
         scans = read_scans(Path(asked.root), [scan["scan"] for scan in dataset.scans], asked)
         sizes = {name: grain_size.of_map(scan) for name, scan in scans}
         found["scans"] = [scan | sizes[scan["scan"]].to_json(scan["pixel_size_um"]) for scan in dataset.scans]
-        grains |= grain_size.summed(sizes.values(), dataset.pixel_size_um, grain_size.BY_ORIENTATION)
+        grains |= grain_size.summed(sizes.values(), stored_um, grain_size.BY_ORIENTATION)
     elif grains:
         sizes = [grain_size.of_image(image, kind) for image in summary.whole_images(dataset.train)]
-        grains |= grain_size.summed(sizes, dataset.pixel_size_um, grain_size.RULE_OF[kind.content])
+        grains |= grain_size.summed(sizes, stored_um, grain_size.RULE_OF[kind.content])
     return found | ({"grains": grains} if grains else {})
