@@ -51,6 +51,7 @@ from microgen_jax.crystal.symmetry import (
 )
 from microgen_jax.errors import UserError
 
+SUCCESS = 1  # Error of Oxford's HDF5 files, where 0 stands for "not analysed"
 USUAL_SETTING = 2  # of EDAX' coordinate systems: the one that `points.TSL` is
 
 
@@ -168,7 +169,7 @@ def _read_edax(data: h5py.Group, header: h5py.Group) -> Points:
 
 
 def _read_oxford(data: h5py.Group, header: h5py.Group) -> Points:
-    """Read Oxford's groups: radians, phase 0 unindexed, NaN outside the map.
+    """Read Oxford's groups: radians, phase 0 unindexed, Error 1 a success, NaN outside the map.
 
     Specification: github.com/oinanoanalysis/h5oina.
     """
@@ -181,6 +182,8 @@ def _read_oxford(data: h5py.Group, header: h5py.Group) -> Points:
     require_same_length(euler, Phase=phase)
     table, unread = table_of(data, len(euler))
     error, mad, bands = (_single(table.get(name)) for name in ("Error", "Mean Angular Deviation", "Bands"))
+    if error is not None:
+        error = np.where(error == SUCCESS, 0, error)
     indexed, notes = judge(oxford_failures(euler, phase, error, mad, bands))
     x, y = positions(data, len(euler), "X", "Y")
     metadata = {"vendor": "Oxford"} | texts_of(header, "Project Label", "Specimen Label", "Site Label")
@@ -223,7 +226,7 @@ def _read_oxford(data: h5py.Group, header: h5py.Group) -> Points:
         unused=unread + unused + more,
         described=passed + further,
         table=table,
-        confidence=confidence_of(mad=mad),
+        confidence=confidence_of(mad=None if mad is None else np.degrees(mad)),
     )
 
 
