@@ -283,9 +283,10 @@ def _introduce(dataset: Dataset, method: Method, mesh: Mesh) -> None:
             f"warning: {len(copies)} held-out images are training images too, such as {held} and {trained}:"
             " remove the copies, or set data.split_by"
         )
-    found = overlaps.overlaps(dataset.train, dataset.holdout)
-    for warning in overlaps.overlap_warnings(dataset.train, dataset.holdout, found):
-        print(f"warning: {warning}")
+    found = overlaps.report(dataset.train, dataset.holdout)
+    for kind in ("note", "warning"):
+        for line in found[f"{kind}s"]:
+            print(f"{kind}: {line}")
     if isinstance(method, methods.DDPM) and (visible := diffusion.still_visible(method.schedule)):
         print(f"warning: {visible}")
     table = Table("part", "size", "channels", "blocks", "attention", "parameters", "GFLOP an image")
