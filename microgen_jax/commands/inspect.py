@@ -16,7 +16,7 @@ from microgen_jax.crystal.ipf import off_key_share
 from microgen_jax.crystal.segmentation import flat_share
 from microgen_jax.data import Dataset, checks, overlaps
 from microgen_jax.data.decoding import Header
-from microgen_jax.evaluation import statistics
+from microgen_jax.evaluation import classify_images
 from microgen_jax.images import grid, png, to_uint8
 from microgen_jax.sampling import batching
 from microgen_jax.types import Source
@@ -160,9 +160,9 @@ def _summary(
             "bilinear": checks.off_key_by_averaging(dataset.train, tuple(asked.size), len(tiles)),
         }
     images = batching.to_display(to_uint8(tiles), asked)
-    kind = statistics.classify_images(images)
+    kind = classify_images(images)
     if kind.content in ("colour", "lines"):
-        summary["grains"] = {"per_tile": inspect_grains.per_tile(statistics.labels_of(images, kind))}
+        summary["grains"] = {"per_tile": inspect_grains.per_tile(images, kind)}
     if dataset.scans:
         summary["scans"], found = inspect_grains.of_scans(dataset, asked)
         summary["grains"] = summary.get("grains", {}) | found

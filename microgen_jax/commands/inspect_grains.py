@@ -7,21 +7,16 @@ from typing import Any
 import numpy as np
 
 from microgen_jax.config.schema import DataConfig
-from microgen_jax.crystal.segmentation import (
-    COLOUR_TOLERANCE,
-    ORIENTATION_TOLERANCE,
-    grains_from_orientations,
-)
+from microgen_jax.crystal.maps import EbsdMap
+from microgen_jax.crystal.segmentation import ORIENTATION_TOLERANCE, grains_from_orientations
 from microgen_jax.data import Dataset
 from microgen_jax.data.sources.ebsd import read_scans
-from microgen_jax.evaluation import grain_size, grains, statistics
+from microgen_jax.evaluation import grain_finding, grain_size, grains
 from microgen_jax.evaluation.grain_size import GrainSizes
-from microgen_jax.evaluation.statistics import ImageKind
+from microgen_jax.evaluation.image_kind import ImageKind
 
 MAX_IMAGES, MAX_PIXELS = 256, 2**24  # that are measured
-BY_ORIENTATION = f"misorientation over {ORIENTATION_TOLERANCE:g} degrees, on whole scans"
-BY_COLOUR = f"colour steps over {COLOUR_TOLERANCE} of 255, on whole images"
-BY_LINES = "boundary lines, on whole images"
+BY_ORIENTATION = f"whole scans, misorientation over {ORIENTATION_TOLERANCE:g} degrees; {grain_finding.RULE}"
 
 
 def of_scans(dataset: Dataset, asked: DataConfig) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -32,13 +27,7 @@ def of_scans(dataset: Dataset, asked: DataConfig) -> tuple[list[dict[str, Any]],
       asked: `data` part of its configuration.
     """
     found = {
-        name: grain_size.grain_sizes(
-            grains_from_orientations(
-                scan.orientations,
-                {phase.id: phase.laue_group for phase in scan.phases if phase.laue_group},
-                scan.phase,
-            )
-        )
+        name: grain_size.grain_sizes(_regions_of(scan))
         for name, scan in read_scans(Path(asked.root), [scan["scan"] for scan in dataset.scans], asked)
     }
     scans = [scan | found[scan["scan"]].to_json(scan["pixel_size_um"]) for scan in dataset.scans]
@@ -52,17 +41,25 @@ def of_images(dataset: Dataset, kind: ImageKind) -> dict[str, Any]:
       dataset: data set of images of one size or many.
       kind: result of `classify_images`, 'colour' or 'lines'.
     """
-    found = [grain_size.grain_sizes(_labels(image, kind)) for image in _images(dataset)]
-    return _summed(found, dataset, BY_COLOUR if kind.content == "colour" else BY_LINES)
+    found = [
+        grain_size.grain_sizes(grain_finding.regions(image[None], kind)[0]) for image in _images(dataset)
+    ]
+    return _summed(found, dataset, f"whole images, {grain_finding.method(kind)}")
 
 
-def per_tile(labels: np.ndarray) -> float:
+def per_tile(tiles: np.ndarray, kind: ImageKind) -> float:
     """Return the mean number of grains of a tile.
 
     Args:
-      labels: regions of tiles [N, H, W], -1 where unindexed.
+      tiles: uint8 [N, H, W, C].
+      kind: result of `classify_images`, 'colour' or 'lines'.
     """
-    return len(grains.measure(grains.absorb_specks(labels)).area) / len(labels)
+    return len(grains.measure(grains.absorb_specks(grain_finding.regions(tiles, kind))).area) / len(tiles)
+
+
+def _regions_of(scan: EbsdMap) -> np.ndarray:
+    laue_groups = {phase.id: phase.laue_group for phase in scan.phases if phase.laue_group}
+    return grains_from_orientations(scan.orientations, laue_groups, scan.phase)
 
 
 def _images(dataset: Dataset) -> Iterator[np.ndarray]:
@@ -84,13 +81,6 @@ def _levels(image: np.ndarray) -> np.ndarray:
     return np.rint(image.astype(np.float32) * (255 / top)).astype(np.uint8)
 
 
-def _labels(image: np.ndarray, kind: ImageKind) -> np.ndarray:
-    labels = statistics.labels_of(image[None], kind)[0]
-    if kind.content == "lines":
-        return labels
-    return np.where(image.max(axis=-1) == 0, -1, labels)  # black is unindexed
-
-
 def _summed(found: list[GrainSizes], dataset: Dataset, method: str) -> dict[str, Any]:
     summed = grain_size.pooled(found).to_json(dataset.pixel_size_um)
-    return summed | {"maps": len(found), "method": f"{method}; {grain_size.RULES}"}
+    return summed | {"maps": len(found), "method": f"{method}; {grain_size.DIAMETER}"}

@@ -5,6 +5,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from microgen_jax.evaluation import grain_size
+
 
 def print_table(summary: dict[str, Any]) -> None:
     """Print what a data set holds, and a warning where its split leaks.
@@ -96,7 +98,9 @@ def _grain_line(found: dict[str, Any]) -> str:
     if not found["whole"]:
         return f"{found['grains']} grains, all cut by an edge"
     in_um = f" = {found['mean_diameter_um']:.3g} um" if found["mean_diameter_um"] else ""
-    return (
+    line = (
         f"{found['grains']} grains, mean diameter {found['mean_diameter']:.1f} px{in_um} of {found['whole']} whole ones"
         f" ({found['mean_diameter_edge_corrected']:.1f} px corrected for the edge)"
     )
+    noise = grain_size.noise(found["speck_share"])
+    return f"{line}; {noise}" if noise else line
