@@ -19,7 +19,7 @@ from tests.command_line import ROOT
 def config():
     config = runpy.run_path(str(ROOT / "configs" / "quickstart.py"))["get_config"]()
     config.data.size = (16, 16)
-    config.model.update(channels=(8, 64), attention_levels=(False, True), remat=(False, False))
+    config.model.update(channels=(64,), attention_levels=(True,), remat=(False,))
     config.train.batch_size = 4
     config.plan.devices = (1, 8)
     config.mesh.fsdp = 2
