@@ -168,6 +168,7 @@ def get_config() -> ConfigDict:
     config.plan = plan = ConfigDict()
     plan.devices = (1, 8, 64, 256)  # numbers of devices, each with train.batch_size images
     plan.chip = "h200"  # kind of device: a100 | h100 | h200 | tpu_v4 | tpu_v5e | tpu_v5p | tpu_v6e
+    plan.memory_gb = 0.0  # memory of a device in GB; 0 = the chip's
     plan.utilisation = 0.4  # share of the peak rate that convolutions reach
     plan.channels = 3  # channels of the images, as no data is opened
     plan.classes = 5  # number of classes

@@ -163,7 +163,7 @@ def _entry(config: Config, found: Estimate, first: Estimate) -> dict[str, Any]:
         "state_bytes": found.state,
         "temporary_bytes": cost.temporaries,
         "peak_bytes": found.state + cost.temporaries,
-        "fits": found.state + cost.temporaries <= chip.memory,
+        "fits": found.state + cost.temporaries <= (config.plan.memory_gb * 1e9 or chip.memory),
         "flops": cost.flops,
         "bytes_accessed": cost.bytes_accessed,
         "intensity": cost.flops / cost.bytes_accessed,

@@ -342,10 +342,9 @@ class PlanConfig:
         (1, 8, 64, 256), "numbers of devices, each with train.batch_size images", low=1, high=2**20
     )
     chip: str = option(
-        "h200",
-        "kind of device",
-        choices=("a100", "h100", "h200", "tpu_v4", "tpu_v5e", "tpu_v5p", "tpu_v6e"),
+        "h200", "kind of device", choices=("a100", "h100", "h200", "tpu_v4", "tpu_v5e", "tpu_v5p", "tpu_v6e")
     )
+    memory_gb: float = option(0.0, "memory of a device in GB; 0 = the chip's", low=0.0)
     utilisation: float = option(0.4, "share of the peak rate that convolutions reach", above=0.0, high=1.0)
     channels: int = option(3, "channels of the images, as no data is opened", low=1, high=1024)
     classes: int = option(5, "number of classes", low=0, high=10**6)
