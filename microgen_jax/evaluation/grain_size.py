@@ -4,14 +4,18 @@ D = sqrt(4 area / pi) of the grains that keep off the map's edge (ASTM E2627): t
 what the edge cuts (eq. 10 of `grains`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Integer, UInt8
 
-from microgen_jax.evaluation import grains
+from microgen_jax.crystal.maps import EbsdMap
+from microgen_jax.crystal.segmentation import ORIENTATION_TOLERANCE, grains_from_orientations
+from microgen_jax.evaluation import grain_finding, grains
+from microgen_jax.evaluation.image_kind import ImageKind
 
+BY_ORIENTATION = f"misorientation over {ORIENTATION_TOLERANCE:g} degrees; {grain_finding.RULE}"
 MAX_SPECKS = 0.03  # of the pixels; more show noise, or colours that change within grains
 DIAMETER = "equivalent circle diameter of the grains that no edge cuts"
 
@@ -64,6 +68,7 @@ class GrainSizes(NamedTuple):
             if any_whole
             else None,
             "speck_share": self.specks / max(self.pixels, 1),
+            "note": noise(self.specks / max(self.pixels, 1)),
         }
 
 
@@ -88,3 +93,46 @@ def pooled(maps: Iterable[GrainSizes]) -> GrainSizes:
     each = [GrainSizes(0, np.zeros(0), np.zeros(0), 0, 0), *maps]
     count, diameter, weight, specks, pixels = zip(*each)
     return GrainSizes(sum(count), np.concatenate(diameter), np.concatenate(weight), sum(specks), sum(pixels))
+
+
+def of_map(scan: EbsdMap) -> GrainSizes:
+    """Measure the grains of a map, which differ in orientation.
+
+    Args:
+      scan: the map; points of phases without a Laue group belong to no grain.
+    """
+    groups = {phase.id: phase.laue_group for phase in scan.phases if phase.laue_group}
+    return grain_sizes(grains_from_orientations(scan.orientations, groups, scan.phase))
+
+
+def of_image(image: UInt8[np.ndarray, "H W C"], kind: ImageKind) -> GrainSizes:
+    """Measure the grains of a whole image, which differ in colour or lie between lines.
+
+    Args:
+      image: the image.
+      kind: what images of the set show, 'colour' or 'lines'.
+    """
+    return grain_sizes(grain_finding.regions(image[None], kind)[0])
+
+
+def per_tile(tiles: UInt8[np.ndarray, "N H W C"], kind: ImageKind) -> float:
+    """Return the mean number of grains of a tile.
+
+    Args:
+      tiles: the tiles.
+      kind: what they show, 'colour' or 'lines'.
+    """
+    labels = grains.absorb_specks(grain_finding.regions(tiles, kind))
+    return len(grains.measure(labels).area) / len(tiles)
+
+
+def summed(maps: Collection[GrainSizes], pixel_size_um: float, method: str) -> dict[str, Any]:
+    """Return the grains of several maps as JSON takes them, and how they were found.
+
+    Args:
+      maps: grains of each map.
+      pixel_size_um: pixel size in um; 0 = not known.
+      method: how grains are found.
+    """
+    whole = f"{method}; {DIAMETER}"
+    return pooled(maps).to_json(pixel_size_um) | {"maps": len(maps), "method": whole}
