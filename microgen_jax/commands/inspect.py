@@ -107,5 +107,5 @@ def _grains(dataset: Dataset, asked: DataConfig, images: np.ndarray) -> dict[str
         grains |= grain_size.summed(sizes.values(), stored_um, grain_size.BY_ORIENTATION)
     elif grains:
         sizes = [grain_size.of_image(image, kind) for image in summary.whole_images(dataset.train)]
-        grains |= grain_size.summed(sizes, stored_um, grain_finding.method(kind))
+        grains |= grain_size.summed(sizes, stored_um, f"whole images, {grain_finding.method(kind)}")
     return found | ({"grains": grains} if grains else {})

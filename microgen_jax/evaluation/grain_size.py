@@ -15,7 +15,7 @@ from microgen_jax.crystal.segmentation import ORIENTATION_TOLERANCE, grains_from
 from microgen_jax.evaluation import grain_finding, grains
 from microgen_jax.evaluation.image_kind import ImageKind
 
-BY_ORIENTATION = f"misorientation over {ORIENTATION_TOLERANCE:g} degrees; {grain_finding.RULE}"
+BY_ORIENTATION = f"whole scans, misorientation over {ORIENTATION_TOLERANCE:g} degrees; {grain_finding.RULE}"
 MAX_SPECKS = 0.03  # of the pixels; more show noise, or colours that change within grains
 DIAMETER = "equivalent circle diameter of the grains that no edge cuts"
 
