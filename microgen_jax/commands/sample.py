@@ -55,7 +55,7 @@ def sample(request: Request) -> None:
     folder = workdir / "samples" / config.sample.name
     with renamed({"folder": "sample.name"}):
         samples.save(folder, extra_files=extra_files)
-    print(f"flat neighbours: {samples.flat_share():.1%} of pixel pairs differ by 24 of 255 at most")
+    print(f"{samples.flat_share():.1%} of neighbouring pixels differ by at most 24 of 255")
     print(f"written: {folder}")
 
 
@@ -67,9 +67,9 @@ def _condition(text: str) -> Mapping[str, Any]:
     try:
         condition = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError("sample.condition", f"{text!r} is no JSON ({error})", fix) from error
+        raise UserError("sample.condition", f"{text!r} is not JSON ({error})", fix) from error
     if not isinstance(condition, dict):
-        raise UserError("sample.condition", f"{text!r} is no object", fix)
+        raise UserError("sample.condition", f"{text!r} is not an object", fix)
     return condition
 
 

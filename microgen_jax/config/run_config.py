@@ -41,6 +41,8 @@ class Resolved:
       fingerprint: fingerprint of the data set.
       low, high: range of each condition over the training images, in its own unit.
       pixel_size_um: pixel size of the images in um; 0 where it is not known.
+      class_ranges: for each class the range of each condition over its training images, None where none has it; ()
+        where it is not known.
     """
 
     classes: tuple[str, ...]
@@ -53,6 +55,7 @@ class Resolved:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     pixel_size_um: float = 0.0
+    class_ranges: tuple[tuple[tuple[float, float] | None, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def resolve(dataset: Dataset) -> Resolved:
         dataset.low,
         dataset.high,
         dataset.pixel_size_um,
+        dataset.class_ranges,
     )
 
 
@@ -157,7 +161,9 @@ def _read_resolved(where: str, content: Any) -> Resolved:
             raise UserError(where, f"is damaged (resolved: {problem})", "restore it from the run")
 
     names = Resolved.__dataclass_fields__
-    require(isinstance(content, dict) and set(content) == set(names), f"not the fields {', '.join(names)}")
+    require(isinstance(content, dict), "no object")
+    content = {"class_ranges": [], **content}  # older runs have none
+    require(set(content) == set(names), f"not the fields {', '.join(names)}")
     lists = ("classes", "conditions", "mean", "std", "low", "high")
     require(all(isinstance(content[name], list) for name in lists), "a list is missing")
     texts = (*content["classes"], *content["conditions"], content["kind"], content["fingerprint"])
@@ -172,7 +178,27 @@ def _read_resolved(where: str, content: Any) -> Resolved:
     )
     size = content["pixel_size_um"]
     require(type(size) in (int, float) and 0 <= size < math.inf, f"pixel_size_um={size!r}")
-    return Resolved(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})
+    table = content["class_ranges"]
+    require(table == [] or _is_table(table, content), f"class_ranges={table!r}")
+    return Resolved(**{name: _tuples(entry) for name, entry in content.items()})
+
+
+def _is_table(table: Any, content: dict[str, Any]) -> bool:
+    """Return whether there is a pair of numbers, or None, for each class and condition."""
+
+    def is_pair(pair: Any) -> bool:
+        return isinstance(pair, list) and [type(number) in (int, float) for number in pair] == [True, True]
+
+    return (
+        isinstance(table, list)
+        and len(table) == len(content["classes"])
+        and all(isinstance(row, list) and len(row) == len(content["conditions"]) for row in table)
+        and all(pair is None or is_pair(pair) for row in table for pair in row)
+    )
+
+
+def _tuples(entry: Any) -> Any:
+    return tuple(map(_tuples, entry)) if isinstance(entry, list) else entry
 
 
 def check_resumable(workdir: Path, config: Config, resolved: Resolved) -> None:
@@ -206,7 +232,7 @@ def check_resumable(workdir: Path, config: Config, resolved: Resolved) -> None:
         return
     for name, old in asdict(before.resolved).items():
         new = getattr(resolved, name)
-        if old != new:
+        if old != new and name != "class_ranges":  # they follow from the fingerprint
             raise UserError(
                 f"--workdir={workdir}",
                 _changed_data(name, old, new),

@@ -1,4 +1,4 @@
-"""How far scans agree with the answers kept beside them and survive embedding: tables of docs/data.md and formats.md.
+"""How far scans agree with the reference values beside them (summary in docs/data.md) and survive embedding.
 
 python -m tests.benchmarks.scans --data=../shared/data
 """

@@ -346,6 +346,15 @@ def test_pixel_sizes_are_found_said_and_given(tmp_path, data_config):
     assert run_config.resolve(dataset).pixel_size_um == 0
 
 
+def test_the_pixel_size_is_that_of_the_resampled_pixels(tmp_path, data_config):
+    write_ang(tmp_path / "a", random_truth(10, 10))  # stretched to tiles of 16 px
+    dataset = open_dataset(data_config(tmp_path, resample="nearest", holdout=0.0))
+    assert dataset.pixel_size_um == pytest.approx(0.5 * 10 / 16)
+    assert run_config.resolve(dataset).pixel_size_um == dataset.pixel_size_um
+    assert any("a pixel is 0.625 px of the files" in note for note in dataset.notes)
+    assert open_dataset(data_config(tmp_path, holdout=0.0)).pixel_size_um == 0.5
+
+
 def test_unsure_points_are_filled(tmp_path, data_config):
     path = write_ctf(tmp_path / "a", random_truth(16, 16))
     text = path.read_text().replace("0.5000\t98", "1.5000\t98", 20)
