@@ -1,4 +1,4 @@
-"""How far scans agree with the reference values beside them (summary in docs/data.md) and survive embedding.
+"""Scans against the reference values beside them, and embedded and decoded: tables of docs/data.md and docs/formats.md.
 
 python -m tests.benchmarks.scans --data=../shared/data
 """
