@@ -89,11 +89,11 @@ def ipf_colour(
     laue_group: str,
     key: str = "tsl",
 ) -> UInt8[np.ndarray, "*n 3"]:
-    """Return the IPF colours of orientations.
+    """Return the IPF colours of orientations, uint8 [..., 3].
 
     Args:
-      orientations: unit quaternions, sample -> crystal.
-      direction: sample direction, 'X', 'Y', 'Z' or a vector.
+      orientations: unit quaternions, sample -> crystal [..., 4].
+      direction: sample direction, 'X', 'Y', 'Z' or a vector [3], in the sample frame of the orientations.
       laue_group: any name that `symmetry.laue_group` knows.
       key: 'tsl' or 'edax'.
 
@@ -138,7 +138,7 @@ def sample_direction(direction: str | tuple[float, float, float] | np.ndarray) -
 def direction_colour(
     directions: Float[np.ndarray, "*n 3"], laue_group: str, key: str = "tsl"
 ) -> UInt8[np.ndarray, "*n 3"]:
-    """Return the colours of crystal directions.
+    """Return the colours of crystal directions, uint8 [..., 3].
 
     Args:
       directions: unit vectors in crystal coordinates [..., 3].
@@ -163,7 +163,7 @@ def _direction_colour(directions: np.ndarray, group: str, key: str) -> np.ndarra
 def colour_direction(
     colours: UInt8[np.ndarray, "*n 3"], laue_group: str, key: str = "tsl"
 ) -> Float[np.ndarray, "*n 3"]:
-    """Return the unit crystal direction, in the group's sector, of each colour; NaN for black (unindexed).
+    """Return the unit crystal direction [..., 3], in the group's sector, of each colour; NaN for black (unindexed).
 
     Colours off the key are first divided by their largest channel. 8 bits leave about 0.3 degrees (tsl).
 
