@@ -7,15 +7,27 @@
     without an edge (Miles 1974; Lantuejoul 1980).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Integer, UInt8
 from scipy import ndimage
 
-from microgen_jax.evaluation import grains
+from microgen_jax.crystal.maps import EbsdMap
+from microgen_jax.crystal.segmentation import (
+    COLOUR_TOLERANCE,
+    ORIENTATION_TOLERANCE,
+    grains_from_orientations,
+)
+from microgen_jax.evaluation import grains, statistics
+from microgen_jax.evaluation.statistics import ImageKind
 
+BY_ORIENTATION = f"misorientation over {ORIENTATION_TOLERANCE:g} degrees, on whole scans"
+RULE_OF = {
+    "colour": f"colour steps over {COLOUR_TOLERANCE} of 255, on whole images",
+    "lines": "boundary lines, on whole images",
+}
 RULES = (
     f"regions under {grains.MIN_GRAIN_AREA} px given to the nearest grain, unindexed pixels left out; "
     "equivalent circle diameter of the grains that no edge cuts"
@@ -81,3 +93,44 @@ def pooled(maps: Iterable[GrainSizes]) -> GrainSizes:
     each = [GrainSizes(0, np.zeros(0), np.zeros(0)), *maps]
     count, diameter, weight = zip(*each)
     return GrainSizes(sum(count), np.concatenate(diameter), np.concatenate(weight))
+
+
+def of_map(scan: EbsdMap) -> GrainSizes:
+    """Measure the grains of a map, which differ in orientation.
+
+    Args:
+      scan: the map; points of phases without a Laue group belong to no grain.
+    """
+    groups = {phase.id: phase.laue_group for phase in scan.phases if phase.laue_group}
+    return grain_sizes(grains_from_orientations(scan.orientations, groups, scan.phase))
+
+
+def of_image(image: UInt8[np.ndarray, "H W C"], kind: ImageKind) -> GrainSizes:
+    """Measure the grains of a whole image, which differ in colour or lie between lines.
+
+    Args:
+      image: the image; black pixels of an IPF map are unindexed.
+      kind: what images of the set show, 'colour' or 'lines'.
+    """
+    labels = statistics.labels_of(image[None], kind)[0]
+    return grain_sizes(labels if kind.content == "lines" else np.where(image.max(axis=-1) == 0, -1, labels))
+
+
+def per_tile(labels: Integer[np.ndarray, "N H W"]) -> float:
+    """Return the mean number of grains of a tile.
+
+    Args:
+      labels: regions of tiles, -1 where unindexed.
+    """
+    return len(grains.measure(grains.absorb_specks(labels)).area) / len(labels)
+
+
+def summed(maps: Collection[GrainSizes], pixel_size_um: float, rule: str) -> dict[str, Any]:
+    """Return the grains of several maps as JSON takes them, and how they were found.
+
+    Args:
+      maps: grains of each map.
+      pixel_size_um: pixel size in um; 0 = not known.
+      rule: what separates two grains.
+    """
+    return pooled(maps).to_json(pixel_size_um) | {"maps": len(maps), "method": f"{rule}; {RULES}"}

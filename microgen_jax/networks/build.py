@@ -94,17 +94,12 @@ def _check(model: ModelConfig, attention_levels: tuple[bool, ...], remat: tuple[
             raise UserError(
                 name, f"has {len(given)} entries for {levels} levels of channels", "give one for each, or ()"
             )
-    for features in model.channels:
-        _check_divisible(features, "norm_groups", model.norm_groups)
     if model.channels[0] % 2:
         raise UserError("channels", f"{model.channels[0]} of the first level must be even")
-    attending = [c for c, on in zip(model.channels, attention_levels) if on]
-    if model.mid_attention:
-        attending.append(model.channels[-1])
-    for features in attending:
-        _check_divisible(features, "head_dim", model.head_dim)
-
-
-def _check_divisible(features: int, name: str, by: int) -> None:
-    if features % by:
-        raise UserError("channels", f"{features} must be divisible by {name} (={by})")
+    attends = zip((*model.channels, model.channels[-1]), (*attention_levels, model.mid_attention))
+    attending = tuple(features for features, on in attends if on)
+    for name, widths in (("norm_groups", model.channels), ("head_dim", attending)):
+        divisor = getattr(model, name)
+        for features in widths:
+            if features % divisor:
+                raise UserError("channels", f"{features} must be divisible by {name} (={divisor})")
