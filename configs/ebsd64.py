@@ -1,10 +1,11 @@
-"""IPF-Z maps at 64 px rendered from raw EBSD scans (.ang, .ctf, .cpr, .h5, .h5oina, .dream3d).
+"""Orientation maps of 64 px from raw EBSD scans (.ang, .ctf, .cpr, .h5, .h5oina, .dream3d), sampled as scans.
 
     python main.py --config=configs/ebsd64.py --config.data.root=scans --workdir=runs/ebsd64
 
 The root is one scan or a folder of them; a class is a folder, or where all lie loose, each scan. Tiles at the
-scan's pixel size overlap by a half. For IPF-X, Y and Z together: `--config.data.ipf_direction=XYZ
---config.data.channels=9`. One GPU of 12 GB or more: bfloat16, batch 32.
+scan's pixel size overlap by a half. Two networks: grains, and orientations given the grains. For IPF-Z colours instead:
+`--config.data.representation=image`; for IPF-X, Y and Z together: `--config.data.ipf_direction=XYZ
+--config.data.channels=9`. One GPU, bfloat16, batch 32; `--mode=plan` gives the memory of a step.
 Not run on a GPU yet: images per second and evaluation figures are to be measured there.
 """
 

@@ -10,6 +10,7 @@ from microgen_jax import data
 from microgen_jax.config.run_config import Resolved
 from microgen_jax.config.schema import Config
 from microgen_jax.data import Dataset
+from microgen_jax.data.representations import Orientations
 from microgen_jax.errors import UserError
 from microgen_jax.evaluation import TrainingImages, copy_search
 from microgen_jax.evaluation.features import metrics as features
@@ -84,13 +85,20 @@ def arguments(run: EvaluatedRun, networks: features.Networks, progress: Progress
     return {
         "laue_group": _laue_group(run),
         "colour_key": run.config.data.colour_key,
-        "ipf_maps": bool(run.config.data.ipf_direction) and run.dataset.preparation.channels == 3,
+        "ipf_maps": _shows_ipf_maps(run),
         "condition_names": run.dataset.conditions,
         "training": _training_images(run, networks, progress),
         "denoising_error": _denoising_error(run, progress),
         "notes": run.notes,
         "settings": settings,
     }
+
+
+def _shows_ipf_maps(run: EvaluatedRun) -> bool:
+    representation = run.dataset.preparation.representation
+    if isinstance(representation, Orientations):
+        return True
+    return bool(run.config.data.ipf_direction) and representation.channels == 3
 
 
 def _laue_group(run: EvaluatedRun) -> str:
