@@ -51,7 +51,7 @@ def run_inspect(request: Request) -> None:
     """Write `inspect/summary.json` and `inspect/grid.png`, and print a table.
 
     Args:
-      request: what was asked; its `data` part and seed count.
+      request: the parsed command line, of which the `data` part and the seed are used.
 
     Raises:
       UserError: the data or their configuration are wrong.
@@ -95,6 +95,7 @@ def summarise(config: Config) -> Summary:
 def _grains(dataset: Dataset, asked: DataConfig, images: np.ndarray) -> dict[str, Any]:
     """Return the grains of scans by orientation, of images by colour or boundary lines; {} where there are none."""
     kind = statistics.classify_images(images)
+    stored_um = dataset.pixel_size_um / dataset.pixel_scale if dataset.pixel_scale else 0.0
     grains, found = {}, {}
     if kind.content in ("colour", "lines"):
         grains["per_tile"] = grain_size.per_tile(statistics.labels_of(images, kind))
@@ -102,9 +103,9 @@ def _grains(dataset: Dataset, asked: DataConfig, images: np.ndarray) -> dict[str
         scans = read_scans(Path(asked.root), [scan["scan"] for scan in dataset.scans], asked)
         sizes = {name: grain_size.of_map(scan) for name, scan in scans}
         found["scans"] = [scan | sizes[scan["scan"]].to_json(scan["pixel_size_um"]) for scan in dataset.scans]
-        grains |= grain_size.summed(sizes.values(), dataset.pixel_size_um, grain_size.BY_ORIENTATION)
+        grains |= grain_size.summed(sizes.values(), stored_um, grain_size.BY_ORIENTATION)
     elif grains:
         shown = rendered(dataset.train, dataset.preparation.representation)
         sizes = [grain_size.of_image(image, kind) for image in summary.whole_images(shown)]
-        grains |= grain_size.summed(sizes, dataset.pixel_size_um, grain_size.RULE_OF[kind.content])
+        grains |= grain_size.summed(sizes, stored_um, grain_size.RULE_OF[kind.content])
     return found | ({"grains": grains} if grains else {})

@@ -83,7 +83,7 @@ def plan(request: Request) -> None:
     """Print the cost of a step for each number of devices in `plan.devices`, and write `plan.json` with --workdir.
 
     Args:
-      request: what was asked; its `plan` part and the network count.
+      request: the parsed command line, of which the `plan` part and the network are used.
 
     Raises:
       UserError: no number of devices, a mesh that does not divide them, or a model that cannot be built.

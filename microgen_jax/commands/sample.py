@@ -58,7 +58,7 @@ def sample(request: Request) -> None:
         notes = samples.save(folder, config.sample.formats, extra_files)
     for note in notes:
         print(f"note: {note}")
-    print(f"flat neighbours: {samples.flat_share():.1%} of pixel pairs differ by 24 of 255 at most")
+    print(f"{samples.flat_share():.1%} of neighbouring pixels differ by at most 24 of 255")
     print(f"written: {folder}")
 
 
@@ -70,9 +70,9 @@ def _condition(text: str) -> Mapping[str, Any]:
     try:
         condition = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError("sample.condition", f"{text!r} is no JSON ({error})", fix) from error
+        raise UserError("sample.condition", f"{text!r} is not JSON ({error})", fix) from error
     if not isinstance(condition, dict):
-        raise UserError("sample.condition", f"{text!r} is no object", fix)
+        raise UserError("sample.condition", f"{text!r} is not an object", fix)
     return condition
 
 

@@ -26,7 +26,7 @@ class Field:
       type: bool, int, float or str, of the value or of each entry of a tuple.
       is_tuple: whether the value is a tuple.
       default: its default.
-      option: what else the schema says of it.
+      option: its range, choices, help and resume rule.
     """
 
     name: str

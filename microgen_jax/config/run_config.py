@@ -46,6 +46,8 @@ class Resolved:
       stages: name of each stage of the model, and the names of its channels; () = one stage without names.
       phases: name and Laue group of each phase of orientation maps; () where images are images.
       pixel_size_um: pixel size of the images in um; 0 where it is not known.
+      class_ranges: for each class the range of each condition over its training images, None where none has it; ()
+        where it is not known.
     """
 
     classes: tuple[str, ...]
@@ -60,6 +62,7 @@ class Resolved:
     stages: tuple[tuple[str, tuple[str, ...]], ...] = ()
     phases: tuple[tuple[str, str], ...] = ()
     pixel_size_um: float = 0.0
+    class_ranges: tuple[tuple[tuple[float, float] | None, ...], ...] = ()
 
     @property
     def representation(self) -> Representation:
@@ -98,6 +101,7 @@ def resolve(dataset: Dataset) -> Resolved:
         preparation.representation.stages,
         tuple(map(tuple, getattr(preparation.representation, "phases", ()))),
         dataset.pixel_size_um,
+        dataset.class_ranges,
     )
 
 
@@ -173,7 +177,9 @@ def _read_resolved(where: str, content: Any) -> Resolved:
             raise UserError(where, f"is damaged (resolved: {problem})", "restore it from the run")
 
     names = Resolved.__dataclass_fields__
-    require(isinstance(content, dict) and set(content) == set(names), f"not the fields {', '.join(names)}")
+    require(isinstance(content, dict), "no object")
+    content = {"class_ranges": [], **content}  # older runs have none
+    require(set(content) == set(names), f"not the fields {', '.join(names)}")
     lists = ("classes", "conditions", "mean", "std", "low", "high")
     require(all(isinstance(content[name], list) for name in lists), "a list is missing")
     texts = (*content["classes"], *content["conditions"], content["kind"], content["fingerprint"])
@@ -189,7 +195,9 @@ def _read_resolved(where: str, content: Any) -> Resolved:
     size = content["pixel_size_um"]
     require(type(size) in (int, float) and 0 <= size < math.inf, f"pixel_size_um={size!r}")
     _check_stages(content, require)
-    return Resolved(**{name: _as_tuple(value) for name, value in content.items()})
+    table = content["class_ranges"]
+    require(table == [] or _is_table(table, content), f"class_ranges={table!r}")
+    return Resolved(**{name: _tuples(entry) for name, entry in content.items()})
 
 
 def _check_stages(content: dict[str, Any], require: Callable[[bool, str], None]) -> None:
@@ -211,8 +219,22 @@ def _check_stages(content: dict[str, Any], require: Callable[[bool, str], None])
     require(all(group in LAUE_GROUPS for _, group in phases), "a phase of an unknown Laue group")
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
+def _is_table(table: Any, content: dict[str, Any]) -> bool:
+    """Return whether there is a pair of numbers, or None, for each class and condition."""
+
+    def is_pair(pair: Any) -> bool:
+        return isinstance(pair, list) and [type(number) in (int, float) for number in pair] == [True, True]
+
+    return (
+        isinstance(table, list)
+        and len(table) == len(content["classes"])
+        and all(isinstance(row, list) and len(row) == len(content["conditions"]) for row in table)
+        and all(pair is None or is_pair(pair) for row in table for pair in row)
+    )
+
+
+def _tuples(entry: Any) -> Any:
+    return tuple(map(_tuples, entry)) if isinstance(entry, list) else entry
 
 
 def check_resumable(workdir: Path, config: Config, resolved: Resolved) -> None:
@@ -246,7 +268,7 @@ def check_resumable(workdir: Path, config: Config, resolved: Resolved) -> None:
         return
     for name, old in asdict(before.resolved).items():
         new = getattr(resolved, name)
-        if old != new:
+        if old != new and name != "class_ranges":  # they follow from the fingerprint
             raise UserError(
                 f"--workdir={workdir}",
                 _changed_data(name, old, new),

@@ -30,14 +30,14 @@ class EbsdMap:
       phase: int32 [H, W], the id of one of `phases`; -1 where unindexed.
       indexed: bool [H, W], whether the pixel was measured and has an orientation.
       phases: the phases that the file names.
-      pixel_size: (dy, dx) in `unit`, equal to 0.1 %.
-      unit: of length, 'um' as a rule.
+      pixel_size: height and width of a pixel (dy, dx) in `unit`, equal to 0.1 %.
+      unit: unit of length, 'um' as a rule.
       frame: how the sample frame of the orientations lies to the map's rows and columns, and how the vendor's
         crystal frame differed.
       columns: every column as read, Euler angles in the file's units and frame among them, and the number of the
         point in each pixel.
       metadata: further entries of the header.
-      notes: what was repaired or left out, a line each.
+      notes: remarks on what was repaired or left out, a line each.
       unused: columns, data sets and header fields that were found and not used, a line each.
       described: number of columns and header fields that only describe (operator, beam, quality).
     """

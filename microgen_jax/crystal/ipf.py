@@ -93,7 +93,7 @@ def ipf_colour(
 
     Args:
       orientations: unit quaternions, sample -> crystal.
-      direction: of the sample: 'X', 'Y', 'Z' or a vector.
+      direction: sample direction, 'X', 'Y', 'Z' or a vector.
       laue_group: any name that `symmetry.laue_group` knows.
       key: 'tsl' or 'edax'.
 
@@ -168,7 +168,7 @@ def colour_direction(
     Colours off the key are first divided by their largest channel. 8 bits leave about 0.3 degrees (tsl).
 
     Args:
-      colours: of an IPF map [..., 3].
+      colours: colours of an IPF map, uint8 [..., 3].
       laue_group: any name that `symmetry.laue_group` knows.
       key: 'tsl' or 'edax', the one that the map was made with.
 
@@ -209,7 +209,7 @@ def fold(
     -1 z >= 0; else z >= 0 and a range of azimuth (6/mmm 0..30 degrees).
 
     Args:
-      directions: in crystal coordinates [..., 3].
+      directions: directions in crystal coordinates [..., 3].
       laue_group: one of `symmetry.LAUE_GROUPS`.
       key: 'tsl' or 'edax'.
 

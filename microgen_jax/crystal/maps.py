@@ -77,7 +77,7 @@ def read_map(path: str | Path, *, min_confidence: float = 0.0, laue_group: str =
     Args:
       path: path of the file; of a .cpr / .crc pair either one.
       min_confidence: least CI, or largest MAD in degrees, of an indexed point; 0 = off.
-      laue_group: Laue group of phases for which the file names none; '' = they stay without.
+      laue_group: Laue group of phases for which the file names none; '' leaves them without.
 
     Raises:
       UserError: the file is missing, broken or of an unknown format, where `where` is its path; or `min_confidence`

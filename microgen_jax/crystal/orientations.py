@@ -29,7 +29,7 @@ def normalise(quaternions: Quaternions) -> Quaternions:
     """Return unit quaternions of the half sphere w >= 0.
 
     Args:
-      quaternions: of any length but 0 [..., 4].
+      quaternions: quaternions of any length but 0 [..., 4].
 
     Raises:
       UserError: another shape or type, or a quaternion without a length.
@@ -106,7 +106,7 @@ def from_axis_angle(axis: Float[np.ndarray, "*#n 3"], angle: float | Float[np.nd
 
     Args:
       axis: vectors of any length but 0 [..., 3].
-      angle: of the turn in radians, right-handed.
+      angle: angle of the turn in radians, right-handed.
 
     Raises:
       UserError: another shape or type of `axis`, or an axis without a length.

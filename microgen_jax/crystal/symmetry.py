@@ -72,7 +72,7 @@ def laue_group(name: str) -> str:
     """Return the Laue group of a Laue or point group's name.
 
     Args:
-      name: such as 'm-3m', 'm3m', '432', '6/mmm' or '-43m'.
+      name: name such as 'm-3m', 'm3m', '432', '6/mmm' or '-43m'.
 
     Raises:
       UserError: no such group.
@@ -108,7 +108,7 @@ def laue_group_of_channel(number: int) -> str:
     """Return the Laue group of the number 1..11 in HKL's .ctf and .cpr files (11 -> 'm-3m', 9 -> '6/mmm').
 
     Args:
-      number: of the Laue group.
+      number: number of the Laue group.
 
     Raises:
       UserError: no such number.
@@ -124,7 +124,7 @@ def laue_group_of_space_group(number: int) -> str:
     """Return the Laue group of an international space-group number 1..230 (225 -> 'm-3m').
 
     Args:
-      number: of the space group.
+      number: number of the space group.
 
     Raises:
       UserError: no such number.

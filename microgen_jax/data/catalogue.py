@@ -32,8 +32,8 @@ class Catalogue(NamedTuple):
       serving: columns that are of use without being asked for, such as that of the classes.
       refused: (file, reason) of what was left out.
       notes: lines for the user.
-      unused: what was found and not used (arrays, columns, masks, header fields), a line each with the reason.
-      groups: of each image, the group that a split keeps together; None = every image for itself.
+      unused: arrays, columns, masks and header fields that were found and not used, a line each with the reason.
+      groups: group of each image, which a split keeps together; None = every image for itself.
       held_out: which images the source itself keeps for testing; None = the split decides.
       held_out_notes: lines for the user where `held_out` is followed.
       phases: phases of orientation maps; () where images are images.
@@ -110,7 +110,7 @@ def bad_file_error(root: str, name: str, reason: str, count: int = 1) -> UserErr
     """
     alone = name.split(":")[0] == PurePath(root).name
     more = f" ({count} such files)" if count > 1 else ""
-    fix = "mend it" if alone else "mend or remove it, or set data.on_bad_file=skip"
+    fix = "repair or replace it" if alone else "repair or remove it, or set data.on_bad_file=skip"
     return UserError(place(root, name), reason + more, fix)
 
 

@@ -18,6 +18,7 @@ from microgen_jax.data.catalogue import Catalogue, CatalogueSource, place
 from microgen_jax.data.decoding import Header
 from microgen_jax.data.pipeline import Preparation
 from microgen_jax.data.representations import Images, Orientations, PhaseName
+from microgen_jax.data.representations.choice import choose
 from microgen_jax.data.sources import polycrystal
 from microgen_jax.data.sources.arrays import open_arrays
 from microgen_jax.data.sources.detect import detect_source
@@ -32,7 +33,7 @@ from microgen_jax.types import Source
 
 @dataclass(frozen=True)
 class Dataset:
-    """Everything that the rest of the program knows about the data.
+    """A data set: lazy images of both parts of the split, and what is known about them.
 
     Attributes:
       train, holdout: lazy sources; `holdout` is empty where no class has two groups, or `data.holdout` is 0.
@@ -44,13 +45,15 @@ class Dataset:
       dtype: dtype of the images as stored: uint8 | uint16 | float32.
       refused: (file, reason) of everything left out under `on_bad_file='skip'`.
       notes: lines for the user ("class X has one group: it stays in training").
-      unused: what the source found and did not use, a line each.
+      unused: entries of the files that were found and not used, a line each.
       fingerprint: sha256 (first 16 hex digits) over the kind, every image's name, class, group,
         conditions and bytes, and the share held out; of polycrystals over seed, counts and size.
         Contents and times of files are not covered.
       low, high: range of each condition over the training part, in its own unit.
-      pixel_size_um: pixel size of the images in um; 0 where none is known or the images differ.
-      scans: of EBSD scans, what is known of each: points, share unindexed, pixel size, phases, frame.
+      class_ranges: for each class the range of each condition, None where no image of the class has it.
+      pixel_size_um: pixel size of the images in um, as resampled; 0 where none is known or the images differ.
+      pixel_scale: px of a stored image in one of a resampled image; 0 where the images differ.
+      scans: summary of each EBSD scan: points, share unindexed, pixel size, phases, frame.
     """
 
     train: Source
@@ -67,7 +70,9 @@ class Dataset:
     high: tuple[float, ...] = ()
     unused: tuple[str, ...] = ()
     pixel_size_um: float = 0.0
+    pixel_scale: float = 1.0
     scans: tuple[dict[str, Any], ...] = ()
+    class_ranges: tuple[tuple[tuple[float, float] | None, ...], ...] = ()
 
 
 def open_dataset(data: DataConfig, seed: int = 0, *, write_cache: bool = True) -> Dataset:
@@ -96,14 +101,9 @@ def _open_dataset(data: DataConfig, seed: int, write_cache: bool) -> Dataset:
         raise UserError("window", problem, "set data.resample=none")
     data = replace(data, root=os.path.expanduser(data.root))
     kind = detect_source(data.source, data.root, data.name)
-    data = replace(data, representation=_representation(data, kind))
+    data = replace(data, representation=choose(data, kind))
     if kind == "polycrystal":
         return _polycrystals(data, seed)
-    if data.representation == "orientation" and kind != "ebsd":
-        problem = (
-            f"'orientation' needs EBSD scans or the built-in polycrystals, and this is the source {kind!r}"
-        )
-        raise UserError("representation", problem, "set data.representation=image")
     found = _open(data, kind)
     catalogue = _filter(data, found)
     if data.cache:
@@ -114,14 +114,6 @@ def _open_dataset(data: DataConfig, seed: int, write_cache: bool) -> Dataset:
     if data.window == "grid" and kind != "ebsd":
         catalogue = tiles.cut(catalogue, data.size, data.tile_overlap)
     return _split(data, catalogue)
-
-
-def _representation(data: DataConfig, kind: str) -> str:
-    """Return what 'auto' stands for: scans give orientations, unless colours are asked for that have no orientation."""
-    if data.representation != "auto":
-        return data.representation
-    colours = data.channels != DataConfig.channels or data.fill_unindexed != DataConfig.fill_unindexed
-    return "orientation" if kind == "ebsd" and not colours else "image"
 
 
 def _open(data: DataConfig, kind: str) -> Catalogue:
@@ -209,11 +201,15 @@ def _polycrystals(data: DataConfig, seed: int) -> Dataset:
         kind="polycrystal",
         dtype="float32" if orientations else "uint8",
         refused=(),
-        notes=(f"holdout: {fresh} fresh polycrystals", f"the polycrystals are made from seed={seed}"),
+        notes=(
+            f"the hold-out is {fresh} further polycrystals",
+            f"the polycrystals are made from seed={seed}",
+        ),
         fingerprint=_fingerprint(["polycrystal", seed, data.count, fresh, *size, *names, *form]),
         low=low,
         high=high,
         pixel_size_um=data.pixel_size_um,
+        class_ranges=conditions.class_ranges(sample, train.labels[: len(sample)], len(CLASSES)),
     )
 
 
@@ -295,6 +291,8 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
     grey = all(header.channels == 1 or header.copies for header in catalogue.headers)
     mean, std = conditions.statistics(table[~held])
     low, high = conditions.ranges(table[~held])
+    shapes = [(header.height, header.width) for header in catalogue.headers]
+    scale, *scales = resize.common_scale(shapes, data.size, data.resample)
 
     def part(mask: np.ndarray) -> CatalogueSource:
         skip = data.on_bad_file == "skip"
@@ -322,6 +320,7 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
             *conditions.decimal_commas(columns, names),
             *notes,
             *_padded(data, catalogue),
+            *_resampled(data, scale, scales),
         ),
         fingerprint=_fingerprint(
             [
@@ -334,8 +333,10 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
         low=low,
         high=high,
         unused=(*catalogue.unused, *_unused_columns(data, catalogue)),
-        pixel_size_um=data.pixel_size_um or catalogue.pixel_size_um,
+        pixel_size_um=data.pixel_size_um or catalogue.pixel_size_um * scale,
+        pixel_scale=scale,
         scans=catalogue.scans,
+        class_ranges=conditions.class_ranges(table[~held], label[~held], len(classes)),
     )
 
 
@@ -351,6 +352,19 @@ def _padded(data: DataConfig, catalogue: Catalogue) -> tuple[str, ...]:
     if not small:
         return ()
     return (f"{small} of {len(catalogue.headers)} images are smaller than data.size: padded ({data.pad})",)
+
+
+def _resampled(data: DataConfig, scale: float, scales: Sequence[float]) -> tuple[str, ...]:
+    """Return a line on the pixels of resampled images, where they are others than those of the files."""
+    if scale == 1:
+        return ()
+    low, high = scales
+    size = f"{scale:.4g}" if scale else f"{low:.4g} to {high:.4g}"
+    lost = "" if scale else ": images differ, and no length in um is given unless data.pixel_size_um is set"
+    kept = "; conditions are those of the files, so lengths in px among them are not scaled"
+    return (
+        f"data.resample={data.resample}: a pixel is {size} px of the files{lost}{kept * bool(data.conditions)}",
+    )
 
 
 def _preparation(

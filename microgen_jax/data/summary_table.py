@@ -57,7 +57,7 @@ def table_of(summary: dict[str, Any]) -> Table:
         table.add_row("scan", _scan_line(scan))
     for entry in summary["refused"]:
         table.add_row("refused", f"{entry['file']}: {entry['reason']}")
-    for note in summary["notes"]:
+    for note in (*summary["notes"], *summary["overlaps"]["notes"]):
         table.add_row("note", note)
     for line in summary["unused"]:
         table.add_row("not used", line)

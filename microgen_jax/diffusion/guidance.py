@@ -43,7 +43,7 @@ def hide_conditions(
     (1 - q)^2 = 1 - rate: the share of each that is hidden is `rate`.
 
     Args:
-      key: PRNG key of the batch.
+      key: PRNG key of this batch.
       cond: labels and values of the batch.
       null_label: label that stands for no class.
       rate: share to hide, in [0, 1].

@@ -80,7 +80,7 @@ def require_loss(
 
     Args:
       schedule: noise schedule of the chain.
-      prediction: what the network gives: 'eps', 'x0' or 'v'.
+      prediction: output of the network: 'eps', 'x0' or 'v'.
       loss: name in `LOSSES`.
       weighting: name in `weighting.WEIGHTINGS`.
 
@@ -119,8 +119,8 @@ def diffusion_loss(
       schedule: noise schedule of the chain.
       x0: clean images in [-1, 1].
       cond: label and conditions of each image.
-      key: PRNG key of the batch.
-      prediction: what the network gives: 'eps', 'x0' or 'v'.
+      key: PRNG key of this batch.
+      prediction: output of the network: 'eps', 'x0' or 'v'.
       loss: 'mse', 'l1', 'huber' or 'bce'.
       weighting: 'uniform', 'min_snr', 'p2' or 'vlb'.
       time_sampling: 'uniform', 'stratified', 'importance' or 'fixed'.

@@ -1,6 +1,6 @@
 """Generated images compared with real ones: statistics, features, copies, and a report.
 
-Every distance stands beside its baseline, the same distance between halves of the real images. Functions take arrays;
+Every distance is given with its baseline, the same distance between halves of the real images. Functions take arrays;
 folders and runs are opened by `microgen_jax.sampling.evaluation_sets`.
 """
 

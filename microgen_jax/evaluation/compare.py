@@ -40,7 +40,7 @@ class Comparison(Mapping[str, dict[str, Any]]):
 
     Attributes:
       entries: entries by name, pooled ones first; those of a class are called NAME/CLASS.
-      settings: what was compared, and how.
+      settings: settings of the comparison.
       warnings: sentences about what the numbers do not show.
       summary: the result in sentences.
     """
@@ -145,7 +145,7 @@ def compare(
     settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Compare generated images with real ones; every distance stands beside that of real images to each other.
+    """Compare generated images with real ones; every distance is given with that between halves of the real ones.
 
     Args:
       real: uint8 images [N, H, W, C] or [N, H, W], a list of images, an object that `np.asarray` turns into such

@@ -283,8 +283,8 @@ def _neighbour_counts(regions: np.ndarray, grain: np.ndarray, *, periodic: bool 
     total = len(grain)
     codes = []
     for a, b in _pixel_pairs(regions, periodic=periodic):
-        meet = (a != b) & (a >= 0) & (b >= 0)
-        low, high = np.minimum(a[meet], b[meet]), np.maximum(a[meet], b[meet])
+        touching = (a != b) & (a >= 0) & (b >= 0)
+        low, high = np.minimum(a[touching], b[touching]), np.maximum(a[touching], b[touching])
         codes.append(low.astype(np.int64) * total + high)
     low, high = np.divmod(np.unique(np.concatenate(codes)), max(total, 1))
     both = grain[low] & grain[high]

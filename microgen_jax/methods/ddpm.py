@@ -262,7 +262,7 @@ class DDPM:
         """Return the chain of `generate`, for `diffusion.start_state` and `diffusion.run_piece`.
 
         Args:
-          params: usually the averaged ones.
+          params: parameters, usually the averaged ones.
           keys: one PRNG key for each image.
           cond: label and conditions of each image.
           weak: parameters of an earlier checkpoint, for autoguidance.

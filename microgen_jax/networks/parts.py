@@ -22,7 +22,7 @@ class Row(NamedTuple):
     Attributes:
       name: "embedding", "level 0", ..., "middle", "in and out".
       size: height and width in px; (0, 0) for the embedding.
-      channels: of the part's activations.
+      channels: channels of the part's activations.
       blocks: residual blocks, down and up together.
       attention: attention layers.
       params: number of parameters.

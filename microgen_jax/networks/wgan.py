@@ -38,7 +38,7 @@ class WGANGenerator(nn.Module):
       out_channels: channels of the images.
       width: channels of the finest level.
       num_classes: 0 = no class embedding.
-      dtype: of the activations; parameters and tanh are float32.
+      dtype: type of the activations; parameters and tanh are float32.
     """
 
     size: tuple[int, int]
@@ -114,7 +114,7 @@ class Critic(nn.Module):
     Attributes:
       width: channels of the finest level.
       num_classes: 0 = no projection.
-      dtype: of the activations; parameters and the score are float32.
+      dtype: type of the activations; parameters and the score are float32.
     """
 
     width: int = 64
@@ -167,7 +167,7 @@ def check_shape(size: tuple[int, int], channels: int) -> None:
 
     Args:
       size: height and width of the images in px.
-      channels: of the images.
+      channels: number of channels of the images.
 
     Raises:
       UserError: a side that is no power of two from 32 to 256, or channels that are neither 1 nor 3.

@@ -89,7 +89,7 @@ def _take(file: TextIO, workdir: Path) -> None:
     except OSError as error:
         print(f"note: {workdir} cannot be locked ({error.strerror}); start no second run there", flush=True)
     if (left := _holder(file)) and left["host"] != socket.gethostname():
-        print(f"note: {workdir} was in use by {describe(left)}; see that it has ended", flush=True)
+        print(f"note: {workdir} was in use by {describe(left)}; make sure that it has ended", flush=True)
     file.truncate(0)
     json.dump(this_process(), file)
     file.flush()

@@ -37,7 +37,7 @@ def compare(
     seed: int = 0,
     **further: Any,
 ) -> Comparison:
-    """Compare generated images with real ones; every distance stands beside that of real images to each other.
+    """Compare generated images with real ones; every distance is given with that between halves of the real ones.
 
     Args:
       real: uint8 images [N, H, W, C] or [N, H, W], a list of images or maps, `Samples`, or the path of a folder, npz

@@ -101,7 +101,7 @@ class Generator:
         if progress_every < 1:
             raise UserError("progress_every", f"{progress_every} is less than 1", "give a number of steps")
         labels, conditions, values = self._request(num, label, condition)
-        requests.warn_outside(self.resolved, conditions)
+        requests.warn_outside(self.resolved, labels, conditions)
         steps, representation = batching.count_steps(method), self.resolved.representation
         stops = [*range(progress_every, steps, progress_every), steps] if progress else [steps]
         program, parts = self._program(config, method), []

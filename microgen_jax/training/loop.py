@@ -104,7 +104,7 @@ def train(run: Run, state: TrainState, batches: Iterator[Batch]) -> TrainState:
     """Train from the state's step to the last one and return the state there.
 
     Args:
-      run: what to call, how often, and where it goes.
+      run: functions to call, how often, and where results go.
       state: state to start from.
       batches: batches on the devices, starting with number `state.step`.
 

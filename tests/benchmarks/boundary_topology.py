@@ -1,6 +1,6 @@
 """Boundary networks of a WGAN-GP and of a DDPM trained for the same time: dead ends and floating pieces an image.
 
-    python tests/benchmarks/boundary_topology.py --root=../shared/data/voronoi_h5 --seconds=480 --workdir=/tmp/topology
+    python -m tests.benchmarks.boundary_topology --root=../shared/data/voronoi_h5 --seconds=480 --workdir=/tmp/topology
 
 Each method trains alone on the same images of 64 px, from its first step (compiled before) until the time is up;
 64 images are drawn from its averaged parameters. Both networks are small enough for a CPU. Without --root the

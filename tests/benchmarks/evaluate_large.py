@@ -1,6 +1,6 @@
 """Seconds and memory of the default statistics and of the search for copies on many tiles; prints a table.
 
-PYTHONPATH=. python tests/benchmarks/evaluate_large.py [tiles] [size]
+python -m tests.benchmarks.evaluate_large [tiles] [size]
 
 Processor seconds are given beside those of the clock: on a machine that does other things only the first count.
 """

@@ -1,4 +1,4 @@
-"""How far the scans beside the checkout agree with the answers kept beside them, as the two tables of docs/data.md.
+"""How far the scans beside the checkout agree with the reference values beside them; docs/data.md has a summary.
 
 python -m tests.benchmarks.scans --data=../shared/data
 """

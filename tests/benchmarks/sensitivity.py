@@ -1,6 +1,6 @@
 """How far each statistic rises over its baseline with graded faults of built-in polycrystals; prints the table of docs.
 
-PYTHONPATH=. python tests/benchmarks/sensitivity.py [tiles] [size]
+python -m tests.benchmarks.sensitivity [tiles] [size]
 
 The statistic that should see a fault is named here, beforehand. Tiles of all grades come from the same random
 streams, so that only the fault differs between them. Real tiles of the last four faults have a little of what is

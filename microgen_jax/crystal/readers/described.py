@@ -60,10 +60,10 @@ def sort_out(
     """Return lines on the names that are neither used nor descriptive, and the number of descriptive ones.
 
     Args:
-      names: what the file holds.
+      names: names of what the file holds.
       used: names that the reader used.
       descriptive: pattern of the vendor's descriptive names.
-      kind: what the names are, as in 'column'.
+      kind: kind of the names, as in 'column'.
       reason: why they are not used.
     """
     rest = [name for name in dict.fromkeys(names) if name and name not in set(used)]

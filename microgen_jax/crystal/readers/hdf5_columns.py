@@ -122,7 +122,7 @@ def phases_of(
 
     Args:
       header: the header.
-      name: of the group that lists the phases.
+      name: name of the group that lists the phases.
       group_of: function from a phase's group to its Laue group.
       title: data set that holds a phase's name.
 
@@ -145,7 +145,7 @@ def entries_of_phases(header: h5py.Group, name: str) -> list[str]:
 
     Args:
       header: the header.
-      name: of the group that lists the phases.
+      name: name of the group that lists the phases.
     """
     listed = subgroup(header, name)
     groups = [] if listed is None else subgroups(listed)[:256]
@@ -157,7 +157,7 @@ def whole(group: h5py.Group, name: str) -> int:
 
     Args:
       group: the group.
-      name: of the data set.
+      name: name of the data set.
     """
     value = scalar(group, name)
     return int(value) if abs(value) < 1e6 else 0
@@ -168,7 +168,7 @@ def cells_of(header: h5py.Group, name: str) -> int:
 
     Args:
       header: the header.
-      name: of the data set.
+      name: name of the data set.
     """
     return count(f"{scalar(header, name):f}")
 
@@ -178,7 +178,7 @@ def step_of(header: h5py.Group, name: str) -> float:
 
     Args:
       header: the header.
-      name: of the data set.
+      name: name of the data set.
     """
     return length(repr(scalar(header, name)))
 

@@ -1,4 +1,4 @@
-"""orix' .h5, and the crystal map in kikuchipy's: x of hexagonal crystals along a, the sample frame not told."""
+"""orix' .h5, and the crystal map in kikuchipy's: x of hexagonal crystals along a, the sample frame not given."""
 
 import h5py
 import numpy as np

@@ -112,9 +112,6 @@ def open_ebsd(
         `on_bad_file='raise'`) a scan that cannot be read.
     """
     orientations = rendering.representation == "orientation"
-    if orientations and rendering.fill != "nearest":
-        problem = f"{rendering.fill!r} has no orientation, and data.representation=orientation needs one"
-        raise UserError("fill_unindexed", problem, "set nearest")
     if not orientations and not rendering.direction:
         problem = "is empty, and EBSD scans are shown along a direction"
         raise UserError("ipf_direction", problem, "choose X, Y, Z, XYZ or three numbers")

@@ -1,4 +1,4 @@
-"""Attributes of HDF5 datasets: those that say what the numbers are are obeyed or named."""
+"""Attributes of HDF5 datasets: those that define the values are applied or reported."""
 
 from typing import Any, NamedTuple
 

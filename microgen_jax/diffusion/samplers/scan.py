@@ -101,7 +101,7 @@ def run_piece(chain: Chain, state: SampleState, until: Array) -> SampleState:
 
     Args:
       chain: the chain that the state belongs to.
-      state: where the chain is.
+      state: state of the chain.
       until: int32, number of steps to have taken, `chain.steps` at most.
     """
     scalars = _on_device(chain.sampler.prepare(chain.levels), state.x.dtype)

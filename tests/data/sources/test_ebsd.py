@@ -267,7 +267,12 @@ def test_orientations_of_two_phases_are_windows_in_the_frame_of_the_image(tmp_pa
 
 @pytest.mark.parametrize(
     ("fields", "channels"),
-    [({}, 32), ({"fill_unindexed": "black"}, 3), ({"ipf_direction": "XYZ", "channels": 9}, 9)],
+    [
+        ({}, 32),
+        ({"fill_unindexed": "black"}, 3),
+        ({"ipf_direction": "X"}, 3),
+        ({"ipf_direction": "XYZ", "channels": 9}, 9),
+    ],
 )
 def test_scans_give_orientations_unless_colours_are_asked_for(tmp_path, data_config, fields, channels):
     path = write_ang(tmp_path / "a", random_truth(20, 24))
@@ -284,9 +289,10 @@ def test_what_orientations_need_is_asked_for(tmp_path, data_config):
     assert (caught.value.where, "has no Laue group" in caught.value.problem) == ("data.laue_group", True)
     named = replace(orientations, laue_group="m-3m")
     assert {phase.laue_group for phase in open_dataset(named).preparation.representation.phases} == {"m-3m"}
-    with pytest.raises(UserError) as caught:
-        open_dataset(replace(named, fill_unindexed="black"))
-    assert caught.value.where == "data.fill_unindexed"
+    for field, value in {"fill_unindexed": "black", "resample": "area", "pad": "background"}.items():
+        with pytest.raises(UserError) as caught:
+            open_dataset(replace(named, **{field: value}))
+        assert caught.value.where == f"data.{field}"
     with pytest.raises(UserError) as caught:
         open_dataset(replace(named, laue_group="m9m"))
     assert caught.value.where == "data.laue_group"
@@ -362,6 +368,15 @@ def test_pixel_sizes_are_found_said_and_given(tmp_path, data_config):
     assert any("0.5 um of a.ang to 0.53 um of b.ctf" in note for note in dataset.notes)
     assert open_dataset(data_config(tmp_path, pixel_size_um=0.2)).pixel_size_um == 0.2
     assert run_config.resolve(dataset).pixel_size_um == 0
+
+
+def test_the_pixel_size_is_that_of_the_resampled_pixels(tmp_path, data_config):
+    write_ang(tmp_path / "a", random_truth(10, 10))  # stretched to tiles of 16 px
+    dataset = open_dataset(data_config(tmp_path, resample="nearest", holdout=0.0))
+    assert dataset.pixel_size_um == pytest.approx(0.5 * 10 / 16)
+    assert run_config.resolve(dataset).pixel_size_um == dataset.pixel_size_um
+    assert any("a pixel is 0.625 px of the files" in note for note in dataset.notes)
+    assert open_dataset(data_config(tmp_path, holdout=0.0)).pixel_size_um == 0.5
 
 
 def test_unsure_points_are_filled(tmp_path, data_config):
