@@ -218,7 +218,7 @@ def _check_range(name: str, given: int | float, rule: Option) -> None:
 
 
 def _check_together(config: Config) -> None:
-    """Refuse what no field's own rule sees."""
+    """Check the rules that concern several fields."""
     size = config.data.size
     if len(size) != 2:
         raise UserError("data.size", f"{size} must be height and width", "write (64,64), say")

@@ -86,7 +86,7 @@ class RunConfig:
 
 
 def resolve(dataset: Dataset) -> Resolved:
-    """Return what a run needs to know of its data where they are no longer there."""
+    """Return the facts of the data that a run needs without them."""
     preparation = dataset.preparation
     return Resolved(
         dataset.classes,

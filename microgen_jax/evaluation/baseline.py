@@ -284,7 +284,7 @@ def distances(statistic: Statistic, plan: SplitPlan) -> tuple[float, float] | No
 
 
 def chance(statistic: Statistic, plan: SplitPlan) -> float:
-    """Of tiles that differ where all real ones agree: the probability that drawing puts all on the generated side."""
+    """Of tiles that differ where all real ones agree: the probability that chance puts all on the generated side."""
     number = len(statistic.denominator)
     usual = pool(statistic, (np.arange(number) < plan.tiles)[None].astype(float))
     least = 1e-12 * max(1.0, float(np.abs(statistic.grid).max()))

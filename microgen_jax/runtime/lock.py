@@ -61,13 +61,13 @@ def is_held(workdir: Path) -> bool:
 
 
 def this_process() -> dict[str, str | int]:
-    """Return what tells a person which process this is: host, process number and time."""
+    """Return the identity of this process: host, process number and time."""
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     return {"host": socket.gethostname(), "pid": os.getpid(), "started": started}
 
 
 def describe(holder: dict | None) -> str:
-    """Return a process in words.
+    """Return a process as text.
 
     Args:
       holder: what `this_process` gave there; None where nobody has written it yet.

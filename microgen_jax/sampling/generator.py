@@ -25,10 +25,10 @@ Progress = Callable[[int, UInt8[np.ndarray, "B H W C"]], object]
 class Generator:
     """A trained model that generates microstructures.
 
-    What was compiled is kept: a call with settings that were used before compiles nothing.
+    Compiled programs are kept: settings that were used before are not compiled again.
 
     Attributes:
-      config: configuration of the run, with the `sample` part that this generator uses unless told otherwise.
+      config: configuration of the run, with the `sample` part that this generator uses by default.
       resolved: classes, conditions and channels.
       step: number of updates of the checkpoint.
       params: averaged parameters.
@@ -76,17 +76,17 @@ class Generator:
 
         `progress(step, x0)` is called after every `progress_every` steps of the sampler and at the end of each batch:
         with the steps done so far, counted over all batches up to `count_steps(num)`, and with the clean images that
-        the network predicts for the batch at work, uint8 as in `Samples.images`. Where it returns False the sampling
-        ends: the result holds the batches before and this one's predictions, and its `finished` is False. What it
-        raises goes through. Among several processes it must return the same on each.
+        the network predicts for the current batch, uint8 as in `Samples.images`. If it returns False the sampling
+        stops: the result holds the finished batches and this one's predictions, and its `finished` is False. Its
+        exceptions are passed on. Among several processes it must return the same on each.
 
         Args:
           num: number of images.
           label: a class by name or index, or a sequence with one for each image; None takes every class in turn.
-          condition: by name, in the data's units, one value for all images or an array with one for each; what is left
-            out is left to the model.
+          condition: values by name in the data's units, one for all images or an array with one for each; conditions
+            left out are not given to the model.
           seed: seed of the images, from 0 to 2**32 - 1.
-          progress: function that is told of the sampling and can end it.
+          progress: function that is called during sampling and can stop it.
           progress_every: number of steps between two calls of `progress`; a method that generates in one step calls it
             once a batch.
           **sampling: settings of the sampler for this call, such as `sampler="ddim"`, `steps=50`, `eta`, `spacing`,

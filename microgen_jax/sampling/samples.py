@@ -33,7 +33,7 @@ class Samples:
     Attributes:
       images: uint8 [N, H, W, C].
       labels: class of each image, an index into `classes`.
-      conditions: by name, the value that each image was asked for, in the data's own units; NaN = not given.
+      conditions: requested value for each image by name, [N], in the data's own units; NaN = not given.
       seed: seed of the images; image i of a seed is always the same.
       checkpoint: number of updates of the weights.
       settings: configuration of the run, its `sample` part as it was used.

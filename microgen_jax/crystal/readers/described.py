@@ -5,7 +5,7 @@ camera, how good a pattern was. They are regular expressions on whole names.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 MAX_NAMED = 20  # lines on things not used, a kind
 MAX_COLUMNS = 64  # of a text scan
@@ -48,6 +48,19 @@ DREAM3D = (
     r"|IPFColou?rs.*|LatticeConstants|NumFeatures|ORIGIN|_.*"
 )
 TEXT = r"iq|imagequality|fit|sem.*|detectorintensity|bands|error|mad|bc|bs|prias.*|grainid|z|edge.*|integer.*"
+
+
+def left_over(
+    descriptive: str, kinds: Mapping[str, tuple[Iterable[str], Iterable[str]]]
+) -> tuple[tuple[str, ...], int]:
+    """Return the same as `sort_out` for names of several kinds.
+
+    Args:
+      descriptive: pattern of the vendor's descriptive names.
+      kinds: for each kind, as in 'column', what the file holds and what the reader used.
+    """
+    found = [sort_out(names, used, descriptive, kind) for kind, (names, used) in kinds.items()]
+    return tuple(line for lines, _ in found for line in lines), sum(passed for _, passed in found)
 
 
 def sort_out(

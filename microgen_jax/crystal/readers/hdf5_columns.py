@@ -54,6 +54,16 @@ def _values(data: h5py.Group, name: str, points: int, cells: tuple[int, ...]) ->
     return values[:, 0] if values.shape[1] == 1 else values
 
 
+def single(table: dict[str, Shaped[np.ndarray, "N ..."]], *aliases: str) -> Shaped[np.ndarray, "N"] | None:
+    """Return the first column of some names that has one number a point; None where there is none.
+
+    Args:
+      table: columns by name.
+      *aliases: names of the column.
+    """
+    return next((table[name] for name in aliases if name in table and table[name].ndim == 1), None)
+
+
 def stack(data: h5py.Group, angles: list[str], points: int = 0) -> Float[np.ndarray, "N 3"]:
     """Return three angles a point; of several orientations a point (orix) the first, which is the best.
 

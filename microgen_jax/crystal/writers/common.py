@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Float32, Int, Shaped
 
 from microgen_jax.crystal.ebsd_map import HEXAGONAL, MICRONS, TO_X_ALONG_A, EbsdMap
 from microgen_jax.crystal.frames import in_frame
@@ -102,6 +102,17 @@ def vendor_euler(scan: EbsdMap, frame: Frame) -> Float[np.ndarray, "H W 3"]:
     euler = to_euler(orientations)
     euler[(np.abs(euler) < 1e-6).all(axis=-1), 0] = 2 * np.pi
     return euler
+
+
+def single(euler: Float[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W 3"]:
+    """Return Bunge's angles as float32, never above (2 pi, pi, 2 pi) by rounding, as DAMASK refuses such angles.
+
+    Args:
+      euler: angles in radians.
+    """
+    rounded = euler.astype(np.float32)
+    above = rounded.astype(np.float64) > np.array([2 * np.pi, np.pi, 2 * np.pi])
+    return np.where(above, np.nextafter(rounded, np.float32(0)), rounded)
 
 
 def phase_numbers(scan: EbsdMap) -> Int[np.ndarray, "H W"]:

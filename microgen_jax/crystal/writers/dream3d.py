@@ -21,6 +21,7 @@ from microgen_jax.crystal.writers.common import (
     microns,
     notes_on,
     numbered_phases,
+    single,
     untouched,
     with_kept,
 )
@@ -48,7 +49,7 @@ def write_dream3d(path: Path, scan: EbsdMap) -> tuple[str, ...]:
     layout = lay_out(scan, FRAME)
     found = layout.phase > 0
     fresh = {
-        "EulerAngles": np.where(found[..., None], layout.euler, 0.0).astype(np.float32),
+        "EulerAngles": np.where(found[..., None], single(layout.euler), np.float32(0)),
         "Phases": layout.phase,
         "Mask": found,
     }

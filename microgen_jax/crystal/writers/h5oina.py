@@ -26,6 +26,7 @@ from microgen_jax.crystal.writers.common import (
     microns,
     notes_on,
     numbered_phases,
+    single,
     with_kept,
 )
 from microgen_jax.crystal.writers.hdf5 import write_hdf5
@@ -84,7 +85,7 @@ def _fresh(layout: Layout) -> dict[str, Shaped[np.ndarray, "H W ..."]]:
         "Phase": layout.phase.astype(np.uint8),
         "X": layout.x.astype(np.float32),
         "Y": layout.y.astype(np.float32),
-        "Euler": np.where(found[..., None], layout.euler, 0.0).astype(np.float32),
+        "Euler": np.where(found[..., None], single(layout.euler), np.float32(0)),
         "Bands": nothing,
         "Error": np.where(found, SUCCESS, NO_SOLUTION).astype(np.uint8),
         "Mean Angular Deviation": nothing.astype(np.float32),
