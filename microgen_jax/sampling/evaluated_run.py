@@ -20,6 +20,9 @@ from microgen_jax.sampling.generator import Generator
 from microgen_jax.sampling.opening import open_run
 
 DEFAULT_GROUP = "m-3m"  # Laue group of IPF colours that say nothing else
+ORIENTATIONS_NOTE = (
+    "orientations are compared by their IPF-Z colours; decoding allows no dead end and no off-key colour"
+)
 TRAINING_FEATURES = 2000  # training tiles whose features are compared
 
 
@@ -67,6 +70,8 @@ def open_evaluated(
         raise UserError("evaluate.real", problem, "name a folder of real images")
     changed = dataset.fingerprint != resolved.fingerprint
     notes = ("the data have changed since the run was trained on them",) if changed else ()
+    if isinstance(dataset.preparation.representation, Orientations):
+        notes += (ORIENTATIONS_NOTE,)
     generator = open_run(config, resolved, workdir) if generates else None
     return EvaluatedRun(config, dataset, generator, notes)
 

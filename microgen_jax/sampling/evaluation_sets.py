@@ -99,13 +99,7 @@ def open_images(
       UserError: there is nothing at the path, it cannot be read, or the images have different sizes.
     """
     reading = DataConfig() if reading is None else reading
-    plain = {
-        "holdout": 0.0,
-        "augment": False,
-        "conditions": (),
-        "split_by": "",
-        "label_by": "",
-    }
+    plain = {"holdout": 0.0, "augment": False, "conditions": (), "split_by": "", "label_by": ""}
     source = "auto" if reading.source == "polycrystal" else reading.source
     config = replace(
         reading, root=str(path), name="", source=source, pad="reflect", representation="image", **plain
