@@ -155,6 +155,9 @@ def get_config() -> ConfigDict:
     sample.condition = ""  # conditions as JSON, as in '{"grain_diameter": 12}'
     sample.checkpoint = "newest"  # checkpoint: newest | best (by hold-out loss) | a step
     sample.ema = 0.0  # relative width of an average of all kept checkpoints; 0 = that of train.ema_decay
+    # orientations of a sample (grains: one for each grain, as auto; none: each pixel's own): auto | none |
+    # grains
+    sample.reconstruct = "auto"
     # formats of the samples (of scans: maps/, of orientation models): png | npz | ctf | ang | h5oina |
     # dream3d | vti | damask
     sample.formats = ("png", "npz")

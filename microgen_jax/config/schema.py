@@ -288,6 +288,11 @@ class SampleConfig:
     ema: float = option(
         0.0, "relative width of an average of all kept checkpoints; 0 = that of train.ema_decay", low=0.0
     )
+    reconstruct: str = option(
+        "auto",
+        "orientations of a sample (grains: one for each grain, as auto; none: each pixel's own)",
+        choices=("auto", "none", "grains"),
+    )
     formats: tuple[str, ...] = option(
         ("png", "npz"),
         "formats of the samples (of scans: maps/, of orientation models)",

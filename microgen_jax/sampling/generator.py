@@ -213,7 +213,9 @@ class Generator:
         representation = self.resolved.representation
         if not isinstance(representation, Orientations):
             return representation.render(channels), None
-        maps = representation.decode(channels)
+        maps = representation.decode(
+            channels, "none" if self.config.sample.reconstruct == "none" else "grains"
+        )
         return representation.colours(maps.quaternions, maps.phase), maps
 
     @property

@@ -105,6 +105,16 @@ def test_sampling_that_is_stopped_leaves_images(generator, last):
     assert stopped.images.shape == (2, 8, 8, 3)
 
 
+def test_each_pixel_may_keep_its_own_orientation(generator, samples):
+    config = fields.replace(generator.config, {"sample.reconstruct": "none"})
+    own = Generator(config, resolved(), generator.params, 0, meshes.make_mesh(1, 1), generator.method)
+    found = own.sample(2, seed=4).orientations
+    assert len(np.unique(found.quaternions.reshape(-1, 4), axis=0)) > len(np.unique(found.grains))
+    for grain in np.unique(samples.orientations.grains):
+        inside = samples.orientations.quaternions[samples.orientations.grains == grain]
+        assert len(np.unique(inside, axis=0)) == 1
+
+
 def test_classes_and_seeds_differ_and_there_is_no_single_trajectory(generator, samples):
     same_class = generator.sample(2, label="a", seed=4).orientations.quaternions
     np.testing.assert_array_equal(same_class[0], samples.orientations.quaternions[0])
