@@ -90,10 +90,11 @@ def build(
 
 
 def _ddpm(config: Config, channels: int, given_channels: int, num_classes: int, num_conditions: int) -> DDPM:
-    model = config.model
+    model, own = config.model, {}
     if given_channels and model.values_channels:
         model = replace(model, channels=model.values_channels)
-    with argument_of("model"):
+        own = {"channels": "values_channels"}
+    with argument_of("model"), renamed(own):
         unet = networks.build(
             model,
             channels=channels,

@@ -14,7 +14,7 @@ MAPS = {
     "config__data__representation": "orientation",
     "config__data__count": 16,
     "config__model__channels": "(8,)",
-    "config__model__values_channels": "(4,)",
+    "config__model__values_channels": "(16,)",
     "config__train__batch_size": 4,
     "config__train__checkpoint_every": 1,
 }
@@ -104,12 +104,13 @@ def test_both_networks_are_planned(run, maps_run, tmp_path):
     ("flags", "named"),
     [
         ({"method": "wgan_gp"}, "method"),
+        ({"model__values_channels": "(4,)"}, "model.values_channels"),
         ({"train__ema_widths": "(0.1,)"}, "train.ema_widths"),
         ({"data__source": "folder", "data__root": "docs/figures"}, "data.representation"),
     ],
 )
 def test_what_is_not_made_for_orientations_is_refused(run, tmp_path, flags, named):
-    result = run(workdir=tmp_path, **MAPS, **{f"config__{name}": value for name, value in flags.items()})
+    result = run(workdir=tmp_path, **{**MAPS, **{f"config__{name}": value for name, value in flags.items()}})
     assert result.returncode == 2
     assert named in result.stderr
     assert not any(tmp_path.iterdir())
