@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
-from microgen_jax.crystal.arguments import require_floats, require_shape, require_uint8_image, require_unit
+from microgen_jax.crystal.arguments import require_floats, require_uint8_image, require_unit
 from microgen_jax.crystal.orientations import rotate
 from microgen_jax.crystal.symmetry import laue_group as laue_group_named
 from microgen_jax.errors import UserError, require_known
@@ -181,28 +181,6 @@ def colour_direction(
     largest = colours.max(axis=-1, keepdims=True).astype(np.float64)
     rgb = colours / np.where(largest > 0, largest, np.nan)
     return _tsl_inverse(rgb, group) if key == "tsl" else _edax_inverse(rgb, group)
-
-
-def image_colour(image: Shaped[np.ndarray, "*n 4"], laue_group: str) -> UInt8[np.ndarray, "*n 3"]:
-    """Return IPF-Z colours (tsl) of an image of orientations, black where it holds none.
-
-    Args:
-      image: (q + 1) / 2 of quaternions of any length above 1/2: uint8 spanning its type, or floats in [0, 1].
-      laue_group: any name that `symmetry.laue_group` knows.
-
-    Raises:
-      UserError: an unknown group, another shape or type, or floats outside [0, 1].
-    """
-    require_shape("image", image, (4,))
-    if image.dtype != np.uint8:
-        require_floats("image", image, (4,))
-        if not (image.min(initial=0) > -1e-3 and image.max(initial=1) < 1 + 1e-3):
-            raise UserError("image", f"values from {image.min():g} to {image.max():g} must lie in [0, 1]")
-    span = 255.0 if image.dtype == np.uint8 else 1.0
-    quaternions = 2 * image.astype(np.float64) / span - 1
-    norm = np.linalg.norm(quaternions, axis=-1, keepdims=True)
-    colours = _ipf_colour(quaternions / np.maximum(norm, 1e-6), "Z", laue_group)
-    return np.where(norm > 0.5, colours, np.uint8(0))
 
 
 def off_key_share(image: Shaped[np.ndarray, "*n 3"]) -> float:
