@@ -98,8 +98,6 @@ def _check(model: ModelConfig, attention_levels: tuple[bool, ...], remat: tuple[
             raise UserError(
                 name, f"has {len(given)} entries for {levels} levels of channels", "give one for each, or ()"
             )
-    if model.channels[0] % 2:
-        raise UserError("channels", f"{model.channels[0]} of the first level must be even")
     attends = zip((*model.channels, model.channels[-1]), (*attention_levels, model.mid_attention))
     attending = tuple(features for features, on in attends if on)
     for name, widths in (("norm_groups", model.channels), ("head_dim", attending)):
@@ -107,3 +105,7 @@ def _check(model: ModelConfig, attention_levels: tuple[bool, ...], remat: tuple[
         for features in widths:
             if features % divisor:
                 raise UserError("channels", f"{features} must be divisible by {name} (={divisor})")
+    if model.channels[0] % 2:
+        raise UserError(
+            "channels", f"{model.channels[0]} of the first level must be even", "take an even number"
+        )

@@ -103,7 +103,7 @@ def test_both_networks_are_planned(run, maps_run, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
-        ({"method": "wgan_gp"}, "method"),
+        ({"method": "wgan_gp", "data__size": "(32,32)"}, "method"),
         ({"model__values_channels": "(4,)"}, "model.values_channels"),
         ({"train__ema_widths": "(0.1,)"}, "train.ema_widths"),
         ({"data__source": "folder", "data__root": "docs/figures"}, "data.representation"),
