@@ -14,7 +14,7 @@ from microgen_jax.config.schema import Config, DataConfig
 from microgen_jax.data import Dataset, summary, summary_table
 from microgen_jax.data.rendered import rendered
 from microgen_jax.data.sources.ebsd import read_scans
-from microgen_jax.evaluation import grain_size, statistics
+from microgen_jax.evaluation import classify_images, grain_finding, grain_size
 from microgen_jax.images import grid, png
 
 _GRID_IMAGES = 36
@@ -94,11 +94,11 @@ def summarise(config: Config) -> Summary:
 
 def _grains(dataset: Dataset, asked: DataConfig, images: np.ndarray) -> dict[str, Any]:
     """Return the grains of scans by orientation, of images by colour or boundary lines; {} where there are none."""
-    kind = statistics.classify_images(images)
+    kind = classify_images(images)
     stored_um = dataset.pixel_size_um / dataset.pixel_scale if dataset.pixel_scale else 0.0
     grains, found = {}, {}
     if kind.content in ("colour", "lines"):
-        grains["per_tile"] = grain_size.per_tile(statistics.labels_of(images, kind))
+        grains["per_tile"] = grain_size.per_tile(images, kind)
     if dataset.scans:
         scans = read_scans(Path(asked.root), [scan["scan"] for scan in dataset.scans], asked)
         sizes = {name: grain_size.of_map(scan) for name, scan in scans}
@@ -107,5 +107,5 @@ def _grains(dataset: Dataset, asked: DataConfig, images: np.ndarray) -> dict[str
     elif grains:
         shown = rendered(dataset.train, dataset.preparation.representation)
         sizes = [grain_size.of_image(image, kind) for image in summary.whole_images(shown)]
-        grains |= grain_size.summed(sizes, stored_um, grain_size.RULE_OF[kind.content])
+        grains |= grain_size.summed(sizes, stored_um, f"whole images, {grain_finding.method(kind)}")
     return found | ({"grains": grains} if grains else {})

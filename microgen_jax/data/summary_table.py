@@ -104,7 +104,8 @@ def _grain_line(found: dict[str, Any]) -> str:
     if not found["whole"]:
         return f"{found['grains']} grains, all cut by an edge"
     in_um = f" = {found['mean_diameter_um']:.3g} um" if found["mean_diameter_um"] else ""
-    return (
+    line = (
         f"{found['grains']} grains, mean diameter {found['mean_diameter']:.1f} px{in_um} of {found['whole']} whole ones"
         f" ({found['mean_diameter_edge_corrected']:.1f} px corrected for the edge)"
     )
+    return f"{line}; {found['note']}" if found["note"] else line

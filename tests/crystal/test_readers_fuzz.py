@@ -82,9 +82,9 @@ def fuzz(kind, seed, bytes_wanted, writers, truth, folder) -> tuple[int, int, in
         for part, whole in zip(paths, sound):
             part.write_bytes(whole)
         paths[which].write_bytes(content)
-        start = time.monotonic()
+        start = time.process_time()
         fault = fault_of(path)
-        assert time.monotonic() - start < 5
+        assert time.process_time() - start < 5
         assert fault is None or fault.isprintable()
         tried, mutated, read = tried + 1, mutated + changed, read + (fault is None)
     return tried, mutated, read
