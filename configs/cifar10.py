@@ -3,10 +3,9 @@
     python main.py --config=configs/cifar10.py --workdir=runs/cifar10
 
 Reads the data set that `tfds build cifar10 --file_format=array_record` has prepared in ~/tensorflow_datasets;
-`--config.data.root=DIR` names another folder, and an npz file with `images` and `labels` is read instead where
-`--config.data.root` names one. No flips: the paper's (left to right only) are no choice of data.symmetry.
-One GPU of 16 GB or more: bfloat16, batch 128.
-Not run on a GPU yet: images per second and evaluation figures are to be measured there.
+`--config.data.root` names another folder, or an npz file with `images` and `labels`.
+No flips: data.symmetry has no choice for left to right only, as in the paper.
+One GPU of 16 GB or more: bfloat16, batch 128. Not run on a GPU.
 """
 
 from configs import default

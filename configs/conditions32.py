@@ -1,11 +1,11 @@
 """Conditioning accuracy: the quickstart's polycrystals with grain diameter and aspect ratio as conditions.
 
     python main.py --config=configs/conditions32.py --workdir=runs/conditions32
-    python tests/benchmarks/conditioning_accuracy.py runs/conditions32 conditioning_accuracy.json
+    python -m tests.benchmarks.conditioning_accuracy runs/conditions32 conditioning_accuracy.json
 
-32 px, the quickstart's network; 27 minutes on two quiet CPU cores (88 images a second). Requested against measured
-grain diameter, nine values, 32 images of each, guidance 1.5: R^2 0.95 (0.82 to 0.97); of the
-aspect ratio, -1.2 (-1.3 to -1.0): no conditioning, elongation is too weak; docs/samplers.md.
+32 px, the quickstart's network; 27 minutes on two CPU cores (88 images a second). Requested against measured grain
+diameter (nine values, 32 images each, guidance 1.5): R² 0.95 (0.82 to 0.97); aspect ratio: -1.2 (-1.3 to -1.0), no
+conditioning, as the elongation is too weak (docs/samplers.md).
 """
 
 from configs import quickstart

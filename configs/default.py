@@ -18,15 +18,15 @@ def get_config() -> ConfigDict:
     config.data = data = ConfigDict()
     # kind of the data set: auto | polycrystal | folder | list | hdf5 | npz | tfds | ebsd
     data.source = "auto"
-    data.root = ""  # folder, .zip, list, .npz, .h5, scan; of tfds data_dir; '' = polycrystals
+    data.root = ""  # folder, .zip, list, .npz, .h5 or scan; of tfds the data_dir; '' = polycrystals
     data.name = ""  # tfds: name of the data set, as in 'mnist' or 'builder/config'
-    data.key = ""  # hdf5, npz: name of the array that holds the images; '' = the first that can
+    data.key = ""  # hdf5, npz: name of the array that holds the images; '' = the first that fits
     # hdf5, npz: axes of that array (N and K count images, C channels): auto | HW | NHW | HWK | HWC | NHWC |
     # CHW | NCHW
     data.layout = "auto"
-    # meaning of the numbers: auto | 'black,white' as in '0,4095' | ids (grain ids, shown as boundaries)
+    # range of the values: auto | 'black,white' as in '0,4095' | ids (grain ids, shown as boundaries)
     data.value_range = "auto"
-    data.max_pixels = 134_217_728  # pixels of an image above which it is taken for a decompression bomb
+    data.max_pixels = 134_217_728  # greatest number of pixels of an image, against decompression bombs
     data.size = (64, 64)  # height and width of the model's images in px
     data.channels = 3  # 3 = RGB, 1 = grey; of the polycrystals 3 = IPF colours, 1 = grain boundaries
     data.to_grey = False  # luminance of colour images where channels=1, instead of refusing them
@@ -35,13 +35,14 @@ def get_config() -> ConfigDict:
     data.resample = "none"
     # treatment of images smaller than size (background: median of the border): reflect | background | refuse
     data.pad = "reflect"
-    data.augment = True  # flips and quarter turns that keep the images true (see symmetry)
+    data.augment = True  # flips and quarter turns that symmetry and ipf_direction allow
     # symmetry of the process: all | orthotropic | monoclinic | none, or by class 'Shear=none,Tension=all'
     data.symmetry = "all"
     # sample direction of the IPF colours: X | Y | Z | 'x,y,z' | XYZ (nine channels); '' = no IPF map
     data.ipf_direction = "Z"
-    # ebsd: form of the images (quaternions: orientations in four channels, docs/data.md): ipf | quaternions
-    data.ebsd = "ipf"
+    # form of what is generated (auto: orientations of EBSD scans, unless colours are asked for): auto | image
+    # | orientation
+    data.representation = "auto"
     data.colour_key = "tsl"  # ebsd: colour key of the IPF maps: tsl | edax
     data.laue_group = ""  # ebsd: Laue group of phases for which the file names none, as in 'm-3m'
     # position of the window in larger images (grid: all windows of a grid, each an image): random | grid
@@ -50,7 +51,7 @@ def get_config() -> ConfigDict:
     data.min_indexed = 0.9  # ebsd: least share of indexed points in a tile
     # ebsd: least confidence index (EDAX), or largest MAD in degrees (Oxford), of a point; 0 = off
     data.min_confidence = 0.0
-    # pixel size of the model's images in um, which reports give lengths in; 0 = that of the scans
+    # pixel size of the model's images in um, for lengths in reports; 0 = that of the scans
     data.pixel_size_um = 0.0
     data.fill_unindexed = "nearest"  # ebsd: colour of unindexed points: nearest | black
     data.filename_pattern = ""  # regex whose named groups become columns: conditions, class or split
@@ -63,10 +64,11 @@ def get_config() -> ConfigDict:
     data.count = 10_000  # polycrystal: number of different images
     data.cache = ""  # folder for decoded images, written once, then mapped into memory; '' = off
     data.workers = 4  # threads that decode and augment
-    data.read_timeout = 300.0  # seconds without a batch after which the run stops, to be restarted
+    data.read_timeout = 300.0  # seconds without a batch after which the run stops with status 75
 
     config.model = model = ConfigDict()
     model.channels = (64, 128, 256)  # channels of each level; each level halves height and width
+    model.values_channels = ()  # channels of each level of a second stage's network; () = as channels
     model.blocks_per_level = 2  # residual blocks of each level
     # levels with self-attention after each block, as in (False,True,True); () = the lowest only
     model.attention_levels = ()
@@ -90,14 +92,16 @@ def get_config() -> ConfigDict:
     # importance
     diffusion.time_sampling = "uniform"
     diffusion.condition_dropout = 0.1  # share of labels, and of each condition, hidden in training
+    # largest noise, in training, on what a later stage is given of an earlier one
+    diffusion.given_noise = 0.2
 
     config.wgan = wgan = ConfigDict()
     wgan.n_critic = 5  # critic updates to one of the generator; a step reads as many minibatches
     wgan.gp_weight = 10.0  # weight of the gradient penalty
     wgan.latent_dim = 100  # length of a latent vector
-    wgan.width = 64  # channels next to the image, doubled a level up to eight times
+    wgan.width = 64  # channels at full size, doubled at each level up to eightfold
     wgan.critic_learning_rate = 0.0004  # critic's learning rate; train.learning_rate is the generator's
-    wgan.conditional = True  # class as an input of both networks, where there are several
+    wgan.conditional = True  # class as an input of both networks, if there are several
 
     config.train = train = ConfigDict()
     train.steps = 100_000  # number of updates
@@ -117,10 +121,10 @@ def get_config() -> ConfigDict:
     train.sample_every = 5000  # updates between grids; 0 = never
     train.sample_num = 16  # images in a progress grid
     train.eval_every = 1000  # updates between hold-out losses; 0 = never
-    train.eval_num = 512  # hold-out images of that loss; 0 = all
-    train.eval_samples = 64  # images sampled with it in 25 steps for the quality ratios; 0 = none
+    train.eval_num = 512  # hold-out images for eval_every; 0 = all
+    train.eval_samples = 64  # images sampled at the same time, in 25 steps, for the quality ratios; 0 = none
     train.checkpoint_every = 1000  # updates between checkpoints
-    train.skip_batches = ()  # numbers of batches to skip, as a diverged run names them
+    train.skip_batches = ()  # numbers of batches to skip, as a diverged run prints them
     train.keep = 3  # newest checkpoints kept, beside the best
     train.profile = 0  # updates to trace for TensorBoard; 0 = none
 
@@ -129,10 +133,11 @@ def get_config() -> ConfigDict:
     sample.sampler = "ancestral"
     sample.steps = 1000  # sampling steps, diffusion.timesteps at most
     sample.eta = 0.0  # ddim: share of new noise; 0 = deterministic, 1 = ancestral
-    # spacing of the steps (auto: as suits the sampler): auto | trailing | linspace | leading | karras
+    # spacing of the steps (auto: that of the sampler in docs/samplers.md): auto | trailing | linspace |
+    # leading | karras
     sample.spacing = "auto"
     sample.clip = True  # clipping of the predicted x0 to [-1, 1]
-    sample.clip_percentile = 0.0  # percentile of |x0| for dynamic thresholding, from 1; 0 = plain clipping
+    sample.clip_percentile = 0.0  # percentile of |x0| for dynamic thresholding, 1 or more; 0 = plain clipping
     sample.guidance = 1.0  # scale of classifier-free guidance; 1 = off
     # two noise levels sigma/alpha between which guidance acts, as in (0.3,5.0); () = all
     sample.guidance_interval = ()
@@ -149,14 +154,20 @@ def get_config() -> ConfigDict:
     sample.label = ""  # class by name or number; '' = every class in turn
     sample.condition = ""  # conditions as JSON, as in '{"grain_diameter": 12}'
     sample.checkpoint = "newest"  # checkpoint: newest | best (by hold-out loss) | a step
-    sample.ema = 0.0  # relative width of the average made from all kept checkpoints; 0 = by train.ema_decay
+    sample.ema = 0.0  # relative width of an average of all kept checkpoints; 0 = that of train.ema_decay
+    # orientations of a sample (grains: one for each grain, as auto; none: each pixel's own): auto | none |
+    # grains
+    sample.reconstruct = "auto"
+    # formats of the samples (of scans: maps/, of orientation models): png | npz | ctf | ang | h5oina |
+    # dream3d | vti | damask
+    sample.formats = ("png", "npz")
     sample.name = "default"  # name of the folder under samples/
 
     config.evaluate = evaluate = ConfigDict()
     evaluate.real = ""  # folder, npz, ... of real images; '' = the run's hold-out
-    evaluate.generated = ""  # folder, npz, ..., or a name under the run's samples/; '' = sampled for this
-    evaluate.num = 1000  # images of either side, at most
-    evaluate.metrics = ()  # names of the metrics; () = all that the images allow
+    evaluate.generated = ""  # folder, npz, ..., or a name under the run's samples/; '' = new samples
+    evaluate.num = 1000  # greatest number of images of each side
+    evaluate.metrics = ()  # names of the metrics; () = all available
     evaluate.inception_weights = ""  # path of pt_inception-2015-12-05-6726825d.pth, for FID, KID and IS
     evaluate.inception_preprocessing = "pytorch"  # resampling of images to 299 px: pytorch | tensorflow
     evaluate.copy_search_num = 10_000  # training images searched for copies; 0 = all
@@ -167,6 +178,7 @@ def get_config() -> ConfigDict:
     config.plan = plan = ConfigDict()
     plan.devices = (1, 8, 64, 256)  # numbers of devices, each with train.batch_size images
     plan.chip = "h200"  # kind of device: a100 | h100 | h200 | tpu_v4 | tpu_v5e | tpu_v5p | tpu_v6e
+    plan.memory_gb = 0.0  # memory of a device in GB; 0 = the chip's
     plan.utilisation = 0.4  # share of the peak rate that convolutions reach
     plan.channels = 3  # channels of the images, as no data is opened
     plan.classes = 5  # number of classes

@@ -3,9 +3,9 @@
     python main.py --config=configs/fashion_mnist.py --workdir=runs/fashion_mnist
 
 Reads the data set that `tfds build fashion_mnist --file_format=array_record` has prepared in ~/tensorflow_datasets;
-`--config.data.root=DIR` names another folder, and an npz file with `images` and `labels` is read instead where
-`--config.data.root` names one. No flips and no turns. One GPU of 8 GB or more: bfloat16, batch 128.
-Not run on a GPU yet: images per second and evaluation figures are to be measured there.
+`--config.data.root` names another folder, or an npz file with `images` and `labels`.
+No flips and no turns. One GPU of 8 GB or more: bfloat16, batch 128.
+Not run on a GPU.
 """
 
 from configs import mnist

@@ -3,7 +3,7 @@
     python main.py --config=configs/ipf128.py --config.data.root=maps --workdir=runs/ipf128
 
 One GPU of 24 GB or more, or a TPU: bfloat16, batch 16. Random crops at the original pixel size.
-Not run on a GPU yet: images per second and evaluation figures are to be measured there.
+Not run on a GPU.
 """
 
 from configs import default

@@ -3,7 +3,7 @@
     python main.py --config=configs/ipf64.py --config.data.root=maps --workdir=runs/ipf64
 
 One GPU of 12 GB or more, or a TPU: bfloat16, batch 32.
-Not run on a GPU yet: images per second and evaluation figures are to be measured there.
+Not run on a GPU.
 """
 
 from configs import default

@@ -1,10 +1,10 @@
-"""Grey micrographs or boundary networks at 64 px that a list names, one channel.
+"""Grey micrographs or boundary networks at 64 px, named by a list; one channel.
 
     python main.py --config=configs/nickel64.py --config.data.root=nickel_list/mics_64.csv --workdir=runs/nickel64
 
 The list has one file name a line, beside the images; a header row and further columns are detected. All
-eight flips and turns. One GPU of 12 GB or more: bfloat16, batch 16; a few dozen images need the dropout.
-Not run on a GPU yet: images per second and evaluation figures are to be measured there.
+eight flips and turns. One GPU of 12 GB or more: bfloat16, batch 16; the dropout is for sets of a few dozen images.
+Not run on a GPU.
 """
 
 from configs import default

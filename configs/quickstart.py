@@ -1,9 +1,9 @@
-"""Minutes on a laptop: built-in polycrystals of four classes at 32 px, a small network.
+"""A first run in minutes on a laptop: built-in polycrystals of four classes at 32 px, a small network.
 
     python main.py --config=configs/quickstart.py --workdir=runs/quickstart
 
-On 2 CPU cores: 8 minutes with nothing cached, 70 images a second, 82 % of neighbouring pixel pairs flat (training
-data: 87 %).
+For images of your own add `--config.data.root=maps`. On 2 CPU cores: 8 minutes with nothing cached, 70 images a second;
+2 of 28 statistics within the baseline.
 """
 
 from configs import default

@@ -2,10 +2,10 @@
 
     python main.py --config=configs/voronoi64.py --config.data.root=voronoi_h5 --workdir=runs/voronoi64
 
-The root is one file or a folder of them; which axis counts images, and which values are black and white, is
-detected over the whole folder and reported by --mode=inspect (data.key, data.layout, data.value_range). All eight
-flips and turns. One GPU of 12 GB or more: bfloat16, batch 32.
-Not run on a GPU yet: images per second and evaluation figures are to be measured there.
+The root is one file or a folder of them. The axis that counts images, and the values of black and white, are detected
+over the whole folder and reported by --mode=inspect (data.key, data.layout, data.value_range). All eight flips and
+turns. One GPU of 12 GB or more: bfloat16, batch 32.
+Not run on a GPU.
 """
 
 from configs import default

@@ -1,11 +1,11 @@
-"""Boundary networks at 64 px by a Wasserstein GAN with gradient penalty, the adversarial system of the field.
+"""Boundary networks at 64 px by a Wasserstein GAN with gradient penalty.
 
     python main.py --config=configs/voronoi64_wgan.py --config.data.root=voronoi_h5 --workdir=runs/voronoi64_wgan
     python main.py --config=configs/voronoi64_wgan.py --workdir=runs/boundaries_wgan
 
 The root is a folder of HDF5 stacks, as in voronoi64.py; without one, the grain boundaries of the built-in
 polycrystals. A step is five updates of the critic and one of the generator, 160 images. Sampling is one pass.
-One GPU of 8 GB or more: bfloat16. Not run on a GPU yet; docs/wgan.md has figures of small networks on a CPU.
+One GPU of 8 GB or more: bfloat16. Not run on a GPU; docs/wgan.md has results of small networks on a CPU.
 """
 
 from configs import default

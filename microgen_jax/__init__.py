@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from microgen_jax.commands.inspect import inspect
     from microgen_jax.commands.train import train
-    from microgen_jax.crystal.maps import read_map
+    from microgen_jax.crystal.maps import read_map, write_map
     from microgen_jax.errors import UserError
     from microgen_jax.sampling.evaluation_sets import compare
     from microgen_jax.sampling.generator import Generator
@@ -30,6 +30,7 @@ _LOCATIONS = {  # name: module and the name there; imported when first used
     "read_map": ("microgen_jax.crystal.maps", "read_map"),
     "train": ("microgen_jax.commands.train", "train"),
     "training_status": ("microgen_jax.training.status", "training_status"),
+    "write_map": ("microgen_jax.crystal.maps", "write_map"),
 }
 __all__ = [
     "Generator",
@@ -41,6 +42,7 @@ __all__ = [
     "read_map",
     "train",
     "training_status",
+    "write_map",
 ]
 
 

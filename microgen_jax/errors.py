@@ -1,4 +1,4 @@
-"""What a person did wrong, and the nearest known name where one was misspelt."""
+"""`UserError`: what a user did wrong; and the nearest known name for one that is misspelt."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """What a person did wrong, in one line that names the thing and how to mend it.
+    """An error of the user, in one line: the argument, what is wrong with it, and how to fix it.
 
     Library code names its own argument; `argument_of` and `renamed` turn that into a field of the configuration on the
     way up, and the command line prints it and exits with `exit_status`. Characters that no terminal prints become
@@ -14,9 +14,9 @@ class UserError(ValueError):
 
     Attributes:
       where: the argument, field or file that is wrong, such as 'steps', 'sample.steps' or 'maps/a.png'.
-      problem: what is wrong with it, its value included.
-      fix: what to do about it; '' where the problem says so already.
-      exit_status: status with which the program ends; a class of temporary errors has another.
+      problem: what is wrong, with the value given.
+      fix: what to do about it; '' if the problem makes that clear.
+      exit_status: status with which the program ends: 2, or 75 for temporary errors.
     """
 
     exit_status = 2

@@ -60,7 +60,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except OSError as error:
         raise UserError(
-            str(path), f"cannot be read ({error.strerror})", "mend that and start again"
+            str(path), f"cannot be read ({error.strerror})", "solve that and start again"
         ) from error
     except ValueError as error:
         raise UserError(
@@ -112,7 +112,7 @@ def check_writable(folder: Path) -> None:
             f"--workdir={str(folder)[:60]}...", f"{error.strerror}", "choose a shorter one"
         ) from error
     if not existing.is_dir():
-        raise UserError(f"--workdir={folder}", f"{existing} is a file", "choose a folder")
+        raise UserError(f"--workdir={folder}", f"{existing} is a file", "choose another folder")
     try:
         with tempfile.TemporaryDirectory(prefix=".microgen.", dir=existing):
             pass

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A Cloud TPU slice: the same command on every host; with --coordinator=auto the hosts find each other.
 #   TPU=my-slice ZONE=us-east5-a WORKDIR=gs://bucket/ipf128 docs/launch/tpu_slice.sh --config.train.steps=1000
-# A host whose read timed out ends with status 75, and JAX ends the others: all start again, ten times at most. Status 2
-# is to be mended by hand.
+# A host whose read timed out ends with status 75, and JAX ends the others: all start again, at most ten times. Status 2
+# is an error to be fixed by hand.
 set -euo pipefail
 flags=(--config="${CONFIG:-configs/ipf128.py}" --workdir="${WORKDIR:?gs://bucket/run}" --coordinator=auto "$@")
 gcloud compute tpus tpu-vm ssh "${TPU:?name of the slice}" --zone="${ZONE:?its zone}" --worker=all --command="

@@ -31,10 +31,10 @@ def run(mode: str, request: Request) -> None:
 
     Args:
       mode: a key of `MODES`.
-      request: what was asked.
+      request: the parsed command line.
 
     Raises:
-      UserError: what the person did wrong.
+      UserError: an error of the user.
     """
     owning = mode in ("train", "import")
     with storage.opened(request.workdir, owning, with_samples=mode == "evaluate") as folder:

@@ -1,8 +1,9 @@
 """--mode=import: a diffusers folder into a work directory that can be sampled from and fine-tuned.
 
 The folder decides the model, the schedule and the size of the images; where no config file is named also how images are
-sampled. Everything else is as the config says. No data are opened: the first `--mode=train` on the workdir takes those
-that its config names.
+sampled. A network by itself, without a scheduler, leaves the schedule to the config file or, where none is named, to
+the command line and diffusers' defaults; what was taken is printed. Everything else is as the config says. No data are
+opened: the first `--mode=train` on the workdir takes those that its config names.
 """
 
 from pathlib import Path
@@ -13,7 +14,7 @@ from microgen_jax.config.command_line import Request
 from microgen_jax.config.run_config import Resolved
 from microgen_jax.config.schema import Config
 from microgen_jax.errors import UserError
-from microgen_jax.export import diffusers
+from microgen_jax.export import diffusers, diffusers_scheduler
 from microgen_jax.export.diffusers import DiffusersFolder
 from microgen_jax.training.checkpoint import Checkpoints
 
@@ -51,6 +52,9 @@ def import_run(request: Request) -> None:
         checkpoints.wait()
     finally:
         checkpoints.close()
+    if not folder.diffusion:
+        taken = ", ".join(f"{name}={getattr(config.diffusion, name)}" for name in _default_diffusion())
+        print(f"the folder has no scheduler; config.diffusion is taken to be {taken}")
     height, width = config.data.size
     print(f"imported: {workdir}; {len(folder.classes)} classes, {height}x{width} px")
 
@@ -66,12 +70,20 @@ def _config(request: Request, folder: DiffusersFolder) -> Config:
     values = {name: value for name, value in values.items() if name in fields.fields()}
     values |= {"data.size": architecture["size"], "data.channels": architecture["image_channels"]}
     values |= {f"diffusion.{name}": value for name, value in folder.diffusion.items()}
+    if not folder.diffusion and not request.has_config:
+        usual = {f"diffusion.{name}": value for name, value in _default_diffusion().items()}
+        values |= {name: value for name, value in usual.items() if name not in request.overrides}
     if not request.has_config:
         sample = {f"sample.{name}": value for name, value in folder.sample.items()}
         values |= {name: value for name, value in sample.items() if name not in request.overrides}
     try:
         config = fields.replace(request.config, values)
     except UserError as error:
-        raise UserError(str(folder.path), f"{error.where}: {error.problem}", error.fix) from error
+        raise UserError(str(folder.unet), f"{error.where}: {error.problem}", error.fix) from error
     steps = min(config.sample.steps, config.diffusion.timesteps)
     return fields.replace(config, {"sample.steps": steps})
+
+
+def _default_diffusion() -> dict[str, object]:
+    """Return the fields of `config.diffusion` that stand for diffusers' `DDPMScheduler` with its defaults."""
+    return diffusers_scheduler.from_scheduler({"_class_name": "DDPMScheduler"})

@@ -38,7 +38,7 @@ def train_request(request: Request) -> None:
     The mesh is never the run's own: it may have been trained on other devices.
 
     Raises:
-      UserError: what the person did wrong, before the workdir is touched.
+      UserError: a wrong field, or data that cannot be used, before the workdir is touched.
     """
     workdir, config = request.workdir, request.config
     if workdir is None:
@@ -56,12 +56,12 @@ def train(config: Config | ConfigDict, workdir: str | Path, *, write_cache: bool
     Ctrl-C or SIGTERM saves a checkpoint and returns; the same call goes on from there, bit for bit.
 
     Args:
-      config: configuration, as a file of `configs` returns it.
+      config: configuration, as `get_config()` of a file in configs/ returns it.
       workdir: folder of the run, or its gs:// or s3:// address.
       write_cache: whether images that were decoded may be kept in `config.data.cache`.
 
     Raises:
-      UserError: what the person did wrong, before the workdir is touched.
+      UserError: a wrong field, or data that cannot be used, before the workdir is touched.
     """
     if storage.is_remote(str(workdir)):
         with storage.opened(str(workdir), owning=True) as folder:
@@ -87,7 +87,7 @@ def train(config: Config | ConfigDict, workdir: str | Path, *, write_cache: bool
 
         # ----------------------------------------------------------------------------------------------- model
         counts = {"num_classes": len(resolved.classes), "num_conditions": len(resolved.conditions)}
-        method = methods.build(config, channels=resolved.channels, **counts)
+        method = methods.build(config, channels=resolved.channels, stages=resolved.stages, **counts)
         _refuse_grey(config, dataset)
         _check_run(workdir, config, resolved)
         _require_same_run(config, resolved)
@@ -125,7 +125,8 @@ def train(config: Config | ConfigDict, workdir: str | Path, *, write_cache: bool
             out_shardings=whole,
             compiler_options=options,
         )
-        generate = batching.compile_batch(method.generate, mesh, size)
+        representation = dataset.preparation.representation
+        generate = batching.compile_method(method, mesh, size, representation)
         quality = training_quality.watch(config, dataset, mesh) if len(dataset.holdout) else None
 
         def heldout(state: TrainState) -> dict[str, float]:
@@ -159,7 +160,7 @@ def train(config: Config | ConfigDict, workdir: str | Path, *, write_cache: bool
                 seed=config.sample.seed,
                 batch_size=config.sample.batch_size * mesh.size,
             )
-            return batching.to_display(np.concatenate(list(parts)), config.data)
+            return representation.render(np.concatenate(list(parts)))
 
         images = batch_size * method.minibatches
         names = partial(data.names, dataset.train, seed=config.seed, batch_size=images)
@@ -240,9 +241,9 @@ def _refuse_grey(config: Config, dataset: Dataset) -> None:
         name, level = found
         raise UserError(
             "diffusion.loss",
-            f"'bce' is for black and white alone, and {name} as the model sees it (data.resample="
-            f"{config.data.resample}) holds a level of {level:.3g} between black (0) and white (1)",
-            "set diffusion.loss=mse, or make the images 0 and 255 and keep them so (data.resample=nearest or none)",
+            f"'bce' needs black and white images, but {name} (with data.resample={config.data.resample}) has a "
+            f"pixel of {level:.3g} between black (0) and white (1)",
+            "set diffusion.loss=mse, or use images of 0 and 255 with data.resample=nearest or none",
         )
 
 
@@ -283,10 +284,13 @@ def _introduce(dataset: Dataset, method: Method, mesh: Mesh) -> None:
             f"warning: {len(copies)} held-out images are training images too, such as {held} and {trained}:"
             " remove the copies, or set data.split_by"
         )
-    found = overlaps.overlaps(dataset.train, dataset.holdout)
-    for warning in overlaps.overlap_warnings(dataset.train, dataset.holdout, found):
-        print(f"warning: {warning}")
-    if isinstance(method, methods.DDPM) and (visible := diffusion.still_visible(method.schedule)):
+    found = overlaps.report(dataset.train, dataset.holdout)
+    for kind in ("note", "warning"):
+        for line in found[f"{kind}s"]:
+            print(f"{kind}: {line}")
+    if isinstance(method, methods.DDPM | methods.Cascade) and (
+        visible := diffusion.still_visible(method.schedule)
+    ):
         print(f"warning: {visible}")
     table = Table("part", "size", "channels", "blocks", "attention", "parameters", "GFLOP an image")
     rows = method.summary()

@@ -1,4 +1,4 @@
-"""From the command line to a `Request`; what a person mistyped ends in one error line and exit status 2."""
+"""From the command line to a `Request`; typing errors end in one error line and exit status 2."""
 
 import errno
 import importlib.util
@@ -45,7 +45,7 @@ _DISK_ERRORS = (
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asked for.
+    """The parsed command line.
 
     Attributes:
       config: the config file's values with the overrides applied.
@@ -81,7 +81,7 @@ def one_line_errors() -> Iterator[None]:
         if error.errno not in _DISK_ERRORS:
             raise
         where = error.filename or "a file being written or read"
-        _exit(f"{where}: {error.strerror}; mend it and start the same command again")
+        _exit(f"{where}: {error.strerror}; solve this and start the same command again")
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -152,7 +152,7 @@ def parse(argv: Sequence[str]) -> list[str]:
 
 
 def request(argv: Sequence[str], config: flags.FlagHolder, workdir: str) -> Request:
-    """Return what the parsed flags ask for; naming the default config counts as naming none.
+    """Return the request of the parsed flags; naming the default config counts as naming none.
 
     Args:
       argv: the arguments that are no flags, the program first.
@@ -189,7 +189,7 @@ def for_run(request: Request, config: Config) -> Config:
     the run may have been trained on other devices.
 
     Args:
-      request: what was asked.
+      request: the parsed command line.
       config: the run's configuration; a note is printed where overrides of its other parts are ignored.
 
     Raises:
@@ -203,12 +203,12 @@ def for_run(request: Request, config: Config) -> Config:
     }
     prediction = config.diffusion.prediction
     if (asked := request.overrides.get("diffusion.prediction", prediction)) != prediction:
-        problem = f"{asked!r}, and the run was trained to predict {prediction!r}"
+        problem = f"{asked!r}, but the run was trained to predict {prediction!r}"
         raise UserError("diffusion.prediction", problem, "leave it out")
     used = _dotted(("sample", "evaluate", "export", "mesh", "data.cache"))
     values |= {name: value for name, value in request.overrides.items() if f"{name}.".startswith(used)}
     if ignored := [name for name in request.overrides if not f"{name}.".startswith(used)]:
-        print(f"note: {', '.join(ignored)} stay as the run was trained", flush=True)
+        print(f"note: ignored, as the run keeps its own: {', '.join(ignored)}", flush=True)
     return fields.replace(config, values)
 
 
@@ -265,7 +265,7 @@ def _check_config(name: str) -> None:
         get_config = runpy.run_path(str(path)).get("get_config")
         config = get_config() if get_config else None
     except Exception as error:  # the file is the user's program: whatever it raises is a mistake in it
-        raise UserError(where, f"fails with {type(error).__name__} ({error})") from error
+        raise UserError(where, f"fails with {type(error).__name__} ({error})", "correct the file") from error
     if get_config is None:
         raise UserError(where, "the file has no get_config()", "see configs/quickstart.py")
     if not isinstance(config, ConfigDict):
@@ -291,4 +291,8 @@ def _wrong_value(error: flags.Error) -> UserError:
     if (field := fields.fields().get(match["where"])) is not None:
         fix = f"its default is {field.default!r}"
         return UserError(field.name, f"{match['value']!r} must {fields.kind_of(field)}", fix)
-    return UserError(f"--{match['where']}", f"{match['value']!r} is refused ({match['problem']})")
+    if isinstance(flag := flags.FLAGS[match["where"]], flags.EnumFlag):
+        known = flag.parser.enum_values
+        fix = f"{did_you_mean(match['value'], known)}choose {', '.join(known)}"
+        return UserError(f"--{flag.name}", f"{match['value']!r} is not known", fix)
+    return UserError(f"--{flag.name}", f"{match['value']!r} is refused ({match['problem']})")

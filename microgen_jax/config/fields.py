@@ -7,7 +7,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from microgen_jax.config.schema import Config, Option
+from microgen_jax.config.options import Option
+from microgen_jax.config.schema import Config
 from microgen_jax.errors import UserError, did_you_mean
 
 MAX_ENTRIES = 10**4  # of a tuple
@@ -25,7 +26,7 @@ class Field:
       type: bool, int, float or str, of the value or of each entry of a tuple.
       is_tuple: whether the value is a tuple.
       default: its default.
-      option: what else the schema says of it.
+      option: its range, choices, help and resume rule.
     """
 
     name: str
@@ -217,7 +218,7 @@ def _check_range(name: str, given: int | float, rule: Option) -> None:
 
 
 def _check_together(config: Config) -> None:
-    """Refuse what no field's own rule sees."""
+    """Check the rules that concern several fields."""
     size = config.data.size
     if len(size) != 2:
         raise UserError("data.size", f"{size} must be height and width", "write (64,64), say")

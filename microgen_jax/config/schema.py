@@ -5,42 +5,13 @@ packages take the frozen parts. A new field is one line in its part's class.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
+
+from microgen_jax.config.options import Resume, option
 
 MANY = 10**9  # updates, images: below what 32 bits count
 WIDE = 2**14  # pixels of a side, channels
 SEED = 2**32 - 1  # greatest seed
-
-Resume = Literal["fixed", "grow", "change"]
-
-
-@dataclass(frozen=True)
-class Option:
-    """What a field declares beside its name, type and default.
-
-    Attributes:
-      help: noun phrase for `configs/default.py`, which adds the choices.
-      choices: values that a text may have; () = any.
-      low: least value of a number, or of each entry of a tuple.
-      high: greatest value.
-      above: bound that every value exceeds.
-      below: bound that every value stays under.
-      resume: whether a resumed run keeps the value ('fixed'), may raise it ('grow') or may change it ('change');
-        a part's `RESUME` holds for each of its fields.
-    """
-
-    help: str
-    choices: tuple[str, ...] = ()
-    low: int | float | None = None
-    high: int | float | None = None
-    above: int | float | None = None
-    below: int | float | None = None
-    resume: Resume = "fixed"
-
-
-def option(default: Any, help: str, **rules: Any) -> Any:
-    """Declare a field with its default and an `Option` in its metadata."""
-    return field(default=default, metadata={"option": Option(help, **rules)})
 
 
 @dataclass(frozen=True)
@@ -52,9 +23,9 @@ class DataConfig:
         "kind of the data set",
         choices=("auto", "polycrystal", "folder", "list", "hdf5", "npz", "tfds", "ebsd"),
     )
-    root: str = option("", "folder, .zip, list, .npz, .h5, scan; of tfds data_dir; '' = polycrystals")
+    root: str = option("", "folder, .zip, list, .npz, .h5 or scan; of tfds the data_dir; '' = polycrystals")
     name: str = option("", "tfds: name of the data set, as in 'mnist' or 'builder/config'")
-    key: str = option("", "hdf5, npz: name of the array that holds the images; '' = the first that can")
+    key: str = option("", "hdf5, npz: name of the array that holds the images; '' = the first that fits")
     layout: str = option(
         "auto",
         "hdf5, npz: axes of that array (N and K count images, C channels)",
@@ -62,10 +33,10 @@ class DataConfig:
     )
     value_range: str = option(
         "auto",
-        "meaning of the numbers: auto | 'black,white' as in '0,4095' | ids (grain ids, shown as boundaries)",
+        "range of the values: auto | 'black,white' as in '0,4095' | ids (grain ids, shown as boundaries)",
     )
     max_pixels: int = option(
-        2**27, "pixels of an image above which it is taken for a decompression bomb", low=1, high=2**40
+        2**27, "greatest number of pixels of an image, against decompression bombs", low=1, high=2**40
     )
     size: tuple[int, ...] = option((64, 64), "height and width of the model's images in px", low=1, high=WIDE)
     channels: int = option(
@@ -82,7 +53,7 @@ class DataConfig:
         "treatment of images smaller than size (background: median of the border)",
         choices=("reflect", "background", "refuse"),
     )
-    augment: bool = option(True, "flips and quarter turns that keep the images true (see symmetry)")
+    augment: bool = option(True, "flips and quarter turns that symmetry and ipf_direction allow")
     symmetry: str = option(
         "all",
         "symmetry of the process: all | orthotropic | monoclinic | none, or by class 'Shear=none,Tension=all'",
@@ -90,10 +61,10 @@ class DataConfig:
     ipf_direction: str = option(
         "Z", "sample direction of the IPF colours: X | Y | Z | 'x,y,z' | XYZ (nine channels); '' = no IPF map"
     )
-    ebsd: str = option(
-        "ipf",
-        "ebsd: form of the images (quaternions: orientations in four channels, docs/data.md)",
-        choices=("ipf", "quaternions"),
+    representation: str = option(
+        "auto",
+        "form of what is generated (auto: orientations of EBSD scans, unless colours are asked for)",
+        choices=("auto", "image", "orientation"),
     )
     colour_key: str = option("tsl", "ebsd: colour key of the IPF maps", choices=("tsl", "edax"))
     laue_group: str = option("", "ebsd: Laue group of phases for which the file names none, as in 'm-3m'")
@@ -113,7 +84,7 @@ class DataConfig:
     )
     pixel_size_um: float = option(
         0.0,
-        "pixel size of the model's images in um, which reports give lengths in; 0 = that of the scans",
+        "pixel size of the model's images in um, for lengths in reports; 0 = that of the scans",
         low=0.0,
     )
     fill_unindexed: str = option("nearest", "ebsd: colour of unindexed points", choices=("nearest", "black"))
@@ -141,7 +112,7 @@ class DataConfig:
     workers: int = option(4, "threads that decode and augment", low=0, high=1024, resume="change")
     read_timeout: float = option(
         300.0,
-        "seconds without a batch after which the run stops, to be restarted",
+        "seconds without a batch after which the run stops with status 75",
         above=0.0,
         resume="change",
     )
@@ -153,6 +124,9 @@ class ModelConfig:
 
     channels: tuple[int, ...] = option(
         (64, 128, 256), "channels of each level; each level halves height and width", low=1, high=WIDE
+    )
+    values_channels: tuple[int, ...] = option(
+        (), "channels of each level of a second stage's network; () = as channels", low=1, high=WIDE
     )
     blocks_per_level: int = option(2, "residual blocks of each level", low=1, high=64)
     attention_levels: tuple[bool, ...] = option(
@@ -192,6 +166,9 @@ class DiffusionConfig:
     condition_dropout: float = option(
         0.1, "share of labels, and of each condition, hidden in training", low=0.0, below=1.0
     )
+    given_noise: float = option(
+        0.2, "largest noise, in training, on what a later stage is given of an earlier one", low=0.0, high=2.0
+    )
 
 
 @dataclass(frozen=True)
@@ -203,11 +180,11 @@ class WganConfig:
     )
     gp_weight: float = option(10.0, "weight of the gradient penalty", low=0.0)
     latent_dim: int = option(100, "length of a latent vector", low=1, high=WIDE)
-    width: int = option(64, "channels next to the image, doubled a level up to eight times", low=1, high=WIDE)
+    width: int = option(64, "channels at full size, doubled at each level up to eightfold", low=1, high=WIDE)
     critic_learning_rate: float = option(
         0.0004, "critic's learning rate; train.learning_rate is the generator's", above=0.0
     )
-    conditional: bool = option(True, "class as an input of both networks, where there are several")
+    conditional: bool = option(True, "class as an input of both networks, if there are several")
 
 
 @dataclass(frozen=True)
@@ -244,17 +221,17 @@ class TrainConfig:
     eval_every: int = option(
         1000, "updates between hold-out losses; 0 = never", low=0, high=MANY, resume="change"
     )
-    eval_num: int = option(512, "hold-out images of that loss; 0 = all", low=0, high=MANY)
+    eval_num: int = option(512, "hold-out images for eval_every; 0 = all", low=0, high=MANY)
     eval_samples: int = option(
         64,
-        "images sampled with it in 25 steps for the quality ratios; 0 = none",
+        "images sampled at the same time, in 25 steps, for the quality ratios; 0 = none",
         low=0,
         high=10**6,
         resume="change",
     )
     checkpoint_every: int = option(1000, "updates between checkpoints", low=1, high=MANY, resume="change")
     skip_batches: tuple[int, ...] = option(
-        (), "numbers of batches to skip, as a diverged run names them", low=0, high=MANY, resume="change"
+        (), "numbers of batches to skip, as a diverged run prints them", low=0, high=MANY, resume="change"
     )
     keep: int = option(3, "newest checkpoints kept, beside the best", low=1, high=MANY, resume="change")
     profile: int = option(0, "updates to trace for TensorBoard; 0 = none", low=0, high=10**4, resume="change")
@@ -273,12 +250,12 @@ class SampleConfig:
     eta: float = option(0.0, "ddim: share of new noise; 0 = deterministic, 1 = ancestral", low=0.0, high=1.0)
     spacing: str = option(
         "auto",
-        "spacing of the steps (auto: as suits the sampler)",
+        "spacing of the steps (auto: that of the sampler in docs/samplers.md)",
         choices=("auto", "trailing", "linspace", "leading", "karras"),
     )
     clip: bool = option(True, "clipping of the predicted x0 to [-1, 1]")
     clip_percentile: float = option(
-        0.0, "percentile of |x0| for dynamic thresholding, from 1; 0 = plain clipping", low=0.0, high=100.0
+        0.0, "percentile of |x0| for dynamic thresholding, 1 or more; 0 = plain clipping", low=0.0, high=100.0
     )
     guidance: float = option(1.0, "scale of classifier-free guidance; 1 = off", low=0.0)
     guidance_interval: tuple[float, ...] = option(
@@ -309,7 +286,17 @@ class SampleConfig:
     condition: str = option("", "conditions as JSON, as in '{\"grain_diameter\": 12}'")
     checkpoint: str = option("newest", "checkpoint: newest | best (by hold-out loss) | a step")
     ema: float = option(
-        0.0, "relative width of the average made from all kept checkpoints; 0 = by train.ema_decay", low=0.0
+        0.0, "relative width of an average of all kept checkpoints; 0 = that of train.ema_decay", low=0.0
+    )
+    reconstruct: str = option(
+        "auto",
+        "orientations of a sample (grains: one for each grain, as auto; none: each pixel's own)",
+        choices=("auto", "none", "grains"),
+    )
+    formats: tuple[str, ...] = option(
+        ("png", "npz"),
+        "formats of the samples (of scans: maps/, of orientation models)",
+        choices=("png", "npz", "ctf", "ang", "h5oina", "dream3d", "vti", "damask"),
     )
     name: str = option("default", "name of the folder under samples/")
 
@@ -320,9 +307,9 @@ class EvaluateConfig:
 
     RESUME: ClassVar[Resume] = "change"
     real: str = option("", "folder, npz, ... of real images; '' = the run's hold-out")
-    generated: str = option("", "folder, npz, ..., or a name under the run's samples/; '' = sampled for this")
-    num: int = option(1000, "images of either side, at most", low=4, high=10**7)
-    metrics: tuple[str, ...] = option((), "names of the metrics; () = all that the images allow")
+    generated: str = option("", "folder, npz, ..., or a name under the run's samples/; '' = new samples")
+    num: int = option(1000, "greatest number of images of each side", low=4, high=10**7)
+    metrics: tuple[str, ...] = option((), "names of the metrics; () = all available")
     inception_weights: str = option("", "path of pt_inception-2015-12-05-6726825d.pth, for FID, KID and IS")
     inception_preprocessing: str = option(
         "pytorch", "resampling of images to 299 px", choices=("pytorch", "tensorflow")
@@ -342,10 +329,9 @@ class PlanConfig:
         (1, 8, 64, 256), "numbers of devices, each with train.batch_size images", low=1, high=2**20
     )
     chip: str = option(
-        "h200",
-        "kind of device",
-        choices=("a100", "h100", "h200", "tpu_v4", "tpu_v5e", "tpu_v5p", "tpu_v6e"),
+        "h200", "kind of device", choices=("a100", "h100", "h200", "tpu_v4", "tpu_v5e", "tpu_v5p", "tpu_v6e")
     )
+    memory_gb: float = option(0.0, "memory of a device in GB; 0 = the chip's", low=0.0)
     utilisation: float = option(0.4, "share of the peak rate that convolutions reach", above=0.0, high=1.0)
     channels: int = option(3, "channels of the images, as no data is opened", low=1, high=1024)
     classes: int = option(5, "number of classes", low=0, high=10**6)

@@ -5,7 +5,7 @@ Arrays are numpy's; nothing here needs JAX. Orientations are unit quaternions (`
 
 from microgen_jax.crystal.embedding import Embedding, embedding
 from microgen_jax.crystal.ipf import colour_direction, direction_colour, ipf_colour, off_key_share
-from microgen_jax.crystal.maps import EbsdMap, read_map
+from microgen_jax.crystal.maps import EbsdMap, read_map, write_map
 from microgen_jax.crystal.polycrystal import Polycrystal, polycrystal
 from microgen_jax.crystal.readers.points import Phase
 from microgen_jax.crystal.segmentation import flat_share, grains_from_colour, grains_from_orientations
@@ -29,4 +29,5 @@ __all__ = [
     "off_key_share",
     "polycrystal",
     "read_map",
+    "write_map",
 ]

@@ -32,8 +32,13 @@ from jaxtyping import Float, Float64
 
 from microgen_jax.crystal.arguments import require_floats, require_unit
 from microgen_jax.crystal.embedding_decoder import Decoder, in_chunks
-from microgen_jax.crystal.harmonics import generators, harmonics, rotation_of_harmonics
-from microgen_jax.crystal.orientations import from_matrix, to_matrix
+from microgen_jax.crystal.harmonics import (
+    generators,
+    harmonics,
+    rotation_of_harmonics,
+    rows_of_harmonics,
+)
+from microgen_jax.crystal.orientations import from_matrix, matrix_elements, to_matrix
 from microgen_jax.crystal.symmetry import laue_group as laue_group_named
 from microgen_jax.errors import renamed
 
@@ -90,7 +95,7 @@ class Embedding:
         return len(self.names)
 
     def embed(self, orientations: Float[np.ndarray, "*n 4"]) -> Float[np.ndarray, "*n C"]:
-        """Return E(g) (eq. 1), in the type of the orientations.
+        """Return E(g) (eq. 1) [..., C], in the type of the orientations.
 
         Args:
           orientations: unit quaternions, sample -> crystal [..., 4].
@@ -100,7 +105,7 @@ class Embedding:
         """
         require_unit("orientations", orientations, 4)
         flat = orientations.reshape(-1, 4).astype(np.float64)
-        (values,) = in_chunks(lambda part: (self._decoder.embed(to_matrix(part)),), flat)
+        (values,) = in_chunks(lambda part: (self._decoder.embed(np.ascontiguousarray(part.T)).T,), flat)
         values = (self.per_radian * values).astype(orientations.dtype)
         return values.reshape(*orientations.shape[:-1], self.channels)
 
@@ -115,10 +120,10 @@ class Embedding:
           values: embeddings, or what a network made of them [..., C].
 
         Returns:
-          The orientation, of its equivalents the one with the least angle of rotation; the length
-          |values| / radius, 1 for an orientation and less for a mean of several; and the residual, the sine of the
-          angle between values and E(g), 0 for an orientation and up to 1. Values that are all 0, or one of which is
-          NaN or infinite, give the identity, length 0 and residual 1.
+          The orientation [..., 4], of its equivalents the one with the least angle of rotation; the length
+          |values| / radius [...], 1 for an orientation and less for a mean of several; and the residual [...], the
+          sine of the angle between values and E(g), 0 for an orientation and up to 1. Values that are all 0, or one
+          of which is NaN or infinite, give the identity, length 0 and residual 1.
 
         Raises:
           UserError: another number of channels or another type.
@@ -130,10 +135,10 @@ class Embedding:
         return orientation.reshape(*shape, 4), length.reshape(shape), residual.reshape(shape)
 
     def rotation(self, motion: Float[np.ndarray, "3 3"]) -> Float64[np.ndarray, "C C"]:
-        """Return D(R) of equation (3), an orthogonal matrix: E(g R^-1) = D(R) E(g).
+        """Return D(R) of equation (3), an orthogonal matrix [C, C]: E(g R^-1) = D(R) E(g).
 
         Args:
-          motion: proper rotation R of the sample, in sample coordinates.
+          motion: proper rotation R of the sample, in sample coordinates [3, 3].
 
         Raises:
           UserError: another shape or type, or no proper rotation.
@@ -143,7 +148,7 @@ class Embedding:
         return _block_diagonal([rotation_of_harmonics(degree, motion) for degree in self.degrees])
 
     def dihedral(self, move: tuple[tuple[int, int], tuple[int, int]]) -> Float64[np.ndarray, "C C"]:
-        """Return D(P) of a quarter turn or flip of the image, a signed permutation.
+        """Return D(P) of a quarter turn or flip of the image, a signed permutation [C, C].
 
         A flip of the image is half a turn of the sample about an axis in its plane.
 
@@ -179,7 +184,7 @@ def embedding(laue_group: str) -> Embedding:
     weights = _isometric_weights(degrees, axes, plain)
     coefficients = tuple(weight * factors for weight, factors in zip(weights, plain))
     decoder = Decoder(
-        embed=lambda matrices: _sums(matrices, degrees, axes, coefficients),
+        embed=lambda quaternions: _sums(quaternions, degrees, axes, coefficients),
         generators=np.stack([_block_diagonal(parts) for parts in zip(*map(generators, degrees))]),
         laue_group=group,
     )
@@ -195,13 +200,15 @@ def embedding(laue_group: str) -> Embedding:
     )
 
 
-def _sums(matrices: np.ndarray, degrees: tuple, axes: tuple, coefficients: tuple | list) -> np.ndarray:
-    """Return equation (1) of rotation matrices g [..., 3, 3]; a @ g is g^-1 a."""
-    blocks = [
-        np.moveaxis(harmonics(degree, block_axes @ matrices), -1, 0) @ factors
-        for degree, block_axes, factors in zip(degrees, axes, coefficients)
-    ]
-    return np.moveaxis(np.concatenate(blocks), 0, -1)
+def _sums(quaternions: np.ndarray, degrees: tuple, axes: tuple, coefficients: tuple) -> np.ndarray:
+    """Return equation (1) of quaternions [4, n] as [C, n]: g^-1 a is the sum of a's parts of the rows of g."""
+    matrices = matrix_elements(quaternions)
+    blocks = []
+    for degree, block_axes, factors in zip(degrees, axes, coefficients):
+        directions = np.moveaxis(np.tensordot(block_axes, matrices, axes=1), 1, 0)
+        values = rows_of_harmonics(degree, directions)
+        blocks.append(sum(factor * values[:, j] for j, factor in enumerate(factors)))
+    return np.concatenate(blocks)
 
 
 def _isometric_weights(degrees: tuple, axes: tuple, coefficients: list) -> np.ndarray:
@@ -221,7 +228,7 @@ def _largest_values(degrees: tuple, decoder: Decoder) -> np.ndarray:
     """
     channel_degree = np.repeat(degrees, [2 * degree + 1 for degree in degrees])
     units = np.concatenate([np.eye(len(channel_degree)), -np.eye(len(channel_degree))])
-    found = np.abs(decoder.embed(to_matrix(decoder.decode(units)[0]))).max(axis=0)
+    found = np.abs(decoder.embed(decoder.decode(units)[0].T)).max(axis=1)
     return np.array([found[channel_degree == degree].max() for degree in channel_degree])
 
 

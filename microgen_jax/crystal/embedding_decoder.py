@@ -8,6 +8,8 @@ is the one with the largest <c, E(g)>, as |E| is constant. A turn ω of the samp
 The step of Gauss and Newton is b / λ, since <L_i E, L_k E> = δ_ik and c is near λ E: nothing needs solving.
 Newton's is -H^-1 b and converges quadratically where c is off the manifold too; it is taken wherever H is negative
 definite.
+
+Arrays within have the pixels on their last axis, along which numpy is fastest.
 """
 
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float64
 
-from microgen_jax.crystal.orientations import conjugate, multiply, normalise, to_matrix
+from microgen_jax.crystal.orientations import conjugate, normalise
 from microgen_jax.crystal.symmetry import reduce, rotations
 
 STARTS = 1500  # entries of the table, spread over the fundamental zone
@@ -30,7 +32,7 @@ class Decoder:
     """A table of starts and the products of generators for one embedding.
 
     Args:
-      embed: E of rotation matrices [..., 3, 3] -> [..., C], in radians.
+      embed: E of quaternions [4, n] -> [C, n], in radians.
       generators: L_x, L_y and L_z [3, C, C].
       laue_group: name of the Laue group.
     """
@@ -43,11 +45,13 @@ class Decoder:
     ) -> None:
         self.embed, self.laue_group = embed, laue_group
         self.starts = spread_orientations(STARTS, laue_group)
-        vertices = embed(to_matrix(self.starts))
-        self.radius = float(np.linalg.norm(vertices[0]))
-        self._vertices = np.ascontiguousarray(vertices.T, np.float32)
+        vertices = embed(np.ascontiguousarray(self.starts.T))
+        self.radius = float(np.linalg.norm(vertices[:, 0]))
+        self._vertices = vertices.astype(np.float32)
         seconds = [(generators[i] @ generators[k] + generators[k] @ generators[i]) / 2 for i, k in _PAIRS]
-        self._derivatives = np.concatenate([*generators, *seconds], axis=1)  # c @ these: rows of b and H
+        self._derivatives = (
+            np.concatenate([generators, seconds]).transpose(0, 2, 1).reshape(-1, len(vertices))
+        )
 
     def decode(
         self, values: Float64[np.ndarray, "N C"]
@@ -72,17 +76,20 @@ class Decoder:
     def _nearest(self, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the orientation [n, 4] with the largest <c, E(g)> for unit vectors c [n, C], and the residual [n]."""
         best = np.argmax(directions.astype(np.float32) @ self._vertices, axis=1)
-        found = self.starts[best]
-        derivatives = (directions @ self._derivatives).reshape(len(directions), 9, -1)
+        found = np.ascontiguousarray(self.starts[best].T)
+        directions = np.ascontiguousarray(directions.T)
+        derivatives = (self._derivatives @ directions).reshape(
+            9, *directions.shape
+        )  # of <c, E>: rows of b and H
         for _ in range(STEPS):
-            vectors = self.embed(to_matrix(found))
-            slopes = np.einsum("nkc,nc->kn", derivatives, vectors)
-            scale = np.sum(directions * vectors, axis=1) / self.radius**2
+            vectors = self.embed(found)
+            slopes = np.einsum("kcn,cn->kn", derivatives, vectors)
+            scale = np.sum(directions * vectors, axis=0) / self.radius**2
             turn = _step(slopes[:3], -slopes[3:], np.maximum(scale, 0.1 / self.radius))
-            found = normalise(multiply(found, _half_turned(-turn)))
-        nearest = self.embed(to_matrix(found)) / self.radius
-        cosine = np.sum(directions * nearest, axis=1, keepdims=True)
-        return found, np.minimum(np.linalg.norm(directions - cosine * nearest, axis=1), 1.0)
+            found = _turned(found, turn)
+        nearest = self.embed(found) / self.radius
+        cosine = np.sum(directions * nearest, axis=0)
+        return found.T, np.minimum(np.linalg.norm(directions - cosine * nearest, axis=0), 1.0)
 
 
 def in_chunks(
@@ -105,7 +112,7 @@ def in_chunks(
 
 
 def _step(gradient: np.ndarray, curvature: np.ndarray, plain: np.ndarray) -> np.ndarray:
-    """Return Newton's step [n, 3] where the curvature is positive definite, and gradient / plain elsewhere.
+    """Return Newton's step ω [3, n] where the curvature is positive definite, and gradient / plain elsewhere.
 
     Args:
       gradient: b [3, n].
@@ -127,12 +134,27 @@ def _step(gradient: np.ndarray, curvature: np.ndarray, plain: np.ndarray) -> np.
     ) / np.where(sound, determinant, 1.0)
     step = np.where(sound, newton, gradient / plain)
     size = np.linalg.norm(step, axis=0)
-    return (step * np.minimum(1.0, LARGEST_STEP / np.maximum(size, 1e-300))).T
+    return step * np.minimum(1.0, LARGEST_STEP / np.maximum(size, 1e-300))
 
 
-def _half_turned(turn: np.ndarray) -> np.ndarray:
-    """Return quaternions along (1, ω / 2), exp(ω) to second order [n, 4]; not of unit length."""
-    return np.concatenate([np.ones((len(turn), 1)), turn / 2], axis=1)
+def _turned(quaternions: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Return g exp(-ω) to second order in ω, of unit length [4, n].
+
+    Args:
+      quaternions: orientations g [4, n].
+      turn: turn ω of the sample [3, n].
+    """
+    w, x, y, z = quaternions
+    a, b, c = turn / 2
+    moved = np.stack(
+        [
+            w + x * a + y * b + z * c,
+            x - w * a - y * c + z * b,
+            y - w * b + x * c - z * a,
+            z - w * c - x * b + y * a,
+        ]
+    )
+    return moved / np.sqrt(np.sum(moved * moved, axis=0))
 
 
 def spread_orientations(count: int, laue_group: str) -> Float64[np.ndarray, "n 4"]:

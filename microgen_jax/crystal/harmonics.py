@@ -36,17 +36,31 @@ def harmonics(degree: int, vectors: Float[np.ndarray, "*n 3"]) -> Float64[np.nda
       degree: degree l.
       vectors: unit vectors [..., 3].
     """
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    powers_of_z, real, imaginary = [np.ones_like(z)], [np.ones_like(z)], [np.zeros_like(z)]
-    for _ in range(degree):
-        powers_of_z.append(powers_of_z[-1] * z)
-        real, imaginary = (
-            [*real, real[-1] * x - imaginary[-1] * y],
-            [*imaginary, real[-1] * y + imaginary[-1] * x],
-        )
-    along_z = np.tensordot(_polynomials(degree), np.stack(powers_of_z), axes=1)
-    values = np.concatenate([along_z[:0:-1] * np.stack(imaginary[:0:-1]), along_z * np.stack(real)])
-    return np.moveaxis(values, 0, -1)
+    return np.moveaxis(rows_of_harmonics(degree, np.moveaxis(vectors, -1, 0)), 0, -1)
+
+
+def rows_of_harmonics(degree: int, components: Float[np.ndarray, "3 *n"]) -> Float64[np.ndarray, "C *n"]:
+    """Return Y_l of unit vectors (eq. 2), a row for each m: numpy is fastest along the last axis.
+
+    Args:
+      degree: degree l.
+      components: x, y and z of unit vectors [3, ...].
+    """
+    x, y, z = components
+    powers = np.empty((degree + 1, *z.shape))
+    powers[0] = 1
+    for k in range(degree):
+        powers[k + 1] = powers[k] * z
+    along_z = (_polynomials(degree) @ powers.reshape(degree + 1, -1)).reshape(powers.shape)
+    values = np.empty((2 * degree + 1, *z.shape))
+    values[degree] = along_z[0]
+    real, imaginary = x, y
+    for m in range(1, degree + 1):
+        values[degree + m] = along_z[m] * real
+        values[degree - m] = along_z[m] * imaginary
+        if m < degree:
+            real, imaginary = real * x - imaginary * y, real * y + imaginary * x
+    return values
 
 
 def rotation_of_harmonics(degree: int, rotation: Float[np.ndarray, "3 3"]) -> Float64[np.ndarray, "C C"]:

@@ -1,35 +1,46 @@
-"""EBSD maps: `read_map(path)` reads every format into one `EbsdMap`.
+"""EBSD maps: `read_map(path)` reads every format into one `EbsdMap`, `write_map(scan, path)` writes it by suffix.
 
-| suffix | format |
-|---|---|
-| .ang | TSL / EDAX, EMsoft, ASTAR, orix, MTEX; square and hexagonal |
-| .ctf | Oxford Channel text |
-| .cpr, .crc | Oxford binary pair |
-| .h5, .hdf5, .oh5, .edaxh5, .h5oina, .dream3d | EDAX, Oxford, Bruker, orix, DREAM.3D |
-| .txt, .csv | TSL and MTEX text export |
-
-Orientations stay in the sample frame in which the vendor wrote them; `EbsdMap.frame` says how that lies to the map.
-Their crystal frame is one for all: x of hexagonal and trigonal crystals along a (`orientations`). Oxford's lies along
-a*, which is 30 degrees away: as a lies at -30 degrees in its frame, v = Z v' with Z the turn by +30 degrees about c.
+| suffix | read | written |
+|---|---|---|
+| .ang | TSL / EDAX, EMsoft, ASTAR, orix, MTEX; square and hexagonal | TSL / EDAX, square |
+| .ctf | Oxford Channel text | the same |
+| .cpr, .crc | Oxford binary pair | |
+| .h5oina | Oxford | version 5.0 |
+| .dream3d | versions 6 to 8 | version 8.0 |
+| .h5, .hdf5, .oh5, .edaxh5 | EDAX, Oxford, Bruker, orix, DREAM.3D | |
+| .txt, .csv | TSL and MTEX text export | |
+| .npz | what `write_map` wrote | everything that an `EbsdMap` holds |
+| .vti | | ParaView |
+| .damask | | a folder: geom.vti and material.yaml of DAMASK's grid solver |
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from microgen_jax.crystal.columns import Columns
-from microgen_jax.crystal.orientations import from_axis_angle, from_euler, multiply, normalise
+from microgen_jax.crystal.ebsd_map import HEXAGONAL, TO_X_ALONG_A, UNINDEXED, EbsdMap
+from microgen_jax.crystal.orientations import from_euler, multiply, normalise
 from microgen_jax.crystal.readers.ang import read_ang
 from microgen_jax.crystal.readers.column_export import read_column_export
 from microgen_jax.crystal.readers.cpr import read_cpr
 from microgen_jax.crystal.readers.ctf import read_ctf
 from microgen_jax.crystal.readers.grid import Grid, to_grid
 from microgen_jax.crystal.readers.hdf5_scans import read_hdf5
-from microgen_jax.crystal.readers.points import Frame, Phase, Points, checked
+from microgen_jax.crystal.readers.npz import read_npz
+from microgen_jax.crystal.readers.points import Phase, Points, checked
 from microgen_jax.crystal.readers.unindexed import sure_enough
+from microgen_jax.crystal.writers.ang import write_ang
+from microgen_jax.crystal.writers.ctf import write_ctf
+from microgen_jax.crystal.writers.damask import write_damask
+from microgen_jax.crystal.writers.dream3d import write_dream3d
+from microgen_jax.crystal.writers.h5oina import write_h5oina
+from microgen_jax.crystal.writers.npz import write_npz
+from microgen_jax.crystal.writers.vti import write_vti
 from microgen_jax.errors import UserError
 
 READERS = {
@@ -46,74 +57,43 @@ READERS = {
     ".txt": read_column_export,
     ".csv": read_column_export,
 }
+WRITERS = {
+    ".ang": write_ang,
+    ".ctf": write_ctf,
+    ".h5oina": write_h5oina,
+    ".dream3d": write_dream3d,
+    ".npz": write_npz,
+    ".vti": write_vti,
+    ".damask": write_damask,
+}
+NPZ = ".npz"
 MAX_BYTES = 2 * 2**30  # of a text or .crc; HDF5 files may be larger, their data sets are checked one by one
 MAX_PROBLEM = 500  # characters of a file's fault that are shown
-UNINDEXED = -1  # phase of an unindexed pixel
-HEXAGONAL = ("-3", "-3m", "6/m", "6/mmm")  # Laue groups with two customs for x
-TO_X_ALONG_A = from_axis_angle(np.array([0.0, 0.0, 1.0]), np.radians(30))
-MICRONS = {"um": 1.0, "µm": 1.0, "μm": 1.0, "nm": 1e-3, "mm": 1e3, "m": 1e6}
-
-
-@dataclass(frozen=True)
-class EbsdMap:
-    """An EBSD map on a square grid: rows down, columns right.
-
-    Attributes:
-      orientations: float64 [H, W, 4], unit quaternions, sample -> crystal (`orientations`, eq. 1) with the crystal's
-        x along a; identity where unindexed.
-      phase: int32 [H, W], the id of one of `phases`; -1 where unindexed.
-      indexed: bool [H, W], whether the pixel was measured and has an orientation.
-      phases: the phases that the file names.
-      pixel_size: (dy, dx) in `unit`, equal to 0.1 %.
-      unit: of length, 'um' as a rule.
-      frame: how the sample frame of the orientations lies to the map's rows and columns, and how the vendor's
-        crystal frame differed.
-      columns: every column as read, Euler angles in the file's units and frame among them, and the number of the
-        point in each pixel.
-      metadata: further entries of the header.
-      notes: what was repaired or left out, a line each.
-      unused: columns, data sets and header fields that were found and not used, a line each.
-      described: number of columns and header fields that only describe (operator, beam, quality).
-    """
-
-    orientations: Float[np.ndarray, "H W 4"]
-    phase: Int[np.ndarray, "H W"]
-    indexed: Bool[np.ndarray, "H W"]
-    phases: tuple[Phase, ...]
-    pixel_size: tuple[float, float]
-    unit: str
-    frame: Frame
-    columns: Columns
-    metadata: dict[str, str | float]
-    notes: tuple[str, ...]
-    unused: tuple[str, ...] = ()
-    described: int = 0
-
-    @property
-    def pixel_size_um(self) -> float:
-        """Side of a pixel in um; 0 where the unit is no length."""
-        return float(np.mean(self.pixel_size)) * MICRONS.get(self.unit, 0.0)
-
-    @property
-    def unindexed_share(self) -> float:
-        """Share of the pixels that have no orientation."""
-        return float(1 - self.indexed.mean())
 
 
 def read_map(path: str | Path, *, min_confidence: float = 0.0, laue_group: str = "") -> EbsdMap:
     """Read an EBSD map.
 
     Args:
-      path: the file; of a .cpr / .crc pair either one.
+      path: path of the file; of a .cpr / .crc pair either one.
       min_confidence: least CI, or largest MAD in degrees, of an indexed point; 0 = off.
-      laue_group: Laue group of phases for which the file names none; '' = they stay without.
+      laue_group: Laue group of phases for which the file names none; '' leaves them without.
 
     Raises:
-      UserError: the file is missing, broken or of an unknown format; `where` is its path.
+      UserError: the file is missing, broken or of an unknown format, where `where` is its path; or `min_confidence`
+        with a .npz, whose points were judged when they were first read.
     """
-    points, grid = _open(Path(path), min_confidence)
-    named = tuple(entry._replace(laue_group=entry.laue_group or laue_group) for entry in points.phases)
-    points = replace(points, phases=named)
+    path = Path(path)
+    if path.suffix.lower() == NPZ:
+        if min_confidence:
+            raise UserError(
+                "min_confidence", f"{min_confidence:g} is not applied to .npz", "give it with the first file"
+            )
+        with _faults_of(path):
+            scan = read_npz(_existing(path))
+        return replace(scan, phases=_with_laue_group(scan.phases, laue_group))
+    points, grid = _open(path, min_confidence)
+    points = replace(points, phases=_with_laue_group(points.phases, laue_group))
     euler, phase, indexed = _gridded(points, grid)
     orientations, frame_notes = _one_crystal_frame(from_euler(euler), phase, points)
     return EbsdMap(
@@ -130,6 +110,36 @@ def read_map(path: str | Path, *, min_confidence: float = 0.0, laue_group: str =
         unused=points.unused,
         described=points.described,
     )
+
+
+def write_map(scan: EbsdMap, path: str | Path) -> tuple[str, ...]:
+    """Write an EBSD map in the format of a suffix, whole or not at all, in the place of what was there.
+
+    Points that were not touched since they were read from a file of the same vendor keep its columns (CI, MAD, ...);
+    new ones get what means "not measured" there.
+
+    Args:
+      scan: map to write.
+      path: path of the file, or of the folder where the suffix is .damask.
+
+    Returns:
+      What the format cannot hold and what was decided, a line each.
+
+    Raises:
+      UserError: an unknown suffix, a path that cannot be written, or a map that the format cannot hold: a pixel size
+        that is not positive, a phase without a Laue group, more than two dimensions, unindexed pixels for .damask.
+    """
+    path = Path(path)
+    if (suffix := path.suffix.lower()) not in WRITERS:
+        raise UserError("path", f"{suffix!r} is no format that is written", f"known: {', '.join(WRITERS)}")
+    try:
+        return WRITERS[suffix](path, scan)
+    except OSError as fault:
+        raise UserError(str(path), f"cannot be written: {fault.strerror or fault}") from None
+
+
+def _with_laue_group(phases: tuple[Phase, ...], laue_group: str) -> tuple[Phase, ...]:
+    return tuple(entry._replace(laue_group=entry.laue_group or laue_group) for entry in phases)
 
 
 def _one_crystal_frame(
@@ -162,11 +172,17 @@ def read_euler(
 
 
 def _open(path: Path, min_confidence: float = 0.0) -> tuple[Points, Grid]:
+    with _faults_of(path), np.errstate(all="ignore"):  # NaN and infinities of a file are looked for by name
+        points = checked(_reader(path)(path))
+        indexed, notes = sure_enough(points.confidence, points.indexed, min_confidence)
+        return replace(points, indexed=indexed, notes=points.notes + notes), to_grid(points)
+
+
+@contextmanager
+def _faults_of(path: Path) -> Iterator[None]:
+    """Name faults within after a file."""
     try:
-        with np.errstate(all="ignore"):  # NaN and infinities of a file are looked for by name
-            points = checked(_reader(path)(path))
-            indexed, notes = sure_enough(points.confidence, points.indexed, min_confidence)
-            return replace(points, indexed=indexed, notes=points.notes + notes), to_grid(points)
+        yield
     except UserError as fault:
         problem = fault.problem[:MAX_PROBLEM]
         raise UserError(str(path), problem, fault.fix) from None
@@ -179,12 +195,18 @@ def _open(path: Path, min_confidence: float = 0.0) -> tuple[Points, Grid]:
 def _reader(path: Path) -> Callable[[Path], Points]:
     suffix = path.suffix.lower()
     if suffix not in READERS:
-        raise UserError("path", f"{suffix!r} is no known EBSD format", f"known: {', '.join(READERS)}")
-    if not path.is_file():
-        raise UserError("path", "is no regular file" if path.exists() else "does not exist")
+        known = ", ".join((*READERS, NPZ))
+        raise UserError("path", f"{suffix!r} is no known EBSD format", f"known: {known}")
+    _existing(path)
     if READERS[suffix] is not read_hdf5 and path.stat().st_size > MAX_BYTES:
         raise UserError("path", f"is larger than {MAX_BYTES // 2**30} GiB", "crop the scan")
     return READERS[suffix]
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError("path", "is no regular file" if path.exists() else "does not exist")
+    return path
 
 
 def _gridded(points: Points, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -29,7 +29,7 @@ def normalise(quaternions: Quaternions) -> Quaternions:
     """Return unit quaternions of the half sphere w >= 0.
 
     Args:
-      quaternions: of any length but 0 [..., 4].
+      quaternions: quaternions of any length but 0 [..., 4].
 
     Raises:
       UserError: another shape or type, or a quaternion without a length.
@@ -106,7 +106,7 @@ def from_axis_angle(axis: Float[np.ndarray, "*#n 3"], angle: float | Float[np.nd
 
     Args:
       axis: vectors of any length but 0 [..., 3].
-      angle: of the turn in radians, right-handed.
+      angle: angle of the turn in radians, right-handed.
 
     Raises:
       UserError: another shape or type of `axis`, or an axis without a length.
@@ -183,13 +183,24 @@ def to_matrix(quaternions: Quaternions) -> Float[np.ndarray, "*n 3 3"]:
       UserError: another shape or type, or quaternions of another length.
     """
     require_unit("quaternions", quaternions, 4)
-    w, x, y, z = np.moveaxis(quaternions, -1, 0)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    matrices = matrix_elements(np.moveaxis(quaternions, -1, 0))
+    return np.ascontiguousarray(np.moveaxis(matrices, (0, 1), (-2, -1)))
+
+
+def matrix_elements(components: Float[np.ndarray, "4 *n"]) -> Float[np.ndarray, "3 3 *n"]:
+    """Return the rotation matrices of unit quaternions with the elements first; row i is crystal axis i.
+
+    Args:
+      components: w, x, y and z of unit quaternions [4, ...].
+    """
+    w, x, y, z = components
+    return np.stack(
+        [
+            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)]),
+            np.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)]),
+            np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]),
+        ]
+    )
 
 
 def from_matrix(matrices: Float[np.ndarray, "*n 3 3"]) -> Quaternions:

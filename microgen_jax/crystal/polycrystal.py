@@ -106,24 +106,24 @@ def polycrystal(
     twins: Number = 0.0,
     periodic: bool = False,
 ) -> Polycrystal:
-    """Return tile `index` of the endless series `seed`.
+    """Return one tile of an endless random series.
 
     Giving one descriptor does not change the random values of the others.
 
     Args:
-      seed: of the series, 0 or more.
-      index: of the tile in the series, 0 or more; seed and index key the random stream.
-      size: px, one side or (height, width).
-      kind: one of CLASSES; random if None.
+      seed: seed of the series, 0 or more.
+      index: number of the tile in the series, 0 or more; seed and index key the random stream.
+      size: side, or height and width, in px.
+      kind: name of a class in CLASSES; None = random.
       tessellation: 'laguerre' (log-normal sizes of the chosen sigma), or 'voronoi' (of random seeds, which
         have a sigma of 0.29, and no bimodal class).
-      diameter: mean over the grains of D = sqrt(4 area / pi), px.
+      diameter: mean grain diameter in px, D = sqrt(4 area / pi).
       sigma: standard deviation of ln D, 0 to 1; for bimodal of each population.
-      aspect_ratio: of the grains, x over y, 0.1 to 10.
+      aspect_ratio: width of the grains over their height, 0.1 to 10.
       texture: 'uniform', 'cube' ({001}<100>, crystal axes along the sample's), 'fibre100', 'fibre110' or
         'fibre111' (that crystal direction along the sample's Z, any turn about it).
-      sharpness: degrees; a textured grain is turned away from the ideal by a rotation vector with three
-        independent normal components of this standard deviation, so that a fibre axis tilts by
+      sharpness: spread of the texture in degrees: a textured grain is turned away from the ideal by a rotation
+        vector with three independent normal components of this standard deviation, so that a fibre axis tilts by
         Rayleigh(sharpness).
       twins: share of the grains with annealing twins: 1 to 3 parallel bands along the trace of a {111} plane,
         turned by 60 degrees about its normal (Sigma 3).

@@ -83,11 +83,11 @@ def grains_from_orientations(
     """Return the grain of each pixel, 0..G-1 in reading order, -1 where it is unindexed.
 
     Args:
-      orientations: unit quaternions, sample -> crystal.
-      laue_group: of all pixels with a phase of 0 or more, or of each phase; phases it does not name are
-        unindexed.
-      phase: pixels of different phases are never joined; None for a single phase.
-      tolerance: of the misorientation between neighbours, in degrees.
+      orientations: unit quaternions, sample -> crystal [H, W, 4].
+      laue_group: Laue group of all pixels with a phase of 0 or more, or of each phase; phases that it does not name
+        are unindexed.
+      phase: phase of each pixel [H, W], -1 where unindexed; different phases are never joined. None = a single phase.
+      tolerance: largest misorientation inside a grain between neighbours, in degrees.
 
     Raises:
       UserError: an unknown Laue group, arrays of another shape or type, quaternions that are not of length 1 where

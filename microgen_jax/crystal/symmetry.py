@@ -72,7 +72,7 @@ def laue_group(name: str) -> str:
     """Return the Laue group of a Laue or point group's name.
 
     Args:
-      name: such as 'm-3m', 'm3m', '432', '6/mmm' or '-43m'.
+      name: name such as 'm-3m', 'm3m', '432', '6/mmm' or '-43m'.
 
     Raises:
       UserError: no such group.
@@ -108,7 +108,7 @@ def laue_group_of_channel(number: int) -> str:
     """Return the Laue group of the number 1..11 in HKL's .ctf and .cpr files (11 -> 'm-3m', 9 -> '6/mmm').
 
     Args:
-      number: of the Laue group.
+      number: number of the Laue group.
 
     Raises:
       UserError: no such number.
@@ -124,7 +124,7 @@ def laue_group_of_space_group(number: int) -> str:
     """Return the Laue group of an international space-group number 1..230 (225 -> 'm-3m').
 
     Args:
-      number: of the space group.
+      number: number of the space group.
 
     Raises:
       UserError: no such number.
@@ -167,7 +167,7 @@ def _distinct(quaternions: np.ndarray) -> np.ndarray:
 def misorientation_angle(
     a: Float[np.ndarray, "*#n 4"], b: Float[np.ndarray, "*#n 4"], group: str
 ) -> Float[np.ndarray, "*n"]:
-    """Return the misorientation angle in radians: the least over all symmetrical equivalents.
+    """Return the misorientation angle in radians [...]: the least over all symmetrical equivalents.
 
     The equivalents of b a* are S b a* T; an angle is not changed by conjugation, so that TS alone matters and
     the least angle is that of the largest |w| among S b a*. Equal orientations give 0 to about 3e-8.
@@ -187,7 +187,7 @@ def misorientation_angle(
 
 
 def reduce(quaternions: Float[np.ndarray, "*n 4"], group: str) -> Float[np.ndarray, "*n 4"]:
-    """Return the equivalent S g of each orientation with the least angle of rotation, w >= 0.
+    """Return the equivalent S g of each orientation with the least angle of rotation, w >= 0 [..., 4].
 
     Args:
       quaternions: orientations, unit quaternions [..., 4].

@@ -42,7 +42,7 @@ class Cells(NamedTuple):
     """Sizes and shapes of the cells, [N] each; a hidden cell has no area and moments of zero.
 
     Attributes:
-      area: px^2.
+      area: area of each cell, px^2.
       offset: float64 [N, 2], centroid less seed, (y, x).
       moments: float64 [N, 2], variance of y and of x inside the cell.
     """
@@ -96,7 +96,7 @@ def laguerre_seeds(
     Args:
       rng: source of the random numbers.
       period: height and width of the torus, px.
-      diameters: of the grains (eq. 3), px.
+      diameters: diameters of the grains (eq. 3), px.
     """
     target = np.sort(np.pi / 4 * diameters**2)
     target *= period[0] * period[1] / target.sum()
@@ -140,8 +140,8 @@ def lognormal_diameters(
 
     Args:
       rng: source of the random numbers.
-      area: of the torus, px^2.
-      mean: of the diameters, px.
+      area: area of the torus, px^2.
+      mean: mean of the diameters, px.
       sigma: standard deviation of ln D.
     """
     expected = area / (np.pi / 4 * mean**2 * np.exp(sigma**2))
@@ -160,10 +160,10 @@ def bimodal_diameters(
 
     Args:
       rng: source of the random numbers.
-      area: of the torus, px^2.
-      mean: of all diameters, px.
+      area: area of the torus, px^2.
+      mean: mean of all diameters, px.
       sigma: standard deviation of ln D within each population.
-      ratio: of the two mean diameters.
+      ratio: ratio of the two mean diameters.
     """
     small = mean * (1 + ratio**2) / (ratio + ratio**2)
     large = lognormal_diameters(rng, area / 2, ratio * small, sigma)

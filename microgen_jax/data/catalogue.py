@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgen_jax.data.decoding import BadFile, Header
+from microgen_jax.data.representations.orientations import PhaseName
 from microgen_jax.errors import UserError
 from microgen_jax.types import Record, Source
 
@@ -31,10 +32,11 @@ class Catalogue(NamedTuple):
       serving: columns that are of use without being asked for, such as that of the classes.
       refused: (file, reason) of what was left out.
       notes: lines for the user.
-      unused: what was found and not used (arrays, columns, masks, header fields), a line each with the reason.
-      groups: of each image, the group that a split keeps together; None = every image for itself.
+      unused: arrays, columns, masks and header fields that were found and not used, a line each with the reason.
+      groups: group of each image, which a split keeps together; None = every image for itself.
       held_out: which images the source itself keeps for testing; None = the split decides.
       held_out_notes: lines for the user where `held_out` is followed.
+      phases: phases of orientation maps; () where images are images.
       scans: facts of each EBSD scan (`scans.facts`).
       frames: matrices that turn sample directions, such as data.ipf_direction, into those of the images; () = they
         are the images'.
@@ -56,6 +58,7 @@ class Catalogue(NamedTuple):
     groups: Sequence[str] | None = None
     held_out: np.ndarray | None = None
     held_out_notes: tuple[str, ...] = ()
+    phases: tuple[PhaseName, ...] = ()
     scans: tuple[dict[str, Any], ...] = ()
     frames: tuple[tuple[tuple[int, ...], ...], ...] = ()
     pixel_size_um: float = 0.0
@@ -107,7 +110,7 @@ def bad_file_error(root: str, name: str, reason: str, count: int = 1) -> UserErr
     """
     alone = name.split(":")[0] == PurePath(root).name
     more = f" ({count} such files)" if count > 1 else ""
-    fix = "mend it" if alone else "mend or remove it, or set data.on_bad_file=skip"
+    fix = "repair or replace it" if alone else "repair or remove it, or set data.on_bad_file=skip"
     return UserError(place(root, name), reason + more, fix)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from microgen_jax.data.decoding import is_image
 from microgen_jax.data.sources.file_tree import BROKEN, Tree, reason_of
@@ -250,6 +250,26 @@ def statistics(table: Float[np.ndarray, "N K"]) -> tuple[tuple[float, ...], tupl
     std = np.sqrt(variance)
     return tuple(mean.tolist()), tuple(
         np.where(std > 1e-6 * np.maximum(np.abs(mean), 1e-6), std, 1.0).tolist()
+    )
+
+
+def class_ranges(
+    table: Float[np.ndarray, "N K"], labels: Int[np.ndarray, "N"], num_classes: int
+) -> tuple[tuple[tuple[float, float] | None, ...], ...]:
+    """Return least and greatest value of each condition in each class; None where no image of the class has it.
+
+    Args:
+      table: the conditions of the images, NaN where one is not known.
+      labels: class index of each image.
+      num_classes: number of classes.
+    """
+    parts = [table[labels == label] for label in range(num_classes)]
+    return tuple(
+        tuple(
+            pair if known else None
+            for pair, known in zip(zip(*ranges(part)), np.isfinite(part).any(axis=0).tolist())
+        )
+        for part in parts
     )
 
 

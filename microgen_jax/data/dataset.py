@@ -17,6 +17,8 @@ from microgen_jax.data import augment, cache, conditions, resize, splits, tiles
 from microgen_jax.data.catalogue import Catalogue, CatalogueSource, place
 from microgen_jax.data.decoding import Header
 from microgen_jax.data.pipeline import Preparation
+from microgen_jax.data.representations import Images, Orientations, PhaseName
+from microgen_jax.data.representations.choice import choose
 from microgen_jax.data.sources import polycrystal
 from microgen_jax.data.sources.arrays import open_arrays
 from microgen_jax.data.sources.detect import detect_source
@@ -31,7 +33,7 @@ from microgen_jax.types import Source
 
 @dataclass(frozen=True)
 class Dataset:
-    """Everything that the rest of the program knows about the data.
+    """A data set: lazy images of both parts of the split, and what is known about them.
 
     Attributes:
       train, holdout: lazy sources; `holdout` is empty where no class has two groups, or `data.holdout` is 0.
@@ -43,13 +45,15 @@ class Dataset:
       dtype: dtype of the images as stored: uint8 | uint16 | float32.
       refused: (file, reason) of everything left out under `on_bad_file='skip'`.
       notes: lines for the user ("class X has one group: it stays in training").
-      unused: what the source found and did not use, a line each.
+      unused: entries of the files that were found and not used, a line each.
       fingerprint: sha256 (first 16 hex digits) over the kind, every image's name, class, group,
         conditions and bytes, and the share held out; of polycrystals over seed, counts and size.
         Contents and times of files are not covered.
       low, high: range of each condition over the training part, in its own unit.
-      pixel_size_um: pixel size of the images in um; 0 where none is known or the images differ.
-      scans: of EBSD scans, what is known of each: points, share unindexed, pixel size, phases, frame.
+      class_ranges: for each class the range of each condition, None where no image of the class has it.
+      pixel_size_um: pixel size of the images in um, as resampled; 0 where none is known or the images differ.
+      pixel_scale: px of a stored image in one of a resampled image; 0 where the images differ.
+      scans: summary of each EBSD scan: points, share unindexed, pixel size, phases, frame.
     """
 
     train: Source
@@ -66,7 +70,9 @@ class Dataset:
     high: tuple[float, ...] = ()
     unused: tuple[str, ...] = ()
     pixel_size_um: float = 0.0
+    pixel_scale: float = 1.0
     scans: tuple[dict[str, Any], ...] = ()
+    class_ranges: tuple[tuple[tuple[float, float] | None, ...], ...] = ()
 
 
 def open_dataset(data: DataConfig, seed: int = 0, *, write_cache: bool = True) -> Dataset:
@@ -95,6 +101,7 @@ def _open_dataset(data: DataConfig, seed: int, write_cache: bool) -> Dataset:
         raise UserError("window", problem, "set data.resample=none")
     data = replace(data, root=os.path.expanduser(data.root))
     kind = detect_source(data.source, data.root, data.name)
+    data = replace(data, representation=choose(data, kind))
     if kind == "polycrystal":
         return _polycrystals(data, seed)
     found = _open(data, kind)
@@ -144,7 +151,7 @@ def _open(data: DataConfig, kind: str) -> Catalogue:
                 data.colour_key,
                 data.laue_group,
                 data.fill_unindexed,
-                data.ebsd,
+                data.representation,
                 data.min_confidence,
             ),
             tiling=Tiling(data.size, data.tile_overlap, data.min_indexed),
@@ -168,15 +175,18 @@ def _polycrystals(data: DataConfig, seed: int) -> Dataset:
     if data.channels not in polycrystal.CHANNELS:
         problem = f"the built-in polycrystals do not have {data.channels} channels"
         raise UserError("channels", problem, "set 3 (IPF colours) or 1 (grain boundaries)")
-    lines = data.channels == 1
+    lines, orientations = data.channels == 1, data.representation == "orientation"
     fresh = max(round(data.count * data.holdout), len(CLASSES))
-    train = polycrystal.Polycrystals(seed, 0, data.count, size, names, boundaries=lines)
-    holdout = polycrystal.Polycrystals(seed, data.count, fresh, size, names, boundaries=lines)
+    shown = {"boundaries": lines, "orientations": orientations}
+    form = [name for name, on in shown.items() if on]
+    train = polycrystal.Polycrystals(seed, 0, data.count, size, names, **shown)
+    holdout = polycrystal.Polycrystals(seed, data.count, fresh, size, names, **shown)
     sample = train.condition_sample() if names else np.empty((0, 0), np.float32)
     mean, std = conditions.statistics(sample)
     low, high = conditions.ranges(sample)
     elongated = CLASSES.index(polycrystal.ELONGATED)
-    preparation = _preparation(data, CLASSES, mean, std, grey=lines)
+    phases = (PhaseName("cubic", polycrystal.LAUE_GROUP),) if orientations else ()
+    preparation = _preparation(data, CLASSES, mean, std, grey=lines, phases=phases)
     if preparation.transforms:
         transforms = list(preparation.transforms)
         orthotropic = augment.PROCESS["orthotropic"]
@@ -189,15 +199,17 @@ def _polycrystals(data: DataConfig, seed: int) -> Dataset:
         conditions=names,
         preparation=preparation,
         kind="polycrystal",
-        dtype="uint8",
+        dtype="float32" if orientations else "uint8",
         refused=(),
-        notes=(f"holdout: {fresh} fresh polycrystals", f"the polycrystals are made from seed={seed}"),
-        fingerprint=_fingerprint(
-            ["polycrystal", seed, data.count, fresh, *size, *names, *(["boundaries"] if lines else [])]
+        notes=(
+            f"the hold-out is {fresh} further polycrystals",
+            f"the polycrystals are made from seed={seed}",
         ),
+        fingerprint=_fingerprint(["polycrystal", seed, data.count, fresh, *size, *names, *form]),
         low=low,
         high=high,
         pixel_size_um=data.pixel_size_um,
+        class_ranges=conditions.class_ranges(sample, train.labels[: len(sample)], len(CLASSES)),
     )
 
 
@@ -221,7 +233,14 @@ PIXEL_FIELDS = {
     "hdf5": ("key", "layout", "value_range"),
     "npz": ("key", "layout", "value_range"),
     "tfds": ("value_range",),
-    "ebsd": ("ebsd", "ipf_direction", "colour_key", "laue_group", "fill_unindexed", "min_confidence"),
+    "ebsd": (
+        "representation",
+        "ipf_direction",
+        "colour_key",
+        "laue_group",
+        "fill_unindexed",
+        "min_confidence",
+    ),
 }
 
 
@@ -244,6 +263,8 @@ def _misfit(header: Header, data: DataConfig) -> tuple[str, str]:
     if data.pad == "refuse" and resize.too_small(header[:2], data.size, data.resample):
         problem = f"{header.height}x{header.width} px is smaller than data.size={data.size}"
         return problem, "lower it, or set data.pad=reflect"
+    if data.representation == "orientation":
+        return "", ""
     found, wanted = header.channels, data.channels
     if found == wanted or (found, wanted) == (1, 3):
         return "", ""
@@ -270,6 +291,8 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
     grey = all(header.channels == 1 or header.copies for header in catalogue.headers)
     mean, std = conditions.statistics(table[~held])
     low, high = conditions.ranges(table[~held])
+    shapes = [(header.height, header.width) for header in catalogue.headers]
+    scale, *scales = resize.common_scale(shapes, data.size, data.resample)
 
     def part(mask: np.ndarray) -> CatalogueSource:
         skip = data.on_bad_file == "skip"
@@ -286,7 +309,7 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
             mean,
             std,
             grey=grey,
-            orientations=_kept_as_orientations(data, catalogue),
+            phases=catalogue.phases,
             frames=catalogue.frames or (augment.IMAGE_AXES,),
         ),
         kind=catalogue.kind,
@@ -297,6 +320,7 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
             *conditions.decimal_commas(columns, names),
             *notes,
             *_padded(data, catalogue),
+            *_resampled(data, scale, scales),
         ),
         fingerprint=_fingerprint(
             [
@@ -309,8 +333,10 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
         low=low,
         high=high,
         unused=(*catalogue.unused, *_unused_columns(data, catalogue)),
-        pixel_size_um=data.pixel_size_um or catalogue.pixel_size_um,
+        pixel_size_um=data.pixel_size_um or catalogue.pixel_size_um * scale,
+        pixel_scale=scale,
         scans=catalogue.scans,
+        class_ranges=conditions.class_ranges(table[~held], label[~held], len(classes)),
     )
 
 
@@ -318,11 +344,6 @@ def _unused_columns(data: DataConfig, catalogue: Catalogue) -> tuple[str, ...]:
     used = {data.label_by, data.split_by, *data.conditions, *catalogue.serving}
     reason = "named neither by data.label_by, data.conditions nor data.split_by"
     return tuple(f"the column {name!r}: {reason}" for name in catalogue.columns if name not in used)
-
-
-def _kept_as_orientations(data: DataConfig, catalogue: Catalogue) -> str:
-    """Return the Laue group where images are quaternions, else ''."""
-    return data.laue_group if catalogue.kind == "ebsd" and data.ebsd == "quaternions" else ""
 
 
 def _padded(data: DataConfig, catalogue: Catalogue) -> tuple[str, ...]:
@@ -333,6 +354,19 @@ def _padded(data: DataConfig, catalogue: Catalogue) -> tuple[str, ...]:
     return (f"{small} of {len(catalogue.headers)} images are smaller than data.size: padded ({data.pad})",)
 
 
+def _resampled(data: DataConfig, scale: float, scales: Sequence[float]) -> tuple[str, ...]:
+    """Return a line on the pixels of resampled images, where they are others than those of the files."""
+    if scale == 1:
+        return ()
+    low, high = scales
+    size = f"{scale:.4g}" if scale else f"{low:.4g} to {high:.4g}"
+    lost = "" if scale else ": images differ, and no length in um is given unless data.pixel_size_um is set"
+    kept = "; conditions are those of the files, so lengths in px among them are not scaled"
+    return (
+        f"data.resample={data.resample}: a pixel is {size} px of the files{lost}{kept * bool(data.conditions)}",
+    )
+
+
 def _preparation(
     data: DataConfig,
     classes: Sequence[str],
@@ -340,22 +374,20 @@ def _preparation(
     std: tuple,
     *,
     grey: bool,
-    orientations: str = "",
+    phases: tuple[PhaseName, ...] = (),
     frames: Sequence[augment.Frame] = (augment.IMAGE_AXES,),
 ) -> Preparation:
-    direction = "" if grey or orientations else data.ipf_direction
+    direction = "" if grey or phases else data.ipf_direction
     transforms = augment.allowed_by_class(classes, direction, data.symmetry, frames)
     return Preparation(
         size=data.size,
-        channels=data.channels,
+        representation=Orientations(phases) if phases else Images(data.channels, data.to_grey),
         resample=data.resample,
         pad=data.pad,
         transforms=transforms if data.augment else (),
         mean=mean,
         std=std,
-        to_grey=data.to_grey,
         ipf_xyz=direction == "XYZ",
-        orientations=orientations,
     )
 
 

@@ -22,7 +22,7 @@ from microgen_jax.data.leftovers import ALPHA, integers, unused_in
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 MAX_PIXELS = 2**27  # 11,000 x 11,000; a header that promises more is taken for a decompression bomb
-BOMB = "taken for a decompression bomb; raise the field for a stitched micrograph"
+BOMB = "taken for a decompression bomb; raise data.max_pixels for a stitched micrograph"
 TAIL = 65536  # bytes in which the mark of the end is looked for
 TURNED_BY = frozenset(
     ("exif", "xmp", "XML:com.adobe.xmp")
@@ -75,8 +75,8 @@ class ImageFile(NamedTuple):
       low, high: smallest and largest value; NaN where it was not decoded.
       white: value of white where the file names it, else 0.
       inverted: whether its smallest value is white, and the pixels are not yet inverted.
-      notes: what was done to the image.
-      unused: what the file holds beside the image.
+      notes: remarks on what was done to the image.
+      unused: entries of the file that were not used.
     """
 
     header: Header
@@ -255,7 +255,7 @@ def _decoded(image: Image.Image) -> Shaped[np.ndarray, "H W C"]:
     with _pillow_errors():
         image.load()
     pixels = _pixels(image)
-    turn = TURNS[_orientation(image)]  # of a TIFF Pillow has obeyed the tag, and removed it
+    turn = TURNS[_orientation(image)]  # Pillow applies and removes the tag of a TIFF
     if turn is not None:
         pixels = turn(pixels)
     return pixels[..., None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., :3])

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 ALPHA = "an alpha channel"
-# Tags of a TIFF (6.0, and its supplements) that the decoder obeys.
+# Tags of a TIFF (6.0, and its supplements) that the decoder uses.
 USED = {256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 338, 339,
         347, 529, 530, 531, 532}  # fmt: skip
 # Those that describe, of microscopes' makers (FEI, Zeiss, JEOL, Hitachi, Olympus, ImageJ, Micro-Manager) too.

@@ -1,9 +1,8 @@
 """Tiles of one map on both sides of the split, found by shifted overlaps of their pixels and by their names."""
 
 import re
-import time
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +12,9 @@ from microgen_jax.data.catalogue import CatalogueSource
 from microgen_jax.data.sources.table_names import normal
 from microgen_jax.types import Source
 
-MAX_COMPARED_PIXELS = 2**22  # of either part, a few seconds
-MAX_COMPARED_IMAGES = 1000  # of either part
-MAX_SECONDS = 5  # for either part, where decoding is slow
+MAX_PIXELS = 2**22  # of either part, a few seconds
+MAX_IMAGES = 1000  # of either part
+MAX_SHIFTS = 2**20  # of two images, a few seconds
 _BLOCK = 8  # px
 _PLACES = 5  # blocks a side of a held-out image that are looked for
 _MIN_SHARE = 0.1  # of the smaller image that two tiles have in common
@@ -46,13 +45,27 @@ class Overlap(NamedTuple):
     share: float
 
 
+class Search(NamedTuple):
+    """What a search for overlaps found, and notes on what it left out."""
+
+    pairs: list[Overlap]
+    notes: tuple[str, ...]
+
+
 class _Block(NamedTuple):
     image: int
     row: int
     column: int
 
 
-def overlaps(train: Source, holdout: Source, budget: int = MAX_COMPARED_PIXELS) -> list[Overlap]:
+class _Pixels(NamedTuple):
+    codes: UInt64[np.ndarray, "H W"]  # a number a pixel, equal where all channels are
+    hashes: UInt64[np.ndarray, "h w"]  # of the block that begins at each pixel
+
+
+def search(
+    train: Source, holdout: Source, *, max_pixels: int = MAX_PIXELS, max_shifts: int = MAX_SHIFTS
+) -> Search:
     """Find held-out images that show a part of a training image, shifted; one training image for each.
 
     Blocks of 8 x 8 px that occur once in a held-out image are looked for, by a hash, at every place of the
@@ -62,33 +75,47 @@ def overlaps(train: Source, holdout: Source, budget: int = MAX_COMPARED_PIXELS) 
     Args:
       train: the training images.
       holdout: the held-out images.
-      budget: number of pixels of either part that are compared at most, spread evenly over the images.
+      max_pixels: number of pixels of either part that are compared at most, spread evenly over the images.
+      max_shifts: number of pairs of images and shifts that are compared at most.
     """
     if not (isinstance(train, CatalogueSource) and isinstance(holdout, CatalogueSource)):
-        return []
-    held = dict(_codes(holdout, budget))
+        return Search([], ())
+    some_held, some_trained = (_spread(source, max_pixels) for source in (holdout, train))
+    notes = []
+    if (len(some_held), len(some_trained)) != (len(holdout), len(train)):
+        notes.append(
+            f"shifted overlaps were looked for in {len(some_trained)} of {len(train)} training images and"
+            f" {len(some_held)} of {len(holdout)} held-out images"
+        )
+    held = {index: _pixels(holdout, index) for index in some_held}
     blocks: dict[int, list[_Block]] = {}
-    for index, codes in held.items():
-        for value, row, column in _landmarks(codes):
+    for index, pixels in held.items():
+        for value, row, column in _landmarks(pixels.hashes):
             blocks.setdefault(value, []).append(_Block(index, row, column))
     if not blocks:
-        return []
+        return Search([], tuple(notes))
     wanted = np.sort(np.array(list(blocks), np.uint64))
     found: dict[int, Overlap] = {}
-    for index, codes in _codes(train, budget):
-        hashes = _hashes(codes)
-        nearest = wanted[np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)]
+    for index in some_trained:
+        pixels = _pixels(train, index)
+        nearest = wanted[np.minimum(np.searchsorted(wanted, pixels.hashes), len(wanted) - 1)]
         tried = set()
-        for row, column in np.argwhere(nearest == hashes).tolist():
-            for block in blocks[int(hashes[row, column])]:
+        for row, column in np.argwhere(nearest == pixels.hashes).tolist():
+            for block in blocks[int(pixels.hashes[row, column])]:
                 shift = row - block.row, column - block.column
                 if block.image in found or (block.image, shift) in tried:
                     continue
+                if not max_shifts:
+                    notes.append(
+                        f"shifted overlaps were looked for up to {train.name(index)}, as many places are alike"
+                    )
+                    return Search([found[index] for index in sorted(found)], tuple(notes))
+                max_shifts -= 1
                 tried.add((block.image, shift))
-                if share := _common(held[block.image], codes, shift):
+                if share := _common(held[block.image], pixels, shift):
                     names = holdout.name(block.image), train.name(index)
                     found[block.image] = Overlap(*names, shift, share)
-    return [found[index] for index in sorted(found)]
+    return Search([found[index] for index in sorted(found)], tuple(notes))
 
 
 def tile_pattern(train: Sequence[str], holdout: Sequence[str]) -> tuple[str, list[str]]:
@@ -140,26 +167,28 @@ def overlap_warnings(train: Source, holdout: Source, found: Sequence[Overlap]) -
 
 
 def report(train: Source, holdout: Source) -> dict[str, Any]:
-    """Return the overlaps and the warnings, as `summary.json` holds them."""
-    found = overlaps(train, holdout)
+    """Return the overlaps, the warnings and the notes, as `summary.json` holds them."""
+    found = search(train, holdout)
     return {
-        "pairs": [one._asdict() for one in found],
-        "warnings": overlap_warnings(train, holdout, found),
+        "pairs": [one._asdict() for one in found.pairs],
+        "warnings": overlap_warnings(train, holdout, found.pairs),
+        "notes": list(found.notes),
     }
 
 
-def _codes(source: CatalogueSource, budget: int) -> Iterator[tuple[int, UInt64[np.ndarray, "H W"]]]:
-    """A number a pixel, equal where all channels are, of images spread evenly over the source."""
+def _spread(source: CatalogueSource, max_pixels: int) -> list[int]:
+    """Return images spread evenly over the source, up to a number of pixels in all."""
     headers = [source.header(n) for n in range(len(source))]
     pixels = sum(header.height * header.width for header in headers)
-    count = min(len(source), MAX_COMPARED_IMAGES, int(len(source) * budget / max(pixels, 1)))
-    end = time.monotonic() + MAX_SECONDS
-    for index in (n * len(source) // count for n in range(count)):
-        if time.monotonic() > end:
-            return
-        image = np.ascontiguousarray(source[index].image)
-        integers = image.view(f"u{image.dtype.itemsize}").astype(np.uint64)
-        yield index, integers @ _multipliers(3, image.shape[-1])
+    count = min(len(source), MAX_IMAGES, int(len(source) * max_pixels / max(pixels, 1)))
+    return [n * len(source) // count for n in range(count)]
+
+
+def _pixels(source: CatalogueSource, index: int) -> _Pixels:
+    image = np.ascontiguousarray(source[index].image)
+    integers = image.view(f"u{image.dtype.itemsize}").astype(np.uint64)
+    codes = integers @ _multipliers(3, image.shape[-1])
+    return _Pixels(codes, _hashes(codes))
 
 
 def _multipliers(seed: int, count: int) -> UInt64[np.ndarray, "n"]:
@@ -179,9 +208,8 @@ def _hashes(codes: UInt64[np.ndarray, "H W"]) -> UInt64[np.ndarray, "h w"]:
     return hashes
 
 
-def _landmarks(codes: UInt64[np.ndarray, "H W"]) -> Iterator[tuple[int, int, int]]:
+def _landmarks(hashes: UInt64[np.ndarray, "h w"]) -> Iterator[tuple[int, int, int]]:
     """Hash, row and column of blocks that occur once in the image, one near each place of a grid."""
-    hashes = _hashes(codes)
     if not hashes.size:
         return
     _, first, count = np.unique(hashes, return_index=True, return_counts=True)
@@ -196,19 +224,19 @@ def _landmarks(codes: UInt64[np.ndarray, "H W"]) -> Iterator[tuple[int, int, int
                 yield int(hashes[row, column]), row, column
 
 
-def _common(
-    held: UInt64[np.ndarray, "H W"], trained: UInt64[np.ndarray, "h w"], shift: tuple[int, int]
-) -> float:
+def _common(held: _Pixels, trained: _Pixels, shift: tuple[int, int]) -> float:
     """Share of the smaller image in common at a shift; 0 where pixels differ, or are too few or too flat to tell."""
-    here, there = [], []
-    for own, other, step in zip(held.shape, trained.shape, shift):
-        low, high = max(step, 0), min(step + own, other)
-        there.append(slice(low, high))
-        here.append(slice(low - step, high - step))
-    part = held[tuple(here)]
-    share = part.size / min(held.size, trained.size)
-    changes = sum(int((np.diff(part, axis=axis) != 0).sum()) for axis in (0, 1))
-    whole = shift == (0, 0) and held.shape == trained.shape
-    if whole or share < _MIN_SHARE or changes < _MIN_CHANGES:
+    (height, width), (top, left) = held.codes.shape, shift
+    rows = range(max(top, 0), min(top + height, trained.codes.shape[0]))
+    columns = range(max(left, 0), min(left + width, trained.codes.shape[1]))
+    corners = product((rows[0], rows[-_BLOCK]), (columns[0], columns[-_BLOCK]))
+    if any(trained.hashes[y, x] != held.hashes[y - top, x - left] for y, x in corners):
         return 0.0
-    return share if np.array_equal(part, trained[tuple(there)]) else 0.0
+    there = trained.codes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    here = held.codes[rows[0] - top :, columns[0] - left :][: len(rows), : len(columns)]
+    share = there.size / min(held.codes.size, trained.codes.size)
+    whole = shift == (0, 0) and held.codes.shape == trained.codes.shape
+    if whole or share < _MIN_SHARE or not np.array_equal(here, there):
+        return 0.0
+    changes = sum(int((np.diff(there, axis=axis) != 0).sum()) for axis in (0, 1))
+    return share if changes >= _MIN_CHANGES else 0.0

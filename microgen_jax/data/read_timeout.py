@@ -36,7 +36,7 @@ class TemporaryReadError(UserError):
     """An image that could not be read now and may be readable after a restart.
 
     Attributes:
-      exit_status: of the process that ends with it; launch scripts start the command again on it.
+      exit_status: status of a process that ends with it; launch scripts start the command again on it.
     """
 
     exit_status = 75

@@ -4,12 +4,15 @@ Every way of resampling but `area` picks source rows and source columns, so ever
 IPF colours would be those of orientations that are not there.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from PIL import Image
 
 from microgen_jax.errors import UserError
 
+SAME_SCALE = 0.05  # relative difference of two scales that count as one
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -21,6 +24,21 @@ def step_sizes(shape: tuple[int, int], size: tuple[int, int], resample: str) -> 
     if resample == "stretch":
         return height, width
     return min(height, width), min(height, width)
+
+
+def common_scale(
+    shapes: Iterable[tuple[int, int]], size: tuple[int, int], resample: str
+) -> tuple[float, float, float]:
+    """Return source px per output px of all images, 0 where it differs by more than 5 %, and its least and greatest.
+
+    Args:
+      shapes: height, width of each image in px.
+      size: height, width in px that they are brought to.
+      resample: none | nearest | area | stretch.
+    """
+    steps = [step for shape in set(shapes) for step in step_sizes(shape, size, resample)]
+    low, high = min(steps), max(steps)
+    return (low + high) / 2 if high <= low * (1 + SAME_SCALE) else 0.0, low, high
 
 
 def too_small(shape: tuple[int, int], size: tuple[int, int], resample: str) -> bool:

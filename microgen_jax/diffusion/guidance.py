@@ -43,7 +43,7 @@ def hide_conditions(
     (1 - q)^2 = 1 - rate: the share of each that is hidden is `rate`.
 
     Args:
-      key: PRNG key of the batch.
+      key: PRNG key of this batch.
       cond: labels and values of the batch.
       null_label: label that stands for no class.
       rate: share to hide, in [0, 1].
@@ -57,8 +57,8 @@ def hide_conditions(
     batch, parts = cond.value.shape
     rows = jnp.arange(batch) if rows is None else rows
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
-    draw = jax.vmap(lambda k: jax.random.uniform(k, (parts + 2,), jnp.float32))(keys)
-    hidden = draw < 1 - math.sqrt(1 - rate)
+    random = jax.vmap(lambda k: jax.random.uniform(k, (parts + 2,), jnp.float32))(keys)
+    hidden = random < 1 - math.sqrt(1 - rate)
     hidden = hidden[:, :1] | hidden[:, 1:]
     null = null_condition(cond, null_label)
     return Condition(

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from microgen_jax.diffusion.process import diffuse, require_prediction, target
 from microgen_jax.diffusion.schedules import Schedule
-from microgen_jax.diffusion.times import draw_times
+from microgen_jax.diffusion.times import sample_times
 from microgen_jax.diffusion.weighting import WEIGHTINGS, loss_weights
 from microgen_jax.errors import UserError, require_known
 from microgen_jax.types import Condition, Denoiser
@@ -80,7 +80,7 @@ def require_loss(
 
     Args:
       schedule: noise schedule of the chain.
-      prediction: what the network gives: 'eps', 'x0' or 'v'.
+      prediction: output of the network: 'eps', 'x0' or 'v'.
       loss: name in `LOSSES`.
       weighting: name in `weighting.WEIGHTINGS`.
 
@@ -119,8 +119,8 @@ def diffusion_loss(
       schedule: noise schedule of the chain.
       x0: clean images in [-1, 1].
       cond: label and conditions of each image.
-      key: PRNG key of the batch.
-      prediction: what the network gives: 'eps', 'x0' or 'v'.
+      key: PRNG key of this batch.
+      prediction: output of the network: 'eps', 'x0' or 'v'.
       loss: 'mse', 'l1', 'huber' or 'bce'.
       weighting: 'uniform', 'min_snr', 'p2' or 'vlb'.
       time_sampling: 'uniform', 'stratified', 'importance' or 'fixed'.
@@ -139,7 +139,7 @@ def diffusion_loss(
     rows = jnp.arange(x0.shape[0]) if rows is None else rows
     time_key, noise_key = jax.random.split(key)
     fold_rows = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-    t = draw_times(
+    t = sample_times(
         time_sampling,
         time_key,
         fold_rows(time_key, rows),

@@ -42,7 +42,7 @@ def require_prediction(prediction: str, schedule: Schedule) -> None:
     """Refuse a prediction that is not known, or that does not determine x0 at the noisy end of the schedule.
 
     Args:
-      prediction: what the network gives: 'eps', 'x0' or 'v'.
+      prediction: output of the network: 'eps', 'x0' or 'v'.
       schedule: noise schedule of the chain.
 
     Raises:

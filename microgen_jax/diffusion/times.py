@@ -22,7 +22,7 @@ TIME_SAMPLINGS = ("uniform", "stratified", "importance", "fixed")
 INVERSE_GOLDEN_RATIO = 2654435769  # times 2^32
 
 
-def draw_times(
+def sample_times(
     time_sampling: str,
     key: Key[Array, ""],
     row_keys: Key[Array, "B"],
@@ -31,11 +31,11 @@ def draw_times(
     timesteps: int,
     probabilities: Float[Array, "T"] | None = None,
 ) -> Int[Array, "B"]:
-    """Draw a time in 0..T-1 for every example.
+    """Sample a time in 0..T-1 for every example.
 
     Args:
       time_sampling: 'uniform', 'stratified', 'importance' or 'fixed'.
-      key: PRNG key of the batch.
+      key: PRNG key of this batch.
       row_keys: PRNG key of each example.
       rows: index of each example in the global batch (in the held-out set, for 'fixed').
       total: number of examples in the global batch.

@@ -30,9 +30,9 @@ class Bound(NamedTuple):
 
     Attributes:
       total: the bound, prior + steps + decoder.
-      prior: (1).
-      steps: (2), over all t = 1..T-1.
-      decoder: (3).
+      prior: prior term (1).
+      steps: sum of the terms (2) over t = 1..T-1.
+      decoder: decoder term (3).
     """
 
     total: Array
@@ -60,7 +60,7 @@ def variational_bound(
       x0: images in [-1, 1].
       cond: label and conditions of each image.
       keys: one PRNG key for each image, so that its noise does not depend on the batch.
-      prediction: what the network gives: 'eps', 'x0' or 'v'.
+      prediction: output of the network: 'eps', 'x0' or 'v'.
       evaluations: network calls spent on the T-1 steps; one each where not given.
       levels: number of grey levels in the images, 256 for 8 bit; 0 for continuous images, whose bound is on a density.
 

@@ -47,9 +47,9 @@ class Statistic(NamedTuple):
       denominator: float64 [N, 1] or [N, L].
       grid: float64 [L], where the curve's points or the distribution's masses lie, ascending.
       distribution: whether the pooled values are a distribution's masses; if not they are a curve's points.
-      unit: of the distance.
-      axis: what the grid shows, with its unit.
-      transform: of pooled values [B, L], before curves are compared.
+      unit: unit of the distance.
+      axis: quantity on the grid, with its unit.
+      transform: function of pooled values [B, L], applied before curves are compared.
     """
 
     numerator: np.ndarray | csr_array
@@ -117,9 +117,9 @@ def curve(
 
     Args:
       rows: curve of each tile.
-      grid: where the points lie, ascending.
+      grid: positions of the points, ascending.
       unit: unit of the values.
-      axis: what the grid shows, with its unit.
+      axis: quantity on the grid, with its unit.
       denominator: sums that the rows are divided by after pooling; None divides by the number of tiles.
       transform: function of pooled values [B, L] that is applied before curves are compared.
     """
@@ -164,7 +164,7 @@ def distribution(
       tile: number of the tile that each value comes from.
       tiles: number of tiles, N.
       unit: unit of the values.
-      axis: what the grid shows, with its unit.
+      axis: quantity on the grid, with its unit.
       weights: weight of each value; None counts each once.
     """
     values = np.asarray(values, np.float64)
@@ -190,7 +190,7 @@ def histogram(
       counts: counts of each tile at each place of the grid.
       grid: values, ascending.
       unit: unit of the values.
-      axis: what the grid shows, with its unit.
+      axis: quantity on the grid, with its unit.
     """
     counts = np.asarray(counts, np.float64)
     return Statistic(
@@ -284,7 +284,7 @@ def distances(statistic: Statistic, plan: SplitPlan) -> tuple[float, float] | No
 
 
 def chance(statistic: Statistic, plan: SplitPlan) -> float:
-    """Of tiles that differ where all real ones agree: the probability that drawing puts all on the generated side."""
+    """Of tiles that differ where all real ones agree: the probability that chance puts all on the generated side."""
     number = len(statistic.denominator)
     usual = pool(statistic, (np.arange(number) < plan.tiles)[None].astype(float))
     least = 1e-12 * max(1.0, float(np.abs(statistic.grid).max()))

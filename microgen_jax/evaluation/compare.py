@@ -19,6 +19,8 @@ from microgen_jax.evaluation import (
     baseline,
     copy_search,
     entries,
+    grain_finding,
+    image_kind,
     image_set,
     microstructure,
     statistics,
@@ -40,7 +42,7 @@ class Comparison(Mapping[str, dict[str, Any]]):
 
     Attributes:
       entries: entries by name, pooled ones first; those of a class are called NAME/CLASS.
-      settings: what was compared, and how.
+      settings: settings of the comparison.
       warnings: sentences about what the numbers do not show.
       summary: the result in sentences.
     """
@@ -74,11 +76,12 @@ class Comparison(Mapping[str, dict[str, Any]]):
         return f"Comparison of {len(self.entries)} metrics: {' '.join(self.summary)}"
 
     def table(self) -> str:
-        """Return the pooled entries as a text table, then the warnings and the summary."""
+        """Return the pooled entries as a text table, then what is missing, the warnings and the summary."""
         buffer = io.StringIO()
         console = Console(file=buffer, width=max(110, shutil.get_terminal_size().columns))
         console.print(summary.table(self.entries))
-        for line in [*(f"Warning: {warning}" for warning in self.warnings), *self.summary]:
+        warnings = [f"Warning: {warning}" for warning in self.warnings]
+        for line in [*summary.missing(self.entries), *warnings, *self.summary]:
             console.print(line, markup=False, highlight=False)
         return buffer.getvalue()
 
@@ -145,7 +148,7 @@ def compare(
     settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Compare generated images with real ones; every distance stands beside that of real images to each other.
+    """Compare generated images with real ones; every distance is given with that between halves of the real ones.
 
     Args:
       real: uint8 images [N, H, W, C] or [N, H, W], a list of images, an object that `np.asarray` turns into such
@@ -184,14 +187,14 @@ def compare(
         training = copy_search.as_training_images(training)
         training = copy_search.as_grey(training) if real.images.shape[-1] == 1 else training
     progress = Progress(disable=True) if progress is None else progress
-    kind = statistics.classify_images(
+    kind = image_kind.classify_images(
         real.images,
         ipf_maps=ipf_maps,
         pixel_size_um=pixel_size_um or real.pixel_size_um,
         laue_group=laue_group,
         colour_key=colour_key,
     )
-    measurable = [*kind.names, *(copy_search.DESCRIPTIONS if training else ())]
+    measurable = [*statistics.names_of(kind), *(copy_search.DESCRIPTIONS if training else ())]
     measurable += [CONDITIONING_ACCURACY] if condition_names else []
     wanted = [name for name in measurable if not metrics or name in metrics]
     copies = None
@@ -219,6 +222,7 @@ def compare(
         "resamples": baseline.RESAMPLES,
         "interval": f"{baseline.CONFIDENCE:.0%} of the ratio, by bootstrap of tiles or groups",
         "images": kind._asdict(),
+        "grains": grain_finding.method(kind),
         "copy_below": COPY,
         "training_images_searched": copies.searched if copies else 0,
         "seconds": compared.seconds | seconds,
@@ -255,7 +259,7 @@ def check(*, metrics: Sequence[str], pixel_size_um: float, laue_group: str, seed
 
 def _skipped(
     metrics: tuple[str, ...],
-    kind: statistics.ImageKind,
+    kind: image_kind.ImageKind,
     has_training: bool,
     denoising_error: Mapping[str, dict],
     condition_names: tuple[str, ...],
@@ -265,7 +269,7 @@ def _skipped(
     for name in metrics or copy_search.DESCRIPTIONS:
         if not has_training and (name in copy_search.DESCRIPTIONS or name in features.NEAREST):
             reasons[name] = "needs the training images: name the run's --workdir"
-        elif name in statistics.DESCRIPTIONS and name not in kind.names:
+        elif name in statistics.DESCRIPTIONS and name not in statistics.names_of(kind):
             reasons[name] = f"images that show {kind.content} do not have it"
         elif name in summary.DENOISING_ERROR and name not in denoising_error:
             reasons[name] = "needs the run's network: name --workdir and leave evaluate.generated empty"

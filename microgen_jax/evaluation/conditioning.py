@@ -32,7 +32,7 @@ class ConditioningAccuracy(NamedTuple):
     Attributes:
       value: R^2 of requested against measured in generated images.
       baseline: R^2 of known against measured in real ones, eq. 2.
-      interval: of the ratio of both, by bootstrap over images.
+      interval: interval of the ratio of both, by bootstrap over images.
       requested: requested value of each generated image, [M].
       measured: value measured in each generated image, [M].
     """

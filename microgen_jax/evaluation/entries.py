@@ -35,16 +35,18 @@ def compared(
     n_generated: int,
     *,
     has_pixel_size: bool = True,
+    note: str = "",
 ) -> dict[str, Any]:
     """Return the entry of a microstructure statistic.
 
     Args:
-      found: result of `baseline.compare`.
+      found: result of `baseline.compare`; None where there is none.
       statistic: the statistic, real tiles first.
       plan: the splits that were compared.
       n_real: number of real images.
       n_generated: number of generated images.
       has_pixel_size: whether lengths are in um; if not, ASTM numbers have a distance and no value.
+      note: why there is no result; '' = the statistic does not exist for a side.
     """
     is_real = np.arange(len(statistic.denominator)) < plan.tiles
     values = {"real": mean_of(statistic, is_real), "generated": mean_of(statistic, ~is_real)}
@@ -53,8 +55,8 @@ def compared(
     if unknown:
         values |= {"real": None, "generated": None}
     if found is None:
-        note = "does not occur in every set that was to be compared"
-        return entry(n_real, n_generated, note, **values)
+        reason = note or "does not occur in every set that was to be compared"
+        return entry(n_real, n_generated, reason, **values)
     notes = [f"{plan.size} against {plan.size} tiles"]
     if plan.size < FEW_TILES:
         notes.append("small samples: the interval is rough")

@@ -9,10 +9,12 @@ from rich.progress import Progress
 from microgen_jax.evaluation import baseline, conditioning, copy_search, entries, statistics
 from microgen_jax.evaluation.baseline import BaselineRatio, SplitPlan, Statistic
 from microgen_jax.evaluation.copy_search import CopySearch
+from microgen_jax.evaluation.image_kind import ImageKind
 from microgen_jax.evaluation.image_set import ImageSet, shared_classes
 
 CONDITIONING_ACCURACY = "conditioning_accuracy"
 NO_CONDITIONING = "no conditioning (R² < 0)"
+MEAN_ONLY = "means only, no distance"
 
 
 class Compared(NamedTuple):
@@ -38,7 +40,7 @@ class Compared(NamedTuple):
 def compare(
     real: ImageSet,
     generated: ImageSet,
-    kind: statistics.ImageKind,
+    kind: ImageKind,
     copies: CopySearch | None,
     wanted: list[str],
     condition_names: tuple[str, ...],
@@ -62,7 +64,7 @@ def compare(
     start = time.perf_counter()
     both = np.concatenate([real.images, generated.images])
     measured = {}
-    if set(wanted) & {*kind.names, CONDITIONING_ACCURACY}:
+    if set(wanted) & {*statistics.names_of(kind), CONDITIONING_ACCURACY}:
         measured = statistics.measure(both, kind, lambda count: progress.advance(task, count))
     seconds = {"measuring": round(time.perf_counter() - start, 2)}
     if copies is not None:
@@ -71,15 +73,13 @@ def compare(
             distances, np.arange(len(distances)), len(distances), "1", "distance to the training data"
         )
     plan = baseline.plan_splits(real.groups, sizes[1], seed=seed)
-    metrics, ratios, requested_and_measured = {}, {}, {}
-    names = [name for name in measured if name in wanted]
-    has_pixel_size = kind.pixel_size_um > 0
+    measured_and_wanted = {name: statistic for name, statistic in measured.items() if name in wanted}
     classes = shared_classes(real, generated)
-    task = progress.add_task("comparing", total=len(names) * (1 + len(classes)))
-    for name in names:
+    task = progress.add_task("comparing", total=len(measured_and_wanted) * (1 + len(classes)))
+    metrics, ratios, requested_and_measured = {}, {}, {}
+    for name, statistic in measured_and_wanted.items():
         start = time.perf_counter()
-        found = baseline.compare(measured[name], plan)
-        metrics[name] = entries.compared(found, measured[name], plan, *sizes, has_pixel_size=has_pixel_size)
+        metrics[name], found = _compared(name, statistic, plan, sizes, kind)
         seconds[name] = round(time.perf_counter() - start, 2)
         if found is not None:
             ratios[name] = found
@@ -90,26 +90,40 @@ def compare(
         found, requested_and_measured = _conditioning_accuracy(measured, real, generated, condition_names)
         metrics |= found
     for label, other, title in classes:
-        rows_real, rows_generated = (
-            np.flatnonzero(real.labels == label),
-            np.flatnonzero(generated.labels == other),
-        )
-        own_sizes = len(rows_real), len(rows_generated)
-        if own_sizes[0] < baseline.MIN_REAL_TILES or own_sizes[1] < 2:
-            reason = f"{own_sizes[0]} real and {own_sizes[1]} generated images are too few"
-            metrics |= {f"{name}/{title}": entries.entry(*own_sizes, reason) for name in names}
-            progress.advance(task, len(names))
-            continue
-        own = baseline.plan_splits(real.groups[rows_real], own_sizes[1], seed=seed)
-        rows = np.concatenate([rows_real, sizes[0] + rows_generated])
-        for name in names:
-            statistic = baseline.take(measured[name], rows)
-            found = baseline.compare(statistic, own)
-            metrics[f"{name}/{title}"] = entries.compared(
-                found, statistic, own, *own_sizes, has_pixel_size=has_pixel_size
-            )
-            progress.advance(task)
+        rows = np.flatnonzero(real.labels == label), np.flatnonzero(generated.labels == other)
+        own = _class_entries(measured_and_wanted, real.groups, rows, kind, seed)
+        metrics |= {f"{name}/{title}": entry for name, entry in own.items()}
+        progress.advance(task, len(measured_and_wanted))
     return Compared(metrics, measured, ratios, requested_and_measured, plan, seconds)
+
+
+def _compared(
+    name: str, statistic: Statistic, plan: SplitPlan, sizes: tuple[int, int], kind: ImageKind
+) -> tuple[dict[str, Any], BaselineRatio | None]:
+    found = None if name in statistics.MEANS_ONLY else baseline.compare(statistic, plan)
+    note = MEAN_ONLY if name in statistics.MEANS_ONLY else ""
+    has_pixel_size = kind.pixel_size_um > 0
+    return entries.compared(found, statistic, plan, *sizes, has_pixel_size=has_pixel_size, note=note), found
+
+
+def _class_entries(
+    measured: dict[str, Statistic],
+    groups: np.ndarray,
+    rows: tuple[np.ndarray, np.ndarray],
+    kind: ImageKind,
+    seed: int,
+) -> dict[str, dict[str, Any]]:
+    """Entries of the real and generated images of one class, `rows` of their sides."""
+    sizes = len(rows[0]), len(rows[1])
+    if sizes[0] < baseline.MIN_REAL_TILES or sizes[1] < 2:
+        reason = f"{sizes[0]} real and {sizes[1]} generated images are too few"
+        return {name: entries.entry(*sizes, reason) for name in measured}
+    plan = baseline.plan_splits(groups[rows[0]], sizes[1], seed=seed)
+    both = np.concatenate([rows[0], len(groups) + rows[1]])
+    return {
+        name: _compared(name, baseline.take(statistic, both), plan, sizes, kind)[0]
+        for name, statistic in measured.items()
+    }
 
 
 def _have_conditions(real: ImageSet, generated: ImageSet, names: tuple[str, ...]) -> bool:
@@ -120,7 +134,8 @@ def _conditioning_accuracy(
     measured: dict[str, Statistic], real: ImageSet, generated: ImageSet, names: tuple[str, ...]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, tuple[np.ndarray, np.ndarray]]]:
     """Requested against measured values of every continuous condition: entries, and the values."""
-    table = conditioning.summaries({n: s for n, s in measured.items() if n in statistics.DESCRIPTIONS})
+    compared = set(statistics.DESCRIPTIONS) - set(statistics.MEANS_ONLY)
+    table = conditioning.summaries({name: own for name, own in measured.items() if name in compared})
     sizes = len(real.images), len(generated.images)
     found, requested_and_measured = {}, {}
     for k, condition in enumerate(names):

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from microgen_jax.evaluation import baseline, statistics
+from microgen_jax.evaluation.image_kind import classify_images
 
 QUALITY_STATISTICS = (
     "grain_diameter",
@@ -39,7 +40,7 @@ def quality(
       `quality/NAME` for those of QUALITY_STATISTICS that the images have, and `quality`, the geometric mean of the
       ratios, none counted below 1: 1 is as good as real images.
     """
-    kind = statistics.classify_images(real, ipf_maps=ipf_maps)
+    kind = classify_images(real, ipf_maps=ipf_maps)
     measured = statistics.measure(np.concatenate([real, generated]), kind)
     plan = baseline.plan_splits(np.arange(len(real)), len(generated), splits=SPLITS, resamples=0)
     ratios = {}

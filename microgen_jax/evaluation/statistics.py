@@ -1,30 +1,22 @@
 """The microstructure statistics of a set of tiles, by name, ready to be pooled and compared (`baseline`).
 
-What is measured depends on the content of the images, which `classify_images` finds from the real ones:
-
-  colour  three channels or more that differ: grains are joined neighbours of similar colour (`crystal.segmentation`)
-  lines   two grey levels, the rarer one under LINE_SHARE of the pixels: grain boundaries, and grains between them
-  phases  two grey levels otherwise: the rarer one is the phase
-  grey    anything else with one channel (or three equal ones)
+What is measured depends on the content of the images, see `image_kind`.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
-from microgen_jax.crystal.segmentation import COLOUR_TOLERANCE, grains_from_colour
-from microgen_jax.evaluation import baseline, correlation, grains, ipf_density
+from microgen_jax.evaluation import baseline, correlation, grain_finding, grains, ipf_density
 from microgen_jax.evaluation.baseline import Statistic
+from microgen_jax.evaluation.image_kind import ImageKind
 
 BLOCK = 256  # tiles measured at once
-TWO_VALUED = 0.98  # of the pixels within a tenth of black or white: two levels
-LINE_SHARE = 0.35
-IPF_SHARE = 0.9  # of the real indexed pixels on the key: the images are IPF maps
 
 DESCRIPTIONS = {
     "grain_diameter": "equivalent grain diameter",
+    "grain_diameter_edge_corrected": "equivalent grain diameter, corrected for what image edges cut",
     "grain_diameter_by_area": "equivalent grain diameter, weighted by area",
     "lognormal_mu": "mu of the log-normal fit, mean ln D",
     "lognormal_sigma": "sigma of the log-normal fit, spread of ln D",
@@ -38,6 +30,7 @@ DESCRIPTIONS = {
     "dihedral_angles": "dihedral angles at triple junctions",
     "dead_ends": "dead-ended boundaries per image",
     "floating_pieces": "floating pieces per image",
+    "speck_share": "share of pixels in regions too small to be grains",
     "colour_gradient": "colour steps inside grains",
     "two_point_x": "two-point correlation along x",
     "two_point_y": "two-point correlation along y",
@@ -51,7 +44,11 @@ DESCRIPTIONS = {
     "intensity": "histogram of intensity",
     "power_spectrum": "power spectrum",
 }
-GRAINS = tuple(DESCRIPTIONS)[:14]
+GRAINS = tuple(DESCRIPTIONS)[:16]
+MEANS_ONLY = (
+    "grain_diameter_edge_corrected",
+    "speck_share",
+)  # are compared by others already, and have no baseline
 SPATIAL = tuple(name for name in DESCRIPTIONS if name[-2:] in ("_x", "_y"))
 BY_CONTENT = {
     "colour": (*GRAINS, "colour_gradient", *SPATIAL, "intensity", "power_spectrum"),
@@ -62,83 +59,14 @@ BY_CONTENT = {
 _IPF = ("colour_density", "off_key")
 
 
-class ImageKind(NamedTuple):
-    """Content of a set of images, and how it is measured.
-
-    Attributes:
-      content: 'colour', 'lines', 'phases' or 'grey'.
-      ipf: whether the colours are those of an IPF key.
-      dark: whether the phase, or the lines, are the dark pixels.
-      level: mean grey level of the real tiles, in [0, 1], subtracted before grey levels are correlated.
-      tolerance: largest colour difference between joined pixels, in levels.
-      pixel_size_um: width of a pixel in micrometres; 0 where it is not known, and lengths are in px.
-      laue_group: Laue group of the IPF colours.
-      key: IPF key of the colours, 'tsl' or 'edax'.
-    """
-
-    content: str
-    ipf: bool
-    dark: bool
-    level: float
-    tolerance: int = COLOUR_TOLERANCE
-    pixel_size_um: float = 0.0
-    laue_group: str = "m-3m"
-    key: str = "tsl"
-
-    @property
-    def unit(self) -> str:
-        """Unit of lengths, 'um' or 'px'."""
-        return "um" if self.pixel_size_um else "px"
-
-    @property
-    def pixel(self) -> float:
-        """Width of a pixel in `unit`."""
-        return self.pixel_size_um or 1.0
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the statistics that these images have, in the order of DESCRIPTIONS."""
-        names = BY_CONTENT[self.content] + (_IPF if self.ipf else ())
-        return tuple(name for name in DESCRIPTIONS if name in names)
-
-
-def classify_images(
-    real: UInt8[np.ndarray, "N H W C"],
-    *,
-    ipf_maps: bool | None = None,
-    pixel_size_um: float = 0.0,
-    laue_group: str = "m-3m",
-    colour_key: str = "tsl",
-) -> ImageKind:
-    """Return what real tiles show, which decides what is measured.
+def names_of(kind: ImageKind) -> tuple[str, ...]:
+    """Return the names of the statistics that images have, in the order of DESCRIPTIONS.
 
     Args:
-      real: real tiles.
-      ipf_maps: whether colours are IPF colours; None decides by the share of pixels whose colour the key has.
-      pixel_size_um: width of a pixel in micrometres; 0 = not known.
-      laue_group: Laue group of the IPF colours.
-      colour_key: IPF key of the colours, 'tsl' or 'edax'.
+      kind: what the images show.
     """
-    if real.shape[-1] > 1 and not (real == real[..., :1]).all():
-        rgb = real.shape[-1] == 3
-        ipf = rgb and (ipf_density.off_key(real).mean() <= 1 - IPF_SHARE if ipf_maps is None else ipf_maps)
-        return ImageKind(
-            "colour",
-            bool(ipf),
-            False,
-            0.0,
-            pixel_size_um=pixel_size_um,
-            laue_group=laue_group,
-            key=colour_key,
-        )
-    grey = real[..., 0]
-    extreme = np.mean((grey < 26) | (grey > 229))
-    bright = float(np.mean(grey > 127))
-    level = float(grey.mean()) / 255
-    if extreme < TWO_VALUED or bright in (0.0, 1.0):
-        return ImageKind("grey", False, False, level, pixel_size_um=pixel_size_um)
-    content = "lines" if min(bright, 1 - bright) < LINE_SHARE else "phases"
-    return ImageKind(content, False, bright > 0.5, level, pixel_size_um=pixel_size_um)
+    names = BY_CONTENT[kind.content] + (_IPF if kind.ipf else ())
+    return tuple(name for name in DESCRIPTIONS if name in names)
 
 
 def measure(
@@ -165,26 +93,7 @@ def measure(
         )
         lists[name] = type(parts[0][name])(*(np.concatenate(column) for column in columns))
     table = _statistics(rows, lists, len(images), images.shape[1:3], kind)
-    return {name: table[name] for name in kind.names}
-
-
-def labels_of(images: UInt8[np.ndarray, "N H W C"], kind: ImageKind) -> np.ndarray:
-    """Return labels int32 [N, H, W]: grains before specks are absorbed, or 0 in the phase and -1 outside.
-
-    Args:
-      images: tiles.
-      kind: result of `classify_images`, any content but 'grey'.
-    """
-    if kind.content == "colour":
-        return np.stack([grains_from_colour(image, kind.tolerance) for image in images])
-    mask = _mask(images, kind)
-    if kind.content == "lines":
-        return np.stack([grains.grains_between_boundaries(lines) for lines in mask])
-    return correlation.phase_labels(mask)
-
-
-def _mask(images: np.ndarray, kind: ImageKind) -> np.ndarray:
-    return (images[..., 0] > 127) != kind.dark
+    return {name: table[name] for name in names_of(kind)}
 
 
 def _measure_block(images: np.ndarray, kind: ImageKind) -> dict:
@@ -199,17 +108,19 @@ def _measure_block(images: np.ndarray, kind: ImageKind) -> dict:
         field = images[..., 0] / 255 - kind.level
         found["two_point"] = correlation.along_axes(correlation.two_point(field), lags)
         return found
-    raw = labels_of(images, kind)
-    mask = _mask(images, kind)  # not used for colour
+    mask = grain_finding.mask(images, kind)  # not used for colour
     if kind.content != "phases":
-        labels = grains.absorb_specks(raw)
+        regions = grain_finding.regions(images, kind)
+        labels = grains.absorb_specks(regions)
+        specks = grains.specks(regions)
+        found["specks"] = specks.area / regions[0].size
         found["*grains"] = grains.measure(labels)
         found["edges"], found["boundaries"] = grains.crossings(labels)
         found["triples"] = grains.triple_junctions(labels)
         found["*angles"] = grains.dihedral_angles(labels)
     if kind.content == "colour":
         found["dead_ends"] = grains.dead_ends(images, kind.tolerance)
-        found["floating"] = grains.specks(raw)
+        found["floating"] = specks.floating
         found["steps"] = grains.colour_steps(images, labels)
     if kind.content == "lines":
         found["dead_ends"] = np.array([grains.line_dead_ends(lines) for lines in mask])
@@ -304,6 +215,9 @@ def _grain_statistics(
 
     return {
         "grain_diameter": values(diameter, kind.unit, axis),
+        "grain_diameter_edge_corrected": baseline.distribution(
+            diameter, whole.window, tiles, kind.unit, axis, weights=whole.edge_weight
+        ),
         "grain_diameter_by_area": baseline.distribution(
             found.diameter * kind.pixel, found.window, tiles, kind.unit, axis, weights=found.area
         ),
@@ -334,6 +248,7 @@ def _grain_statistics(
         ),
         "dead_ends": baseline.scalar(rows["dead_ends"], "per image"),
         "floating_pieces": baseline.scalar(rows["floating"], "per image"),
+        "speck_share": baseline.scalar(rows["specks"], "1"),
     }
 
 

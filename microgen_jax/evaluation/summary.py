@@ -3,7 +3,7 @@
 import numpy as np
 from rich.table import Table
 
-from microgen_jax.evaluation import baseline, copy_search, statistics
+from microgen_jax.evaluation import baseline, copy_search, grain_size, statistics
 from microgen_jax.evaluation.entries import FEW_TILES
 from microgen_jax.evaluation.features import metrics as features
 from microgen_jax.evaluation.image_set import ImageSet
@@ -59,6 +59,9 @@ def summarise(
                 f"{one.lossy} {name} images are JPEG files: what lossy compression leaves at boundaries is counted as "
                 "floating pieces, dead ends and off-key colours"
             )
+    for name in ("real", "generated"):
+        if "speck_share" in metrics and (noise := grain_size.noise(metrics["speck_share"][name])):
+            warnings.append(f"{name} images: {noise}")
     if compared < FEW_TILES:
         warnings.append(f"only {compared} tiles a side are compared: small faults cannot be seen")
     pooled = {name: entry for name, entry in metrics.items() if "/" not in name and name != "copies"}
@@ -167,14 +170,14 @@ def _times(ratio: float) -> str:
 
 
 def table(metrics: dict[str, dict]) -> Table:
-    """Return the pooled entries as a table.
+    """Return the pooled entries that have a value as a table.
 
     Args:
       metrics: entries by name.
     """
     rows = Table("metric", "mean, real", "generated", "unit", "distance", "baseline", "ratio", "interval")
     for name, entry in metrics.items():
-        if "/" not in name:
+        if "/" not in name and not is_missing(entry):
             real, generated, *distances = (
                 "" if entry[key] is None else number(entry[key])
                 for key in ("real", "generated", "value", "baseline", "ratio")
@@ -185,3 +188,25 @@ def table(metrics: dict[str, dict]) -> Table:
             unit = "" if entry["unit"] in (None, "1") else entry["unit"]
             rows.add_row(name, real, generated, unit, *distances, last)
     return rows
+
+
+def missing(metrics: dict[str, dict]) -> list[str]:
+    """Return a line for each reason why pooled metrics have no value.
+
+    Args:
+      metrics: entries by name.
+    """
+    names: dict[str, list[str]] = {}
+    for name, entry in metrics.items():
+        if "/" not in name and is_missing(entry):
+            names.setdefault(entry["note"], []).append(name)
+    return [f"Not measured: {', '.join(own)}: {reason}." for reason, own in names.items()]
+
+
+def is_missing(entry: dict) -> bool:
+    """Return whether a metric has neither a distance nor a mean.
+
+    Args:
+      entry: entry of the metric.
+    """
+    return entry["value"] is None and entry["real"] is None and entry["generated"] is None

@@ -13,13 +13,14 @@ from safetensors.numpy import load_file
 
 from microgen_jax import files, networks
 from microgen_jax.diffusion import Sampling
-from microgen_jax.errors import UserError
+from microgen_jax.errors import UserError, renamed
 from microgen_jax.export import diffusers_scheduler
 from microgen_jax.export.model_card import diffusers_loader, model_card
 from microgen_jax.export.trained_model import FACTS, TrainedModel, save_arrays
 from microgen_jax.methods import DDPM
 from microgen_jax.training.state import TrainState
 
+UNET_FILE = "unet/config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 HALF_WEIGHTS = "diffusion_pytorch_model.fp16.safetensors"
 _SCHEDULE = ("schedule", "timesteps", "beta_start", "beta_end", "zero_terminal_snr", "prediction")
@@ -44,6 +45,7 @@ _UNET_TYPES = {
     "sample_size": (int, list, type(None)),
 }
 _SCHEDULER_TYPES = {
+    "_class_name": str,
     "num_train_timesteps": int,
     "beta_start": _NUMBER,
     "beta_end": _NUMBER,
@@ -60,15 +62,15 @@ class DiffusersFolder:
     """The checked settings of a folder; its weights are read by `read_weights`.
 
     Attributes:
-      path: path of the folder.
+      unet: folder of the network: `unet` of a pipeline, or a `UNet2DModel` by itself.
       architecture: fields of `config.model`, and `size`, `image_channels` and `class_rows`.
-      diffusion: fields of `config.diffusion`.
+      diffusion: fields of `config.diffusion`; {} of a network by itself, which has no scheduler.
       sample: fields of `config.sample`, from our own export or from the scheduler.
       classes: names of the classes.
       is_ours: whether microgen-jax wrote the folder.
     """
 
-    path: Path
+    unet: Path
     architecture: dict[str, Any]
     diffusion: dict[str, Any]
     sample: dict[str, Any]
@@ -115,25 +117,39 @@ def read_folder(folder: Path) -> DiffusersFolder:
     """Read a folder's settings.
 
     Args:
-      folder: folder that diffusers' `save_pretrained` or `write_folder` wrote.
+      folder: folder of a pipeline or of a `UNet2DModel`, which diffusers' `save_pretrained` or `write_folder` wrote.
 
     Raises:
       UserError: no such folder, a damaged file, or another architecture or schedule; names the file.
     """
-    architecture = networks.from_unet2d(_read_json(folder, "unet/config.json", _UNET_TYPES))
+    if (folder / "config.json").is_file() and not (folder / "unet").exists():
+        return _read_bare(folder)
+    architecture = networks.from_unet2d(_read_json(folder, UNET_FILE, _UNET_TYPES))
     scheduler = _read_json(folder, "scheduler/scheduler_config.json", _SCHEDULER_TYPES)
     facts = _read_json(folder, FACTS, _FACTS_TYPES) if (folder / FACTS).is_file() else {}
     diffusion = diffusers_scheduler.from_scheduler(scheduler)
     diffusion["loss"] = "mse"  # of the predictions that schedulers know
     sample = facts.get("sample") or diffusers_scheduler.sampling_from_scheduler(scheduler)
     return DiffusersFolder(
-        folder,
+        folder / "unet",
         architecture,
         diffusion,
         {name: sample[name] for name in Sampling.names() if sample.get(name) is not None},
         _classes(folder, architecture["class_rows"], facts),
         bool(facts),
     )
+
+
+def _read_bare(folder: Path) -> DiffusersFolder:
+    """Read the settings of a `UNet2DModel` without a scheduler."""
+    pipeline = folder.resolve().parent
+    if (pipeline / "scheduler").is_dir():
+        problem = "is the network of a pipeline, and leaves out its scheduler"
+        raise UserError(str(folder), problem, f"name {pipeline} instead")
+    with renamed({UNET_FILE: str(folder / "config.json")}):
+        architecture = networks.from_unet2d(_read_json(folder, "config.json", _UNET_TYPES))
+    classes = _classes(folder, architecture["class_rows"], {})
+    return DiffusersFolder(folder, architecture, {}, {}, classes, is_ours=False)
 
 
 def read_weights(folder: DiffusersFolder) -> dict[str, np.ndarray]:
@@ -145,13 +161,13 @@ def read_weights(folder: DiffusersFolder) -> dict[str, np.ndarray]:
     Raises:
       UserError: no safetensors file, or a damaged one.
     """
-    path = folder.path / "unet" / WEIGHTS
+    path = folder.unet / WEIGHTS
     if not path.is_file():
         path = path.with_name(HALF_WEIGHTS)
     if not path.is_file():
         raise UserError(
-            str(folder.path),
-            f"has no unet/{WEIGHTS}",
+            str(folder.unet),
+            f"has no {WEIGHTS}",
             "save the model with safe_serialization=True; .bin files are pickles and are not read",
         )
     try:
@@ -181,8 +197,8 @@ def to_state(method: DDPM, weights: dict[str, np.ndarray]) -> TrainState:
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             raise UserError(
-                f"unet/{WEIGHTS}",
-                f"{name} is {found.get(name, 'missing')}, and unet/config.json asks for {wanted.get(name, 'none')}",
+                WEIGHTS,
+                f"{name} is {found.get(name, 'missing')}, and config.json asks for {wanted.get(name, 'none')}",
                 "fetch both files again",
             )
     return method.start(jax.tree.map(jnp.asarray, networks.from_diffusers(weights)))
@@ -206,7 +222,7 @@ def _read_json(folder: Path, name: str, types: dict[str, Any]) -> dict[str, Any]
     try:
         content = json.loads(path.read_text())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(str(path), f"is no JSON ({error})", "fetch the folder again") from error
+        raise UserError(str(path), f"is not JSON ({error})", "fetch the folder again") from error
     if not isinstance(content, dict):
         raise UserError(str(path), "must hold an object", "fetch the folder again")
     for key, kind in types.items():

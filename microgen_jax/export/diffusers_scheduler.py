@@ -1,6 +1,6 @@
 """The noise schedule as the `scheduler_config.json` of diffusers' `DDPMScheduler`, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from microgen_jax.errors import UserError
@@ -15,60 +15,64 @@ KNOWN = {  # schedulers that share these fields, and the sampler that each is he
     "UniPCMultistepScheduler": "unipc",
 }
 SDE_SOLVER = "sde-dpmsolver++"
-# Values of keys that change sampling and that the samplers here have; any other value is refused.
-SUPPORTED: dict[str, tuple[Any, ...]] = {
+MULTISTEP = ("DPMSolverMultistepScheduler", "UniPCMultistepScheduler")
+HONOURED, NO_EFFECT = "honoured", "no effect"
+# What becomes of every key of these schedulers (diffusers 0.42.1): read by `from_scheduler` and
+# `sampling_from_scheduler`; without effect on sampling; or refused unless it has one of the values named.
+KEYS: dict[str, str | tuple[Any, ...]] = {
+    "num_train_timesteps": HONOURED,
+    "beta_schedule": HONOURED,
+    "beta_start": HONOURED,
+    "beta_end": HONOURED,
     "trained_betas": (None,),
-    "clip_sample_range": (1, 1.0),
+    "rescale_betas_zero_snr": HONOURED,
+    "prediction_type": HONOURED,
+    "clip_sample": HONOURED,
+    "clip_sample_range": (1,),
+    "thresholding": HONOURED,
+    "dynamic_thresholding_ratio": HONOURED,
+    "sample_max_value": HONOURED,
+    "timestep_spacing": ("leading", "trailing", "linspace"),
     "steps_offset": (0,),
+    "set_alpha_to_one": (True,),
+    "variance_type": NO_EFFECT,
+    "solver_order": (2, None),
+    "solver_type": ("midpoint", "bh2", None),
+    "solver_p": (None,),
+    "predict_x0": (True,),
+    "disable_corrector": ([],),
+    "algorithm_type": (None, "dpmsolver++", SDE_SOLVER),
+    "lower_order_final": (True,),
+    "euler_at_final": (False,),
+    "final_sigmas_type": ("zero", None),
     "use_karras_sigmas": (False, None),
     "use_exponential_sigmas": (False, None),
     "use_beta_sigmas": (False, None),
-    "use_flow_sigmas": (False, None),
     "use_lu_lambdas": (False, None),
-    "euler_at_final": (False,),
-    "lower_order_final": (True,),
-    "final_sigmas_type": ("zero", None),
-    "solver_type": ("midpoint", "bh2", None),
-    "solver_order": (2, None),
-    "solver_p": (None,),
-    "disable_corrector": ([], ()),
-    "predict_x0": (True,),
-    "set_alpha_to_one": (True,),
+    "use_flow_sigmas": (False, None),
     "use_dynamic_shifting": (False,),
+    "flow_shift": NO_EFFECT,  # of flow sigmas, as are the next two
+    "time_shift_type": NO_EFFECT,
+    "shift_terminal": (None,),
     "sigma_min": (None,),
     "sigma_max": (None,),
+    "lambda_min_clipped": HONOURED,
+    # Of other schedulers, left in the file when one is made from another.
+    "skip_prk_steps": NO_EFFECT,
+    "interpolation_type": NO_EFFECT,
+    "sigma_data": NO_EFFECT,
+    "rho": NO_EFFECT,
 }
-VARIANCES = {
-    "DDPMScheduler": ("fixed_small", "fixed_small_log", "fixed_large"),
-    "DPMSolverMultistepScheduler": (None, "fixed_small", "fixed_large", "fixed_small_log", "fixed_large_log"),
+# Where a scheduler takes a key otherwise. 'leading' of the multistep solvers ends above time 0, as no spacing here.
+KEYS_OF: dict[str, dict[str, tuple[Any, ...]]] = {
+    "DDPMScheduler": {"variance_type": ("fixed_small", "fixed_small_log", "fixed_large")},
+    "DPMSolverMultistepScheduler": {
+        "variance_type": (None, "fixed_small", "fixed_large", "fixed_small_log", "fixed_large_log"),
+        "timestep_spacing": ("trailing", "linspace"),
+    },
+    "UniPCMultistepScheduler": {"timestep_spacing": ("trailing", "linspace")},
 }
-SPACINGS = ("leading", "trailing", "linspace")
-ALGORITHMS = (None, "dpmsolver++", SDE_SOLVER)
-# Read by `from_scheduler` and `sampling_from_scheduler`, or without a part in sampling.
-READ = {
-    "num_train_timesteps",
-    "beta_schedule",
-    "beta_start",
-    "beta_end",
-    "rescale_betas_zero_snr",
-    "prediction_type",
-    "variance_type",
-    "clip_sample",
-    "thresholding",
-    "dynamic_thresholding_ratio",
-    "sample_max_value",
-    "timestep_spacing",
-    "algorithm_type",
-}
-# Of other schedulers, left in the file when one is made from another, or without effect where the rest is supported.
-DESCRIPTIVE = {
-    "skip_prk_steps",
-    "flow_shift",
-    "lambda_min_clipped",
-    "interpolation_type",
-    "sigma_data",
-    "rho",
-}
+LEAST_LOG_SNR = -20  # half of it; no schedule reaches so far, and `lambda_min_clipped` below changes nothing
 NO_BOUND = 1e6  # of the percentile in dynamic thresholding; at 1, their default, that is plain clipping
 
 
@@ -92,7 +96,7 @@ def to_ddpm_scheduler(
       beta_start: first beta; diffusers' cosine schedule ignores it as ours does.
       beta_end: last beta.
       zero_terminal_snr: whether nothing of the image is left at T-1.
-      prediction: what the network gives: 'eps', 'x0' or 'v'.
+      prediction: output of the network: 'eps', 'x0' or 'v'.
       clip: whether the predicted x0 is kept in [-1, 1].
       clip_percentile: percentile of |x0|, for dynamic thresholding; 0 is plain clipping.
       large_variance: whether ancestral steps have the large variance.
@@ -133,7 +137,7 @@ def from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = config.get("_class_name")
     if found not in KNOWN:
-        raise _unsupported("_class_name", found, tuple(KNOWN))
+        raise _unsupported("_class_name", found, KNOWN)
     _check_keys(found, config)
     return {
         "schedule": _ours("beta_schedule", config.get("beta_schedule", "linear"), SCHEDULE_NAMES),
@@ -148,61 +152,63 @@ def from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
 def sampling_from_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of `config.sample` that a scheduler's configuration decides: sampler, clipping, spacing.
 
-    The spacing is taken where it is the same here: of DDPM and DDIM (their default is 'leading'), and not
-    where it would start below a terminal SNR of zero. Thresholding is dynamic here where
-    `sample_max_value`, the bound of its percentile, is above their default of 1, and then has no bound. The
-    number of steps is not part of a scheduler's configuration.
+    Their `linspace` of the multistep solvers leaves out the last of n + 1 times and lies within one time of
+    `trailing`, which stands for it. Thresholding is dynamic where `sample_max_value`, the bound of its percentile, is
+    `NO_BOUND` or more, and plain clipping at 1. The number of steps is not part of a scheduler's configuration.
 
     Args:
       config: content of a `scheduler_config.json` that `from_scheduler` takes.
     """
     found = config["_class_name"]
     fields = {"sampler": KNOWN[found], "clip": bool(config.get("thresholding", False))}
-    if fields["clip"] and config.get("sample_max_value", 1.0) > 1:
+    if fields["clip"] and config.get("sample_max_value", 1.0) >= NO_BOUND:
         fields["clip_percentile"] = 100 * float(config.get("dynamic_thresholding_ratio", 0.995))
     if found == "DDPMScheduler" and config.get("variance_type") == "fixed_large":
         fields["sampler"] = "ancestral_large"
-    if config.get("algorithm_type") == SDE_SOLVER:
+    if found == "DPMSolverMultistepScheduler" and config.get("algorithm_type") == SDE_SOLVER:
         fields["sampler"] = "dpmpp2m_sde"
-    if found in ("DDPMScheduler", "DDIMScheduler"):
-        fields["clip"] |= bool(config.get("clip_sample", True))
-        if not config.get("rescale_betas_zero_snr", False):
-            fields["spacing"] = config.get("timestep_spacing", "leading")
-    return fields
+    if found in MULTISTEP:
+        return {**fields, "spacing": "trailing"}
+    fields["clip"] |= bool(config.get("clip_sample", True))
+    return {**fields, "spacing": config.get("timestep_spacing", "leading")}
 
 
 def _check_keys(scheduler: str, config: Mapping[str, Any]) -> None:
     """Refuse keys that would change sampling and are not known, and values that no sampler here has."""
+    rules = KEYS | KEYS_OF.get(scheduler, {})
     for key, value in config.items():
-        if key in SUPPORTED and value not in SUPPORTED[key]:
-            raise _unsupported(key, value, tuple(map(str, SUPPORTED[key])))
-        if key not in SUPPORTED and key not in READ | DESCRIPTIVE and not key.startswith("_"):
+        if key.startswith("_"):
+            continue
+        if key not in rules:
             raise UserError(
                 FILE, f"{key}={value!r} is not known to this version", "remove the key if it is not needed"
             )
-    checks = {
-        "timestep_spacing": SPACINGS,
-        "algorithm_type": ALGORITHMS,
-        "variance_type": VARIANCES.get(scheduler),
-    }
-    for key, supported in checks.items():
-        if key in config and supported is not None and config[key] not in supported:
-            raise _unsupported(key, config[key], tuple(map(str, supported)))
+        if isinstance(rules[key], tuple) and value not in rules[key]:
+            raise _unsupported(key, value, rules[key])
     lowest = config.get("lambda_min_clipped")
-    if lowest is not None and not (isinstance(lowest, (int, float)) and lowest < -20):
-        raise _unsupported("lambda_min_clipped", config["lambda_min_clipped"], ("-Infinity",))
+    if lowest is not None and not (isinstance(lowest, (int, float)) and lowest < LEAST_LOG_SNR):
+        raise _unsupported("lambda_min_clipped", lowest, ("-Infinity",))
+    bound = config.get("sample_max_value", 1.0)
+    if config.get("thresholding", False) and bound != 1 and bound < NO_BOUND:
+        raise _unsupported("sample_max_value", bound, (1.0, f"{NO_BOUND:g} or more"))
+    spacing = config.get("timestep_spacing", "trailing" if scheduler in MULTISTEP else "leading")
+    if config.get("rescale_betas_zero_snr", False) and spacing == "leading":
+        problem = (
+            "timestep_spacing='leading' starts below the SNR of zero that rescale_betas_zero_snr asks for"
+        )
+        raise UserError(FILE, problem, "set it to 'trailing'")
 
 
 def _ours(field: str, theirs: str, names: Mapping[str, str]) -> str:
     for ours, name in names.items():
         if name == theirs:
             return ours
-    raise _unsupported(field, theirs, tuple(names.values()))
+    raise _unsupported(field, theirs, names.values())
 
 
-def _unsupported(field: str, value: Any, supported: tuple[str, ...]) -> UserError:
+def _unsupported(field: str, value: Any, supported: Iterable[Any]) -> UserError:
     return UserError(
         FILE,
         f"{field}={value!r} is not supported",
-        f"supported: {', '.join(supported)}",
+        f"supported: {', '.join(map(str, supported))}",
     )

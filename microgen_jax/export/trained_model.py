@@ -1,4 +1,4 @@
-"""What an export takes of a run."""
+"""A trained model as exports take it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

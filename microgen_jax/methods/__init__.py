@@ -1,4 +1,4 @@
-"""What can be trained: each method is a few pure functions over a `TrainState`."""
+"""Methods that can be trained: each is a few pure functions over a `TrainState`."""
 
 from microgen_jax.methods.build import build, check, sampling_fields
 from microgen_jax.methods.cascade import Cascade

@@ -136,7 +136,7 @@ class DDPM:
           probabilities: probability of every time, for importance sampling; the metrics then hold `squares` as well,
             the sums that `update_square_losses` takes.
         """
-        hide, draw, drop = jax.random.split(key, 3)
+        hide, noise, drop = jax.random.split(key, 3)
         cond = Condition(batch.label, batch.condition)
         cond = hide_conditions(hide, cond, self.unet.num_classes, self.condition_dropout, rows)
         given = None if batch.given is None else self._noised(batch.given, jax.random.fold_in(key, 3), rows)
@@ -145,7 +145,7 @@ class DDPM:
             self.schedule,
             batch.image,
             cond,
-            draw,
+            noise,
             prediction=self.prediction,
             loss=self.loss,
             weighting=self.weighting,
@@ -262,7 +262,7 @@ class DDPM:
         """Return the chain of `generate`, for `diffusion.start_state` and `diffusion.run_piece`.
 
         Args:
-          params: usually the averaged ones.
+          params: parameters, usually the averaged ones.
           keys: one PRNG key for each image.
           cond: label and conditions of each image.
           weak: parameters of an earlier checkpoint, for autoguidance.

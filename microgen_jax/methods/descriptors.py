@@ -4,7 +4,7 @@ Of every image: shares of pixels by intensity; shares of pixels by sign and by h
 bright, which distinguishes lines, their ends and their crossings from specks; shares of pixel corners by how many
 boundaries meet there; and the root of the power in octaves of frequency. A distance needs sums over images only:
 
-  (1) d² = mean over the numbers of  [(m - m')² + (s - s')²] / max(s', FLOOR)²
+  (1) d² = mean over the numbers of  [(m - m')² + (s - s')²] / max(s', MIN_SPREAD)²
 
 m and s being mean and standard deviation over the generated, m' and s' over the real images: the Fréchet distance
 of independent normal distributions, in units of the real images' spread.
@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 LEVELS = 8  # of intensity
 STEP = 24 * 2 / 255  # between neighbours, above which there is a boundary, as in crystal.segment
-FLOOR = 0.05  # spread below which a number does not weigh more
+MIN_SPREAD = 0.05  # spread below which a number does not weigh more
 
 
 def descriptors(images: Float[Array, "B H W C"]) -> Float[Array, "B F"]:
@@ -43,7 +43,7 @@ def distance(generated: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, n
     """
     mean, spread = _moments(*generated)
     real_mean, real_spread = _moments(*real)
-    unit = np.maximum(real_spread, FLOOR)
+    unit = np.maximum(real_spread, MIN_SPREAD)
     return float(np.sqrt(np.mean(((mean - real_mean) ** 2 + (spread - real_spread) ** 2) / unit**2)))
 
 

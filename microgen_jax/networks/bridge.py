@@ -20,7 +20,7 @@ def to_diffusers(params: dict) -> dict[str, np.ndarray]:
     """Return the parameters of `UNet` as a state dict of diffusers' `UNet2DModel`.
 
     Args:
-      params: of `UNet`.
+      params: parameters of `UNet`.
     """
     state = {}
     for path, value in flatten_dict(params).items():

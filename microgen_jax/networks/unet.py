@@ -133,21 +133,21 @@ class UpBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """Predicts eps, x0 or v (the caller knows which) from a noisy image, its time and its condition.
+    """A UNet that predicts eps, x0 or v from a noisy image, its time and its condition.
 
     Attributes:
       out_channels: channels of the image.
-      channels: per level; each level halves height and width.
+      channels: channels of each level; each level halves height and width.
       blocks_per_level: residual blocks of a level on the way down; one more on the way up.
-      attention_levels: per level, attention after each block.
-      mid_attention: attention in the middle.
+      attention_levels: for each level, whether attention follows each block.
+      mid_attention: whether there is attention in the middle.
       head_dim: channels per attention head.
       norm_groups: groups of every GroupNorm.
-      dropout: rate before the second convolution of a block, when training.
-      dtype: of the activations; parameters, norm statistics, softmax and the output are float32.
-      remat: per level, recompute activations in the backward pass; the middle goes with the last level.
-      num_classes: 0 = labels are ignored; label `num_classes` stands for "no class".
-      num_conditions: continuous conditions; 0 = they are ignored.
+      dropout: dropout rate before the second convolution of a block, in training.
+      dtype: type of the activations; parameters, norm statistics, softmax and the output are float32.
+      remat: for each level, whether activations are recomputed in the backward pass; the middle goes with the last.
+      num_classes: number of classes; 0 = labels are ignored. Label `num_classes` stands for "no class".
+      num_conditions: number of continuous conditions; 0 = they are ignored.
       given_channels: channels beside the noisy ones, at their end, that the network is given and does not predict.
     """
 
@@ -242,7 +242,7 @@ def in_compute_type(params: Params, dtype: DTypeLike) -> Params:
 
     Args:
       params: float32 parameters of `UNet`.
-      dtype: of the activations.
+      dtype: type of the activations.
     """
 
     def convert(path: jax.tree_util.KeyPath, x: Array) -> Array:

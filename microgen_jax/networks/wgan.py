@@ -10,7 +10,6 @@ have width, 2 width, 4 width, 8 width, 8 width, ... channels, the generator's th
 Kernels start from a normal distribution of standard deviation 0.02 (Radford et al. 2016, section 4).
 """
 
-import math
 from typing import Any
 
 import flax.linen as nn
@@ -21,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from microgen_jax.errors import UserError
 from microgen_jax.networks import cpu_kernels
 from microgen_jax.networks.layers import Conv
-from microgen_jax.networks.parts import Row
+from microgen_jax.networks.parts import Row, costs
 
 SMALLEST = 4  # px, the shorter side of the coarsest grid
 SIDES = (32, 64, 128, 256)
@@ -39,7 +38,7 @@ class WGANGenerator(nn.Module):
       out_channels: channels of the images.
       width: channels of the finest level.
       num_classes: 0 = no class embedding.
-      dtype: of the activations; parameters and tanh are float32.
+      dtype: type of the activations; parameters and tanh are float32.
     """
 
     size: tuple[int, int]
@@ -115,7 +114,7 @@ class Critic(nn.Module):
     Attributes:
       width: channels of the finest level.
       num_classes: 0 = no projection.
-      dtype: of the activations; parameters and the score are float32.
+      dtype: type of the activations; parameters and the score are float32.
     """
 
     width: int = 64
@@ -168,7 +167,7 @@ def check_shape(size: tuple[int, int], channels: int) -> None:
 
     Args:
       size: height and width of the images in px.
-      channels: of the images.
+      channels: number of channels of the images.
 
     Raises:
       UserError: a side that is no power of two from 32 to 256, or channels that are neither 1 nor 3.
@@ -192,32 +191,21 @@ def summary(generator: WGANGenerator, critic: Critic, latent_dim: int) -> list[R
       critic: the critic.
       latent_dim: length of a latent vector.
     """
-    size, channels = generator.size, generator.out_channels
-    args = jnp.zeros((1, latent_dim)), jnp.zeros(1, jnp.int32)
-    made = jax.eval_shape(generator.init, jax.random.key(0), *args)["params"]
-    judged = jax.eval_shape(critic.init, jax.random.key(0), jnp.zeros((1, *size, channels)), args[1])[
-        "params"
-    ]
-    widths = level_channels(size, generator.width)
+    size, label = generator.size, jnp.zeros(1, jnp.int32)
+    made = costs(generator, _part, jnp.zeros((1, latent_dim)), label)
+    judged = costs(critic, _part, jnp.zeros((1, *size, generator.out_channels)), label)
+    *narrow, widest = widths = level_channels(size, generator.width)
     at = [(size[0] >> i, size[1] >> i) for i in range(len(widths) + 1)]
-    dense = made["dense"]["kernel"].size
-    rows = [_row("generator latent", at[-1], widths[-1], made, ("dense", "class_embedding"), 2 * dense)]
-    steps = [*(f"up_{i}" for i in range(len(widths) - 1)), "out"]
-    for name, where in zip(steps, reversed(at[:-1])):
-        kernel = made[name]["kernel"]
-        flops = 2 * kernel.size * math.prod(where)
-        rows.append(_row(f"generator {name}", where, kernel.shape[-1], made, (name,), flops))
-    for i, where in enumerate(at[1:]):
-        kernel = judged[f"down_{i}"]["kernel"]
-        flops = 2 * kernel.size * math.prod(where)
-        rows.append(_row(f"critic down_{i}", where, kernel.shape[-1], judged, (f"down_{i}",), flops))
-    score = judged["score"]["kernel"].size
-    rows.append(_row("critic score", at[-1], 1, judged, ("score", "class_projection"), 2 * score))
-    return rows
+    ups = {f"up_{i}": features for i, features in enumerate(reversed(narrow))} | {
+        "out": generator.out_channels
+    }
+    rows = [Row("generator latent", at[-1], widest, 0, 0, *made["latent"])]
+    for (name, features), where in zip(ups.items(), reversed(at[:-1])):
+        rows.append(Row(f"generator {name}", where, features, 0, 0, *made[name]))
+    for i, (features, where) in enumerate(zip(widths, at[1:])):
+        rows.append(Row(f"critic down_{i}", where, features, 0, 0, *judged[f"down_{i}"]))
+    return [*rows, Row("critic score", at[-1], 1, 0, 0, *judged["score"])]
 
 
-def _row(
-    name: str, size: tuple[int, int], channels: int, tree: Any, parts: tuple[str, ...], flops: int
-) -> Row:
-    params = sum(x.size for part in parts if part in tree for x in jax.tree.leaves(tree[part]))
-    return Row(name, size, channels, 0, 0, params, flops)
+def _part(module: str) -> str:
+    return {"dense": "latent", "class_embedding": "latent", "class_projection": "score"}.get(module, module)

@@ -173,7 +173,7 @@ def assert_same_config(facts: Mapping[str, str]) -> None:
     """Refuse processes that were started with different configurations.
 
     Args:
-      facts: what must be the same on every process, by name.
+      facts: values that must be the same on every process, by name.
 
     Raises:
       UserError: a process differs from process 0; names the first one, and in what.

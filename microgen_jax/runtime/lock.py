@@ -61,13 +61,13 @@ def is_held(workdir: Path) -> bool:
 
 
 def this_process() -> dict[str, str | int]:
-    """Return what tells a person which process this is: host, process number and time."""
+    """Return the identity of this process: host, process number and time."""
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     return {"host": socket.gethostname(), "pid": os.getpid(), "started": started}
 
 
 def describe(holder: dict | None) -> str:
-    """Return a process in words.
+    """Return a process as text.
 
     Args:
       holder: what `this_process` gave there; None where nobody has written it yet.
@@ -89,7 +89,7 @@ def _take(file: TextIO, workdir: Path) -> None:
     except OSError as error:
         print(f"note: {workdir} cannot be locked ({error.strerror}); start no second run there", flush=True)
     if (left := _holder(file)) and left["host"] != socket.gethostname():
-        print(f"note: {workdir} was in use by {describe(left)}; see that it has ended", flush=True)
+        print(f"note: {workdir} was in use by {describe(left)}; make sure that it has ended", flush=True)
     file.truncate(0)
     json.dump(this_process(), file)
     file.flush()

@@ -1,11 +1,6 @@
 """What a compiled step costs a device: operations, bytes, memory and messages, without running it.
 
-`flops` counts a whole traced step, backward pass and recomputed levels included, and is what --mode=plan uses;
-`networks.cost` has the forward pass of one image by levels, for the table that a run starts with. Operations are those
-of the matrix products and convolutions in the traced program, a multiply-add counting two:
-
-    product      2 B M N K                    (batch, rows, columns, contracted)
-    convolution  2 |output| |kernel window| C / |input dilation|
+Operations are those of the whole traced program, backward pass and recomputed levels included (`networks.flops`).
 
 Messages are the collectives of the partitioned program. Of n bytes over k devices a ring sends from every device
 
@@ -22,8 +17,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
+from microgen_jax.networks.flops import flops
 from microgen_jax.types import Batch, Params
 
 _COLLECTIVE = re.compile(
@@ -68,7 +63,7 @@ def step_cost(traced: Any, devices: int) -> Cost:
     """
     compiled = traced.lower().compile(compiler_options=_SAVE_MEMORY)
     return Cost(
-        flops(traced.jaxpr) / devices,
+        flops(traced.jaxpr).total() / devices,
         compiled.cost_analysis()["bytes accessed"],
         compiled.memory_analysis().temp_size_in_bytes,
         messages(compiled.as_text()),
@@ -102,45 +97,6 @@ def bytes_on_device(tree: Params, shardings: Params) -> int:
         lambda x, s: math.prod(s.shard_shape(x.shape)) * np.dtype(x.dtype).itemsize, tree, shardings
     )
     return sum(jax.tree.leaves(sizes))
-
-
-def flops(jaxpr: ClosedJaxpr | Jaxpr) -> float:
-    """Return the operations of a program's products and convolutions, loops counted as often as they run.
-
-    Args:
-      jaxpr: traced program.
-    """
-    inner = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
-    return sum((_of_equation(equation) for equation in inner.eqns), 0.0)
-
-
-def _of_equation(equation: JaxprEqn) -> float:
-    name, params = equation.primitive.name, equation.params
-    if name == "dot_general":
-        return _product(equation)
-    if name == "conv_general_dilated":
-        return _convolution(equation)
-    times = params["length"] if name == "scan" else 1
-    inner = [value for value in _flat(params.values()) if isinstance(value, ClosedJaxpr | Jaxpr)]
-    costs = [flops(value) for value in inner]
-    return times * (max(costs, default=0.0) if name == "cond" else sum(costs, 0.0))
-
-
-def _flat(values) -> list:
-    return [x for value in values for x in (value if isinstance(value, tuple | list) else [value])]
-
-
-def _product(equation: JaxprEqn) -> float:
-    (contracted, _), _ = equation.params["dimension_numbers"]
-    left = equation.invars[0].aval.shape
-    return 2.0 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
-
-
-def _convolution(equation: JaxprEqn) -> float:
-    kernel, places = equation.invars[1].aval.shape, equation.params["dimension_numbers"].rhs_spec
-    window = math.prod(kernel[axis] for axis in places[1:])
-    dilation = math.prod(equation.params["lhs_dilation"])
-    return 2.0 * math.prod(equation.outvars[0].aval.shape) * window / dilation
 
 
 def messages(program: str) -> dict[str, float]:

@@ -235,7 +235,7 @@ class Store:
 
 @contextmanager
 def reaching(url: str) -> Iterator[None]:
-    """Say in one line that a store cannot be used, whatever its libraries raise within.
+    """Turn whatever a store's libraries raise within into one error line.
 
     Args:
       url: address of the run.

@@ -1,4 +1,4 @@
-"""Trained models as objects that generate samples: `load` a run, ask its `Generator`, get `Samples`."""
+"""Trained models that generate samples: `load` a run, call `sample` of its `Generator`, get `Samples`."""
 
 from microgen_jax.sampling.generator import Generator
 from microgen_jax.sampling.opening import load, open_run

@@ -113,11 +113,14 @@ def standardise(
     return ((asked - np.array(resolved.mean)) / np.array(resolved.std)).astype(np.float32)
 
 
-def warn_outside(resolved: Resolved, values: Mapping[str, Float[np.ndarray, "num"]]) -> None:
-    """Warn, on standard error, of values outside the range that the model was trained on.
+def warn_outside(
+    resolved: Resolved, labels: Int[np.ndarray, "num"], values: Mapping[str, Float[np.ndarray, "num"]]
+) -> None:
+    """Warn, on standard error, of values outside the range that the model, or the class asked for, was trained on.
 
     Args:
-      resolved: ranges of the conditions.
+      resolved: ranges of the conditions, of all images and of each class.
+      labels: class of each image, from `choose_labels`.
       values: conditions by name, from `choose_conditions`.
     """
     for name, low, high in zip(resolved.conditions, resolved.low, resolved.high):
@@ -128,3 +131,15 @@ def warn_outside(resolved: Resolved, values: Mapping[str, Float[np.ndarray, "num
                 f"of the {low:g} to {high:g} that the model was trained on",
                 file=sys.stderr,
             )
+    for label, pairs in zip(resolved.classes, resolved.class_ranges):
+        here = labels == resolved.classes.index(label)
+        for name, low, high, seen in zip(resolved.conditions, resolved.low, resolved.high, pairs):
+            inside = here & (values[name] >= low) & (values[name] <= high)
+            outside = inside & ((values[name] < seen[0]) | (values[name] > seen[1])) if seen else inside
+            if outside.any():
+                print(
+                    f"warning: condition {name}={values[name][outside][0]:g} ({outside.sum()} of {len(labels)} images)"
+                    f" contradicts label={label}, whose training images have "
+                    + (f"{seen[0]:g} to {seen[1]:g}" if seen else "no value of it"),
+                    file=sys.stderr,
+                )

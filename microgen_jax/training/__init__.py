@@ -1,7 +1,6 @@
-"""How a run is trained: state, optimizer, averages, the loop, checkpoints, logs, and what a run's folder says of it.
+"""Training: state, optimizer, averages, the loop, checkpoints, logs, and the status of a run.
 
-The methods of `microgen_jax.methods` bring the arithmetic of an update; this package repeats it, and keeps what comes
-out.
+`microgen_jax.methods` defines an update; this package repeats it and stores the results.
 """
 
 from microgen_jax.training.status import TrainingStatus, training_status

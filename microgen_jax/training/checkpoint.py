@@ -125,7 +125,7 @@ class Checkpoints:
         Args:
           step: number of updates done.
           state: the state after them.
-          heldout_loss: what the best checkpoint is chosen by; None where it was not measured.
+          heldout_loss: hold-out loss, by which the best checkpoint is chosen; None if not measured.
 
         Raises:
           UserError: this one, or the one before it, cannot be written or read back; or another run owns the store.
@@ -281,7 +281,7 @@ class Checkpoints:
         except Exception as fault:
             if refused := refusal(fault) or denied(self._workdir / "checkpoints" / str(step)):
                 raise UserError(
-                    where, f"cannot be read ({refused})", "it was left in place: mend that and start again"
+                    where, f"cannot be read ({refused})", "it was left in place; solve that and start again"
                 ) from fault
             raise Damaged(
                 where,
@@ -310,7 +310,7 @@ class Checkpoints:
             raise UserError(
                 f"{self._name}/checkpoints",
                 f"cannot be written to ({cause(fault)})",
-                f"the whole checkpoints there are intact ({whole}): mend it and start again",
+                f"the complete checkpoints there are intact ({whole}); solve this and start again",
             ) from fault
 
     def _on_disk(self) -> list[int]:

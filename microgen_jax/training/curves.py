@@ -5,7 +5,7 @@ import io
 WIDTH, HEIGHT = 7.0, 2.4  # inches, of a panel
 
 
-def draw(lines: list[dict[str, float | int | None]], panels: tuple[tuple[str, ...], ...]) -> bytes | None:
+def plot(lines: list[dict[str, float | int | None]], panels: tuple[tuple[str, ...], ...]) -> bytes | None:
     """Return a PNG with one panel for every group of names that occur; None where none does.
 
     Args:

@@ -9,7 +9,7 @@ from tensorboardX import SummaryWriter
 
 from microgen_jax import files
 from microgen_jax.images import gif, grid, png, read
-from microgen_jax.training.curves import draw
+from microgen_jax.training.curves import plot
 
 
 def cut_back(path: Path, step: int) -> None:
@@ -117,7 +117,7 @@ class Writer:
         """
         if not self._active:
             return
-        if image := draw(self._written(), panels):
+        if image := plot(self._written(), panels):
             files.write_bytes(self._workdir / "curves.png", image)
 
     def close(self) -> None:

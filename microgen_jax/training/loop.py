@@ -77,7 +77,7 @@ class Run:
       train_step: compiled `(state, batch, key) -> (state, metrics)`; the state is donated.
       heldout: `state -> metrics`, means over the held-out images; None where there are none.
       preview: `state -> uint8 [N, H, W, C]`, samples of the same seeds at every call.
-      key: PRNG key of the run, on every device; update k draws from `fold_in(key, k)`.
+      key: PRNG key of the run, on every device; update k uses `fold_in(key, k)`.
       steps: how far, and how often what happens.
       batch_size: images of an update, over all devices, for the speed.
       workdir: folder of the run.
@@ -104,7 +104,7 @@ def train(run: Run, state: TrainState, batches: Iterator[Batch]) -> TrainState:
     """Train from the state's step to the last one and return the state there.
 
     Args:
-      run: what to call, how often, and where it goes.
+      run: functions to call, how often, and where results go.
       state: state to start from.
       batches: batches on the devices, starting with number `state.step`.
 

@@ -21,7 +21,7 @@ class TrainState:
       params: the trained parameters, float32.
       ema_params: their exponential moving average, float32; what samples are generated with.
       opt_state: the optimizer's state.
-      extra: what a method keeps beside these, by name, such as running losses or further averages.
+      extra: further arrays of a method by name, such as running losses or further averages.
     """
 
     step: Any

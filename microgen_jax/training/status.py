@@ -15,12 +15,12 @@ from microgen_jax.runtime import lock
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """Where a run stands.
+    """The progress of a run.
 
     Attributes:
       step: updates done, as logged.
-      total: updates that the run was asked for.
-      running: whether a process trains it now; only runs on local and shared folders are known to.
+      total: updates that the run is to do.
+      running: whether a process trains it now; always False for object stores.
       seconds_left: estimate from the logged speed, without held-out losses, samples and checkpoints; None where the
         speed is not known yet.
       checkpoint: step of the newest checkpoint; None where there is none.
@@ -36,7 +36,7 @@ class TrainingStatus:
 
 
 def training_status(workdir: str | Path) -> TrainingStatus:
-    """Read where a run stands; nothing is written or compiled.
+    """Read the progress of a run from its folder; nothing is written or compiled.
 
     Args:
       workdir: folder of the run.

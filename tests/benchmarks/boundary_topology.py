@@ -1,6 +1,6 @@
 """Boundary networks of a WGAN-GP and of a DDPM trained for the same time: dead ends and floating pieces an image.
 
-    python tests/benchmarks/boundary_topology.py --root=../shared/data/voronoi_h5 --seconds=480 --workdir=/tmp/topology
+    python -m tests.benchmarks.boundary_topology --root=../shared/data/voronoi_h5 --seconds=480 --workdir=/tmp/topology
 
 Each method trains alone on the same images of 64 px, from its first step (compiled before) until the time is up;
 64 images are drawn from its averaged parameters. Both networks are small enough for a CPU. Without --root the
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from microgen_jax.evaluation import grains, statistics
+from microgen_jax.evaluation import ImageKind, classify_images, grains
 from microgen_jax.images import grid, png, to_uint8
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ def main() -> None:
     print(f"| {asked.seconds:g} s each | updates | images a second | seconds for {NUM} | "
           "share of boundary | dead ends | floating pieces |")  # fmt: skip
     print("|---|---|---|---|---|---|---|")
-    kind = statistics.classify_images(real)
+    kind = classify_images(real)
     for name, images, *figures_of in [("training data", real, "", "", ""), *rows]:
         counts = " | ".join(f"{mean:.2f} ± {error:.2f}" for mean, error in topology(images, kind))
         print(f"| {name} | {' | '.join(figures_of)} | {counts} |")
@@ -126,7 +126,7 @@ def real_images(root: str) -> np.ndarray:
     return np.concatenate([to_uint8(batch.image)[mask] for batch, mask in batches])
 
 
-def topology(images: np.ndarray, kind: statistics.ImageKind) -> list[tuple[float, float]]:
+def topology(images: np.ndarray, kind: ImageKind) -> list[tuple[float, float]]:
     """Mean and standard error over images of the share of boundary pixels, dead ends and floating pieces."""
     lines = (images[..., 0] > 127) != kind.dark
     values = [

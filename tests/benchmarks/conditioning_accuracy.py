@@ -1,6 +1,6 @@
 """Does the model do as it is told: requested against measured grain diameter and aspect ratio, against guidance.
 
-    python tests/benchmarks/conditioning_accuracy.py runs/conditions32 OUT.json [images of each value] [seed]
+    python -m tests.benchmarks.conditioning_accuracy runs/conditions32 OUT.json [images of each value] [seed]
 
 The diameter of an image is sqrt(4 area / (pi grains)), with grains segmented by colour and specks given to their
 neighbours; grains cut by the edge make it too small, so it is put on the scale of what was asked for by a line fitted

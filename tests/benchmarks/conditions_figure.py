@@ -1,6 +1,6 @@
 """Images that a model with conditions draws of one noise: a row for each request, a column for each noise.
 
-python tests/benchmarks/conditions_figure.py runs/conditions32 docs/figures/conditions32.png
+python -m tests.benchmarks.conditions_figure runs/conditions32 docs/figures/conditions32.png
 """
 
 import sys

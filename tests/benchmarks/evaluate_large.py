@@ -1,6 +1,6 @@
 """Seconds and memory of the default statistics and of the search for copies on many tiles; prints a table.
 
-PYTHONPATH=. python tests/benchmarks/evaluate_large.py [tiles] [size]
+python -m tests.benchmarks.evaluate_large [tiles] [size]
 
 Processor seconds are given beside those of the clock: on a machine that does other things only the first count.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from microgen_jax.crystal.polycrystal import polycrystal
 from microgen_jax.data import augment
-from microgen_jax.evaluation import baseline, memorisation, statistics
+from microgen_jax.evaluation import baseline, classify_images, memorisation, statistics
 
 BLOCK = 512
 
@@ -39,7 +39,7 @@ def main(tiles: int, size: int) -> None:
     with timed("(drawing the tiles, no part of an evaluation)"):
         both, training = drawn(0, 2 * tiles, size), drawn(2 * tiles, tiles, size)
     with timed("measuring all statistics"):
-        measured = statistics.measure(both, statistics.classify_images(both[:tiles]))
+        measured = statistics.measure(both, classify_images(both[:tiles]))
     plan = baseline.plan_splits(np.arange(tiles), tiles)
     for name, statistic in measured.items():
         with timed(name):

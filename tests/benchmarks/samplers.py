@@ -1,6 +1,6 @@
 """Few steps against many: how far from the data the images of a sampler are, in statistics of their pixels.
 
-    python tests/benchmarks/samplers.py runs/quickstart OUT.json [images] [seed]
+    python -m tests.benchmarks.samplers runs/quickstart OUT.json [images] [seed]
 
 Of each image: mean and standard deviation of every channel, mean absolute difference of neighbours across and
 down, and the share of flat neighbours. The distance between two sets is

@@ -1,6 +1,6 @@
 """The figure of docs/samplers.md from what the two benchmarks wrote.
 
-python tests/benchmarks/sampling_figure.py samplers.json conditioning_accuracy.json docs/figures/sampling.png
+python -m tests.benchmarks.sampling_figure samplers.json conditioning_accuracy.json docs/figures/sampling.png
 """
 
 import json

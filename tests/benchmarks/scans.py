@@ -1,19 +1,23 @@
-"""How far the scans beside the checkout agree with the answers kept beside them, as the two tables of docs/data.md.
+"""Scans against the reference values beside them, and embedded and decoded: tables of docs/data.md and docs/formats.md.
 
 python -m tests.benchmarks.scans --data=../shared/data
 """
 
 import argparse
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from microgen_jax.crystal.embedding import embedding
 from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.maps import EbsdMap, read_euler, read_map
 from microgen_jax.crystal.orientations import from_euler
 from microgen_jax.crystal.segmentation import grains_from_orientations
 from microgen_jax.errors import UserError
+from tests.crystal.test_embedding import exact_angle
 from tests.crystal.test_maps import ANSWERS, same_turns
 
 
@@ -50,6 +54,14 @@ def main() -> None:
     for path in sorted((data / "scans/npz").glob("*.npz")):
         if path.stem not in answers.values():
             print(f"| `npz/{path.name}` (answer only) | {' | '.join(kept(path))} |")
+    print()
+    print(
+        "| scan | indexed points | median, deg | largest, deg | grains before | after | points/s of a core |"
+    )
+    print("|---" * 7 + "|")
+    for path in sorted(path for path in (data / "scans").iterdir() if path.is_file()):
+        with suppress(UserError):
+            print(f"| `{path.name}` | {' | '.join(embedded(read_map(path)))} |")
 
 
 def held(data: Path, scan: EbsdMap, answer: str | None) -> list[str]:
@@ -63,6 +75,27 @@ def held(data: Path, scan: EbsdMap, answer: str | None) -> list[str]:
             published = counted(stored["grain"])
     size, share = f"{scan.pixel_size_um:g}", f"{scan.unindexed_share:.1%}"
     return [f"{scan.columns.points:,}", share, size, phases, scan.frame.crystal_x, counted(labels), published]
+
+
+def embedded(scan: EbsdMap) -> list[str]:
+    """How far orientations lie from those that their float32 embeddings decode to, and the 5 degree grains of both."""
+    again, error, seconds = scan.orientations.copy(), np.zeros(scan.phase.shape), 0.0
+    groups = {phase.id: phase.laue_group for phase in scan.phases}
+    for number, group in groups.items():
+        here = scan.phase == number
+        channels = embedding(group).embed(scan.orientations[here].astype(np.float32))
+        start = time.process_time()
+        again[here] = embedding(group).decode(channels)[0]
+        seconds += time.process_time() - start
+        error[here] = exact_angle(scan.orientations[here], again[here], group)
+    if not scan.indexed.any():
+        return ["0", *[""] * 5]
+    found = error[scan.indexed]
+    grains = [
+        counted(grains_from_orientations(turns, groups, scan.phase)) for turns in (scan.orientations, again)
+    ]
+    speed = f"{len(found) / seconds:,.0f}" if len(found) > 5000 else ""
+    return [f"{len(found):,}", f"{np.median(found):.1e}", f"{found.max():.1e}", *grains, speed]
 
 
 def kept(path: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """How far each statistic rises over its baseline with graded faults of built-in polycrystals; prints the table of docs.
 
-PYTHONPATH=. python tests/benchmarks/sensitivity.py [tiles] [size]
+python -m tests.benchmarks.sensitivity [tiles] [size]
 
 The statistic that should see a fault is named here, beforehand. Tiles of all grades come from the same random
 streams, so that only the fault differs between them. Real tiles of the last four faults have a little of what is
@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.polycrystal import polycrystal
-from microgen_jax.evaluation import baseline, memorisation, statistics
+from microgen_jax.evaluation import baseline, classify_images, memorisation, statistics
 from microgen_jax.evaluation.baseline import BaselineRatio, Statistic
 
 MADE = 100_000  # index of the first generated tile; training tiles start at twice that
@@ -114,7 +114,13 @@ def measured(fault: Fault, tiles: int, size: int) -> tuple[np.ndarray, dict[str,
     """All tiles, the real ones first, then those of each grade, and their statistics."""
     sets = [fault.tiles(0, 0, tiles, size), *(fault.tiles(g, MADE, tiles, size) for g in fault.grades)]
     images = np.concatenate(sets)
-    return images, statistics.measure(images, statistics.classify_images(sets[0], ipf_maps=True))
+    return images, compared_statistics(images, sets[0])
+
+
+def compared_statistics(images: np.ndarray, real: np.ndarray) -> dict[str, Statistic]:
+    """Statistics of images that have a baseline, by name."""
+    table = statistics.measure(images, classify_images(real, ipf_maps=True))
+    return {name: table[name] for name in table if name not in statistics.MEANS_ONLY}
 
 
 def nearest_training(images: np.ndarray, tiles: int, size: int) -> Statistic:
@@ -145,7 +151,7 @@ def covered(tiles: int, trials: int, size: int) -> dict[str, float]:
     """Share of trials in which the interval of real against real holds 1, by statistic."""
     pool = 20 * tiles
     images = more_grains(0, 0, pool, size)
-    table = statistics.measure(images, statistics.classify_images(images, ipf_maps=True))
+    table = compared_statistics(images, images)
     inside: dict[str, list[bool]] = {}
     for trial in range(trials):
         rows = np.random.default_rng(trial).permutation(pool)[: 3 * tiles]

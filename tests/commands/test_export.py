@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import microgen_jax
 from configs import default
@@ -21,7 +22,8 @@ from microgen_jax.config.command_line import Request
 from microgen_jax.diffusion import Sampling
 from microgen_jax.errors import UserError
 from microgen_jax.export import stablehlo
-from microgen_jax.export.diffusers import WEIGHTS
+from microgen_jax.export.diffusers import HALF_WEIGHTS, WEIGHTS
+from microgen_jax.networks import to_diffusers
 
 
 def asked(workdir: Path, **values: str) -> Request:
@@ -116,6 +118,36 @@ def test_images_are_sampled_as_the_folder_says(trained, imported, folder, tmp_pa
     assert {name: found[name] for name in asked_for} == asked_for
 
 
+def test_a_network_without_a_scheduler_comes_in_with_a_schedule_that_is_said(exported, tmp_path, capsys):
+    folder = Path(shutil.copytree(exported / "unet", tmp_path / "unet"))
+    weights = load_file(folder / WEIGHTS)
+    save_file({name: array.astype(np.float16) for name, array in weights.items()}, folder / HALF_WEIGHTS)
+    (folder / WEIGHTS).unlink()
+    import_run(asked(tmp_path / "run", folder=str(folder)))
+    said = capsys.readouterr().out
+    for part in ("no scheduler", "schedule=linear", "timesteps=1000", "beta_end=0.02", "prediction=eps"):
+        assert part in said
+    found = microgen_jax.load(tmp_path / "run")
+    assert found.method.prediction == "eps"
+    assert len(found.classes) == len(weights["class_embedding.weight"])
+    kernel = to_diffusers(jax.device_get(found.params))["conv_in.weight"]
+    np.testing.assert_array_equal(kernel, weights["conv_in.weight"].astype(np.float16))
+
+    request = asked(tmp_path / "asked", folder=str(folder))
+    overrides = {"diffusion.schedule": "cosine", "diffusion.prediction": "v", "sample.steps": 5}
+    import_run(replace(request, config=fields.replace(request.config, overrides), overrides=overrides))
+    assert "schedule=cosine, timesteps=1000" in capsys.readouterr().out
+    assert microgen_jax.load(tmp_path / "asked").method.prediction == "v"
+
+
+def test_a_network_without_a_scheduler_is_refused_by_its_own_files(exported, folder, tmp_path):
+    refused(exported / "unet", tmp_path, "scheduler", f"name {exported}")
+    shutil.rmtree(folder / "scheduler")
+    refused(folder, tmp_path, "has no scheduler/scheduler_config.json")
+    change(folder / "unet" / "config.json", act_fn="mish")
+    refused(folder / "unet", tmp_path, str(folder / "unet" / "config.json"), "act_fn='mish'")
+
+
 @pytest.mark.slow
 def test_an_imported_run_is_fine_tuned_and_goes_on(run, imported, tmp_path):
     workdir = tmp_path / "run"
@@ -162,7 +194,7 @@ def test_the_readme_shows_the_loader_that_an_export_brings():
         ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, ("UNet2DConditionModel",)),
         ("unet/config.json", {"num_head_channels": 8}, ("num_head_channels",)),
         ("unet/config.json", {"layers_per_block": "two"}, ("wrong type",)),
-        ("unet/config.json", {"layers_per_block": 2}, ("unet/config.json", "resnets")),
+        ("unet/config.json", {"layers_per_block": 2}, ("config.json", "resnets")),
         ("unet/config.json", {"up_block_types": ["UpBlock2D", "UpBlock2D"]}, ("up_block_types", "mirrored")),
         ("scheduler/scheduler_config.json", {"beta_schedule": "scaled_linear"}, ("scaled_linear", "linear")),
         ("scheduler/scheduler_config.json", {"_class_name": "VQDiffusionScheduler"}, ("VQDiffusion",)),
@@ -173,6 +205,11 @@ def test_the_readme_shows_the_loader_that_an_export_brings():
         ("microgen.json", {"sample": "ddim"}, ("sample", "wrong type")),
         ("unet/config.json", {"down_block_types": 2}, ("down_block_types", "wrong type")),
         ("scheduler/scheduler_config.json", {"beta_end": "0.02"}, ("beta_end", "wrong type")),
+        (
+            "scheduler/scheduler_config.json",
+            {"_class_name": ["DDPMScheduler"]},
+            ("_class_name", "wrong type"),
+        ),
     ],
 )
 def test_another_architecture_is_refused_by_name(folder, tmp_path, file, values, words):

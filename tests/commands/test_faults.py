@@ -48,7 +48,7 @@ class StartedToTrain(Exception):
 
 def test_a_loss_for_black_and_white_refuses_grey_before_the_workdir_is_touched(config, tmp_path, monkeypatch):
     config.diffusion.update(loss="bce", prediction="x0")
-    with pytest.raises(UserError, match=r"0/\d+ as .*data.resample=none.* level of 0\.\d+ ") as error:
+    with pytest.raises(UserError, match=r"0/\d+ .*data.resample=none.* pixel of 0\.\d+ ") as error:
         train(config, tmp_path / "w")
     assert error.value.where == "diffusion.loss"
     assert not (tmp_path / "w").exists()
@@ -94,7 +94,7 @@ def test_out_of_device_memory_elsewhere_is_one_line(capsys):
 def test_what_a_disk_refuses_is_one_line_and_a_fault_of_the_program_is_not(capsys, number):
     with pytest.raises(SystemExit, match="2"), command_line.one_line_errors():
         raise OSError(number, os.strerror(number), "a/grid.png")
-    assert capsys.readouterr().err.startswith(f"error: a/grid.png: {os.strerror(number)}; mend it")
+    assert capsys.readouterr().err.startswith(f"error: a/grid.png: {os.strerror(number)}; solve this")
     with pytest.raises(OSError, match="Invalid argument"), command_line.one_line_errors():
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 

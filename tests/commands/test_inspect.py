@@ -54,6 +54,8 @@ def test_grains_are_counted_and_measured(tmp_path, inspected):
     assert found["grains"]["mean_diameter"] == pytest.approx(np.sqrt(4 * 64 / np.pi))
     assert found["grains"]["mean_diameter_edge_corrected"] == pytest.approx(np.sqrt(4 * 64 / np.pi))
     assert found["grains"]["mean_diameter_um"] is None
+    resampled = inspected(tmp_path / "maps", size=(16, 16), resample="nearest", pixel_size_um=0.5)["grains"]
+    assert resampled["mean_diameter_um"] == pytest.approx(resampled["mean_diameter"] * 0.25)
     assert "20 of 255" in found["grains"]["method"]
     assert found["off_key"] == {"source": 0, "resampled": 0, "bilinear": 0}
     assert found["modes"] == {"3 channels, 8 bit": 4}

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -136,11 +137,20 @@ def test_whole_numbers_where_any_will_do_are_taken(altered):
         ("mean", ["x"]),
         ("channels", 0),
         ("channels", "3"),
+        ("class_ranges", [[[0, 1]]]),
+        ("class_ranges", [[[0, "1"]], [None]]),
+        ("class_ranges", 5),
     ],
 )
 def test_what_no_data_have_decided_is_damaged(altered, field, value):
     with pytest.raises(UserError, match=r"config\.json: is damaged"):
         run_config.read(altered("resolved", field, value))
+
+
+def test_ranges_of_classes_are_read_back(tmp_path):
+    resolved = replace(RESOLVED, class_ranges=(((0.5, 2.0),), (None,)))
+    run_config.write(tmp_path, Config(), resolved)
+    assert run_config.read(tmp_path).resolved == resolved
 
 
 @pytest.mark.parametrize("value", [None, [], {"seed": 0}])

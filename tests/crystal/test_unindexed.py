@@ -81,7 +81,7 @@ def test_masks_and_confidences_of_dream3d_count(name, bad, version, writers, tru
 
 def test_oxford_h5_obeys_its_error_column(writers, truth, tmp_path):
     path = writers["oxford"](tmp_path / "scan", cube(truth))
-    error = np.zeros(truth.phase.size, "u1")
+    error = np.ones(truth.phase.size, "u1")  # 1 is a success there
     error[[1, 7]] = 3
     with h5py.File(path, "r+") as file:
         file["1/EBSD/Data/Error"] = error

@@ -5,7 +5,7 @@ import pytest
 
 from microgen_jax.commands.inspect import inspect
 from microgen_jax.data import open_dataset
-from microgen_jax.data.overlaps import overlap_warnings, overlaps, tile_pattern
+from microgen_jax.data.overlaps import overlap_warnings, search, tile_pattern
 
 
 def _parts(data_config, root, **options):
@@ -21,14 +21,29 @@ def test_a_shifted_overlap_is_found_with_its_shift(tmp_path, save, data_config, 
     for n, (top, left) in enumerate(corners):
         save(tmp_path / f"a/{n}.png", pixels=specimen[top : top + 32, left : left + 32])
     train, holdout = _parts(data_config, tmp_path)
-    found = overlaps(train, holdout)
+    found, notes = search(train, holdout)
     assert found
+    assert notes == ()
     for one in found:
         held, trained = (corners[int(name[2:-4])] for name in (one.a, one.b))
         assert tuple(held - trained) == one.shift
         assert one.share == np.prod(32 - np.abs(held - trained)) / 32**2
     assert "data.split_by" in overlap_warnings(train, holdout, found)[0]
-    assert overlaps(train, holdout, budget=9) == []
+    assert search(train, holdout, max_pixels=9).pairs == []
+
+
+def test_what_was_not_compared_is_said(tmp_path, save, data_config):
+    specimen = np.random.default_rng(3).integers(0, 256, (32, 64), dtype=np.uint8)
+    for n in range(8):
+        save(tmp_path / f"a/{n}.png", pixels=specimen[:, 4 * n : 4 * n + 32])
+    train, holdout = _parts(data_config, tmp_path)
+    half = 32 * 32 * len(holdout) // 2
+    found, (note,) = search(train, holdout, max_pixels=half)
+    assert f"{len(holdout) // 2} of {len(holdout)} held-out images" in note
+    assert found == search(train, holdout, max_pixels=half).pairs
+    found, (note,) = search(train, holdout, max_shifts=1)
+    assert len(found) <= 1
+    assert "up to a/" in note
 
 
 @pytest.mark.parametrize("kind", ["noise", "flat", "stripes", "chequers"])
@@ -43,8 +58,8 @@ def test_images_that_share_no_place_raise_no_alarm(tmp_path, save, data_config, 
         }[kind]
         save(tmp_path / f"a/{n}.png", pixels=pixels.astype(np.uint8))
     train, holdout = _parts(data_config, tmp_path)
-    found = overlaps(train, holdout)
-    assert found == []
+    found, notes = search(train, holdout)
+    assert (found, notes) == ([], ())
     assert overlap_warnings(train, holdout, found) == []
 
 
@@ -74,3 +89,4 @@ def test_inspect_writes_overlaps(tmp_path, save):
     values = inspect(tmp_path, size=(16, 16)).values
     assert values["overlaps"]["pairs"][0]["share"] >= 0.1
     assert len(values["overlaps"]["warnings"]) == 1
+    assert values["overlaps"]["notes"] == []

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microgen_jax.data import resize
+from microgen_jax.data import open_dataset, resize
 from microgen_jax.errors import UserError
 
 
@@ -27,6 +27,34 @@ def test_sampling_takes_whole_pixels_and_makes_up_none(shape, size, resample, se
     window = resize.fit(image, size, resample=resample, rng=rng)
     assert window.shape == (*size, 3)
     assert {tuple(p) for p in window.reshape(-1, 3)} <= {tuple(p) for p in image.reshape(-1, 3)}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "resample", "scale"),
+    [
+        ([(32, 64), (100, 32)], "nearest", 2.0),
+        ([(32, 64), (100, 32)], "none", 1.0),
+        ([(32, 64)], "stretch", 0.0),
+        ([(32, 32)], "stretch", 2.0),
+        ([(32, 64), (64, 64)], "area", 0.0),
+    ],
+)
+def test_images_have_one_scale_where_they_are_resampled_alike(shapes, resample, scale):
+    assert resize.common_scale(shapes, (16, 16), resample)[0] == scale
+
+
+def test_lengths_that_are_not_scaled_with_the_images_are_said(tmp_path, save, data_config):
+    for diameter in (4, 8):
+        save(tmp_path / f"d_{diameter}.png", (32, 48, 3), seed=diameter)
+    names = {"filename_pattern": "d_(?P<d>[0-9]+)", "conditions": ("d",), "pixel_size_um": 0.3}
+    resampled = open_dataset(data_config(tmp_path, resample="area", **names))
+    (note,) = (note for note in resampled.notes if "data.resample" in note)
+    assert "a pixel is 2 px of the files; conditions are those of the files" in note
+    assert (resampled.pixel_size_um, resampled.pixel_scale) == (0.3, 2.0)  # of the model's images, as set
+    save(tmp_path / "d_6.png", (64, 48, 3))
+    notes = open_dataset(data_config(tmp_path, resample="nearest", **names)).notes
+    assert any("a pixel is 2 to 3 px of the files: images differ" in note for note in notes)
+    assert not any("data.resample" in note for note in open_dataset(data_config(tmp_path, **names)).notes)
 
 
 def test_a_window_is_at_the_original_pixel_size_and_reaches_every_corner():

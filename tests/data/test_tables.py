@@ -160,3 +160,16 @@ def test_flat_train_and_test_folders_are_one_class(tmp_path, save, data_config):
         save(tmp_path / "maps" / name)
     dataset = open_dataset(data_config(tmp_path / "maps"))
     assert (dataset.classes, len(dataset.holdout)) == (("maps",), 1)
+
+
+def test_each_class_has_its_own_range_of_a_condition(tmp_path, save, data_config):
+    rows = [("a", 1.0), ("a", 2.0), ("b", 7.0), ("b", ""), ("b", 9.0), ("c", "")]
+    text = "file,class,ratio\n" + "".join(f"{n}.png,{c},{v}\n" for n, (c, v) in enumerate(rows))
+    root = write(tmp_path, save, NAMES, text)
+    dataset = open_dataset(data_config(root, conditions=("ratio",), label_by="class", holdout=0.0))
+    assert dataset.class_ranges == (((1.0, 2.0),), ((7.0, 9.0),), (None,))
+
+    grains = open_dataset(data_config("", source="polycrystal", count=16, conditions=("aspect_ratio",)))
+    ranges = dict(zip(grains.classes, grains.class_ranges))
+    assert ranges["equiaxed"][0][1] < ranges["elongated"][0][0]
+    assert grains.low[0] == min(low for ((low, _),) in grains.class_ranges)

@@ -7,7 +7,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from microgen_jax.diffusion import require_loss
 from microgen_jax.diffusion.losses import LOSSES, LossParts, diffusion_loss
 from microgen_jax.diffusion.schedules import make_schedule
-from microgen_jax.diffusion.times import draw_times, importance, update_square_losses
+from microgen_jax.diffusion.times import importance, sample_times, update_square_losses
 from microgen_jax.errors import UserError
 from tests.diffusion.gaussians import NO_CONDITION
 
@@ -27,7 +27,7 @@ def loss_of(x0, denoise=nothing, **settings):
 def times_of(time_sampling, count, probabilities=None, seed=0):
     key, rows = jax.random.key(seed), jnp.arange(count)
     row_keys = jax.random.split(key, count)
-    return draw_times(time_sampling, key, row_keys, rows, count, 100, probabilities)
+    return sample_times(time_sampling, key, row_keys, rows, count, 100, probabilities)
 
 
 def test_the_best_answer_costs_nothing():

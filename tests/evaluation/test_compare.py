@@ -17,8 +17,10 @@ from microgen_jax.evaluation import (
     Comparison,
     as_image_set,
     baseline,
+    classify_images,
     compare,
     entries,
+    grain_finding,
     grains,
     statistics,
     summary,
@@ -47,8 +49,7 @@ def test_entries_have_means_and_units(sets, result: Comparison) -> None:
     assert list(result) == list(result.entries)
     assert set(FEW) <= set(result)
     entry = result["grain_diameter"]
-    labels = statistics.labels_of(sets[0], statistics.classify_images(sets[0]))
-    found = grains.measure(grains.absorb_specks(labels))
+    found = grains.measure(grains.absorb_specks(grain_finding.regions(sets[0], classify_images(sets[0]))))
     assert entry["real"] == pytest.approx(found.diameter[found.whole].mean())
     assert entry["unit"] == "px"
     assert result["intensity"]["generated"] == pytest.approx(np.rint(sets[1].mean(axis=-1)).mean(), rel=1e-6)
@@ -159,7 +160,7 @@ def test_other_arguments_are_refused_by_name(sets, tmp_path) -> None:
 def pooled(images: np.ndarray) -> dict[str, np.ndarray]:
     """Pooled values of every statistic: means of distributions, and curves as they are."""
     found = {}
-    for name, statistic in statistics.measure(images, statistics.classify_images(images)).items():
+    for name, statistic in statistics.measure(images, classify_images(images)).items():
         if len(statistic.grid):
             values = baseline.pool(statistic, np.ones((1, len(images))))[0]
             found[name] = values @ statistic.grid if statistic.distribution else values
@@ -188,7 +189,7 @@ def test_statistics_do_not_change_under_dihedral_moves(seed: int, turns: int, fl
 @given(seed=st.integers(0, 1000))
 def test_grain_statistics_do_not_change_under_relabelling(seed: int) -> None:
     images = tiles(4 * seed, 3)
-    labels = statistics.labels_of(images, statistics.classify_images(images))
+    labels = grain_finding.regions(images, classify_images(images))
     rng = np.random.default_rng(seed)
     other = np.stack([rng.permutation(one.max() + 1)[one] for one in labels])
     first, second = grains.measure(labels), grains.measure(other)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from microgen_jax.crystal.polycrystal import polycrystal
-from microgen_jax.evaluation import conditioning, statistics
+from microgen_jax.evaluation import classify_images, conditioning, statistics
 
 
 def test_leave_one_out_is_fitting_without_the_one() -> None:
@@ -34,7 +34,7 @@ def test_grain_size_is_obeyed_or_not() -> None:
     known, asked = rng.uniform(5, 12, 60), rng.uniform(5, 12, 40)
     real, made = drawn(0, known), drawn(1000, asked)
     both = np.concatenate([real, made])
-    table = conditioning.summaries(statistics.measure(both, statistics.classify_images(real)))
+    table = conditioning.summaries(statistics.measure(both, classify_images(real)))
     assert table.shape[0] == 100
     good = conditioning.conditioning_accuracy(table[:60], known, table[60:], asked)
     assert good.baseline > 0.6

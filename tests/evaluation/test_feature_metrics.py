@@ -8,7 +8,7 @@ from rich.progress import Progress
 
 from microgen_jax.crystal.polycrystal import polycrystal
 from microgen_jax.errors import UserError
-from microgen_jax.evaluation import ImageSet, microstructure, statistics
+from microgen_jax.evaluation import ImageSet, classify_images, microstructure
 from microgen_jax.evaluation.features import distances, extractors, weights
 from microgen_jax.evaluation.features import metrics as features
 from microgen_jax.evaluation.features.extractors import Extractor
@@ -129,7 +129,7 @@ def test_conditions_that_were_asked_for_are_measured() -> None:
         outcome = microstructure.compare(
             real,
             made,
-            statistics.classify_images(real.images),
+            classify_images(real.images),
             None,
             ["conditioning_accuracy"],
             ("diameter",),

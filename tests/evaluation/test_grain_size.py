@@ -10,16 +10,19 @@ def squares(side: int, count: int) -> np.ndarray:
     return np.arange(count * count).reshape(count, count).repeat(side, axis=0).repeat(side, axis=1)
 
 
-def test_specks_belong_to_the_grain_around_them_and_unindexed_pixels_to_none() -> None:
+def test_specks_belong_to_the_grain_around_them_and_large_unindexed_regions_to_none() -> None:
     labels = squares(12, 6)
     whole = np.sqrt(4 / np.pi * 144)
     speckled = labels.copy()
-    speckled[5::12, 5::12] = 36 + np.arange(36).reshape(6, 6)
-    assert grain_sizes(speckled).count == 36
-    assert grain_sizes(speckled).diameter == pytest.approx(np.full(16, whole))
+    speckled[4::12, 4::12] = 36 + np.arange(36).reshape(6, 6)
+    speckled[6::12, 6::12] = -1
+    found = grain_sizes(speckled)
+    assert (found.count, found.specks, found.pixels) == (36, 72, 72 * 72)
+    assert found.diameter == pytest.approx(np.full(16, whole))
     black = labels.copy()
-    black[5::12, 5::12] = -1
-    assert grain_sizes(black).diameter == pytest.approx(np.full(16, np.sqrt(4 / np.pi * 143)))
+    for n in range(5):
+        black[5 + n :: 12, 5::12] = -1
+    assert grain_sizes(black).diameter == pytest.approx(np.full(16, np.sqrt(4 / np.pi * 139)))
 
 
 def test_a_map_without_grains_has_no_mean() -> None:
@@ -50,7 +53,8 @@ def test_windows_bias_the_mean_and_the_weights_mend_it() -> None:
 
 
 def test_lengths_in_um() -> None:
-    found = GrainSizes(3, np.array([2.0, 4.0]), np.array([1.0, 3.0])).to_json(0.25)
+    found = GrainSizes(3, np.array([2.0, 4.0]), np.array([1.0, 3.0]), 5, 50).to_json(0.25)
     assert found["mean_diameter"] == 3
     assert found["mean_diameter_um"] == 0.75
     assert found["mean_diameter_edge_corrected"] == 3.5
+    assert found["speck_share"] == 0.1

@@ -112,10 +112,13 @@ def test_small_regions_are_specks_and_no_neighbours() -> None:
     image = np.zeros((2, 12, 12), int)
     image[0, 5, 5:7] = 1
     image[0, 0, 0] = 2  # touches the edge
-    assert grains.specks(image).tolist() == [1, 0]
     found = grains.measure(image)
     assert found.window.tolist() == [0, 1]
     assert found.neighbours.tolist() == [0, 0]
+    image[1, 7, 7] = -1
+    assert [values.tolist() for values in grains.specks(image)] == [[1, 1], [3, 1]]
+    image[1, 5:9, 5:9] = -1
+    assert [values.tolist() for values in grains.specks(image)] == [[1, 0], [3, 0]]
 
 
 def test_not_indexed_pixels_part_nothing() -> None:
@@ -185,10 +188,12 @@ def test_specks_go_to_the_nearest_grain() -> None:
     image = np.zeros((2, 12, 12), int)
     image[0, :, 6:] = 1
     image[0, 4:6, 8] = 2
-    image[0, 0, 0] = -1
+    image[0, 0, 0] = image[0, 8, 8] = -1
+    image[0, 8:12, 2:4] = -1
     absorbed = grains.absorb_specks(image)
     assert set(absorbed[0, :, 6:].ravel()) == {1}
-    assert absorbed[0, 0, 0] == -1
+    assert absorbed[0, 0, 0] == 0
+    assert np.argwhere(absorbed[0] < 0).tolist() == [[y, x] for y in range(8, 12) for x in (2, 3)]
     np.testing.assert_array_equal(absorbed[1], image[1])
     lonely = np.array([[[0, 1], [2, -1]]])
     np.testing.assert_array_equal(grains.absorb_specks(lonely), lonely)

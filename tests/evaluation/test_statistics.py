@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from microgen_jax.crystal.polycrystal import polycrystal
-from microgen_jax.evaluation import baseline, grains, statistics
+from microgen_jax.evaluation import baseline, classify_images, grain_finding, grains, statistics
 
 
 def tiles(start: int, count: int, **descriptors) -> np.ndarray:
@@ -33,12 +33,12 @@ KINDS = {"colour": lambda images: images, "lines": outlines, "phases": phases, "
 @pytest.mark.parametrize("content", list(KINDS))
 def test_each_kind_has_all_its_statistics(content: str, monkeypatch: pytest.MonkeyPatch) -> None:
     images = KINDS[content](tiles(0, 12))
-    kind = statistics.classify_images(images)
+    kind = classify_images(images)
     assert (kind.content, kind.ipf) == (content, content == "colour")
     if content == "lines":
         assert kind.dark
     whole = statistics.measure(images, kind)
-    assert tuple(whole) == kind.names
+    assert tuple(whole) == statistics.names_of(kind)
     monkeypatch.setattr(statistics, "BLOCK", 5)
     told = []
     parts = statistics.measure(images, kind, told.append)
@@ -52,14 +52,14 @@ def test_each_kind_has_all_its_statistics(content: str, monkeypatch: pytest.Monk
 
 
 def test_copied_channels_are_grey() -> None:
-    assert statistics.classify_images(np.repeat(grey(tiles(0, 4)), 3, axis=-1)).content == "grey"
+    assert classify_images(np.repeat(grey(tiles(0, 4)), 3, axis=-1)).content == "grey"
 
 
 def test_pooled_numbers_are_those_of_the_grains() -> None:
     images = tiles(0, 10)
-    kind = statistics.classify_images(images, pixel_size_um=0.5)
+    kind = classify_images(images, pixel_size_um=0.5)
     found = statistics.measure(images, kind)
-    labels = grains.absorb_specks(statistics.labels_of(images, kind))
+    labels = grains.absorb_specks(grain_finding.regions(images, kind))
     measured = grains.measure(labels)
     whole = 0.5 * measured.diameter[measured.whole]  # um
 
@@ -106,7 +106,7 @@ def test_a_fault_is_seen_by_its_statistic(fault: str, seen_by: str) -> None:
     if fault == "blur":
         made = ((made.astype(int) * 3 + np.roll(made, 1, axis=2)) // 4).astype(np.uint8)
     both = np.concatenate([real, made])
-    found = statistics.measure(both, statistics.classify_images(real))
+    found = statistics.measure(both, classify_images(real))
     plan = baseline.plan_splits(np.arange(60), 60)
     assert baseline.compare(found[seen_by], plan).interval[0] > 1
     if fault == "texture":

@@ -18,7 +18,7 @@ def test_old_attention_names_and_half_precision_are_read(tmp_path):
     }
     arrays = {f"{place}.{name}.weight": np.full(2, n, np.float16) for n, name in enumerate(old)}
     save_file(arrays, tmp_path / "unet/diffusion_pytorch_model.fp16.safetensors")
-    found = read_weights(DiffusersFolder(tmp_path, {}, {}, {}, (), is_ours=False))
+    found = read_weights(DiffusersFolder(tmp_path / "unet", {}, {}, {}, (), is_ours=False))
     assert list(found) != list(arrays)
     for n, name in enumerate(old.values()):
         np.testing.assert_array_equal(found[f"{place}.{name}.weight"], np.full(2, n, np.float32))

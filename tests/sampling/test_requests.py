@@ -15,7 +15,7 @@ CLASSES = Resolved(("bimodal", "elongated", "equiaxed"), (), (), (), 3, "folder"
 
 def standardised(condition, num=1, dropout=0.1):
     values = requests.choose_conditions(RESOLVED, num, condition, dropout)
-    requests.warn_outside(RESOLVED, values)
+    requests.warn_outside(RESOLVED, np.zeros(num, np.int32), values)
     return requests.standardise(RESOLVED, values, num)
 
 
@@ -46,6 +46,44 @@ def test_outside_the_trained_range_is_warned_of_and_done(capsys, asked):
     assert line.startswith("warning: condition grain_diameter=")
     assert "1 of 2" in line
     assert "6 to 15" in line
+
+
+TWO_CLASSES = Resolved(
+    ("elongated", "equiaxed"),
+    ("aspect_ratio", "strain"),
+    (2.0, 1.0),
+    (1.0, 1.0),
+    3,
+    "list",
+    "0",
+    (0.9, 0.0),
+    (6.0, 2.0),
+    class_ranges=(((2.5, 6.0), (0.0, 2.0)), ((0.9, 1.2), None)),
+)
+
+
+@pytest.mark.parametrize(
+    ("labels", "condition", "said"),
+    [
+        (
+            [1, 1],
+            {"aspect_ratio": 4},
+            ["aspect_ratio=4 (2 of 2 images) contradicts label=equiaxed", "0.9 to 1.2"],
+        ),
+        ([0, 1], {"aspect_ratio": [4, 3]}, ["aspect_ratio=3 (1 of 2 images) contradicts label=equiaxed"]),
+        ([0, 1], {"aspect_ratio": [1.0, 1.0]}, ["(1 of 2 images) contradicts label=elongated", "2.5 to 6"]),
+        ([1, 0], {"strain": 1}, ["strain=1 (1 of 2 images) contradicts label=equiaxed", "no value of it"]),
+        ([1, 1], {"aspect_ratio": 9}, ["aspect_ratio=9 (2 of 2 images) lies outside", "0.9 to 6"]),
+        ([0, 1], {"aspect_ratio": [4, 1.1]}, []),
+        ([0, 0], {"strain": 2}, []),
+    ],
+)
+def test_a_condition_that_contradicts_the_class_is_warned_of_once(capsys, labels, condition, said):
+    values = requests.choose_conditions(TWO_CLASSES, 2, condition, 0.1)
+    requests.warn_outside(TWO_CLASSES, np.array(labels, np.int32), values)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == bool(said)
+    assert all(part in line for line in lines for part in said)
 
 
 @pytest.mark.parametrize(

@@ -142,10 +142,11 @@ def _phase_place(columns: dict[int, np.ndarray], candidates: list[int]) -> int:
 
 def _left_over(pairs: list[tuple[str, str]], columns: list[str]) -> tuple[tuple[str, ...], int]:
     fields = [key for key, _ in pairs]
-    unused, passed = described.sort_out(fields, USED, described.ANG, "header field")
     used = (*PLACED, *(name for name in columns if re.sub(r"[\s_]", "", name.lower()).startswith("phase")))
-    more, further = described.sort_out(columns, used, described.ANG, "column")
+    unused, passed = described.left_over(
+        described.ANG, {"header field": (fields, USED), "column": (columns, used)}
+    )
     grid = dict(pairs).get("GRID", "")
     if grid and grid.lower() not in ("sqrgrid", "hexgrid"):
-        more += (f"header field 'GRID' is {grid[:40]!r}: the grid is found from the positions",)
-    return unused + more, passed + further
+        unused += (f"header field 'GRID' is {grid[:40]!r}: the grid is found from the positions",)
+    return unused, passed

@@ -14,6 +14,7 @@ from microgen_jax.crystal.readers.hdf5_columns import (
     entries_of_phases,
     phases_of,
     require_same_length,
+    single,
     stack,
     step_of,
     table_of,
@@ -43,17 +44,17 @@ def read_bruker(ebsd: h5py.Group, data: h5py.Group, header: h5py.Group) -> Point
     phase = whole_numbers(column(data, "Phase"), "Phase")
     require_same_length(euler, Phase=phase)
     table, unread = table_of(data, len(euler))
-    bands, mad = (values if (values := table.get(name)) is not None and values.ndim == 1 else None
-                  for name in ("NIndexedBands", "MAD"))  # fmt: skip
+    bands, mad = single(table, "NIndexedBands"), single(table, "MAD")
     indexed, notes = judge(oxford_failures(euler, phase, None, mad, bands))
     step = (step_of(header, "YSTEP"), step_of(header, "XSTEP"))
     x, y = _positions(ebsd, data, len(euler))
-    unused, passed = described.sort_out(table, PLACED, described.BRUKER, "column")
-    fields, more = described.sort_out(
-        names(header), ("NROWS", "NCOLS", "XSTEP", "YSTEP", "Phases"), described.BRUKER, "header field"
-    )
-    entries, further = described.sort_out(
-        entries_of_phases(header, "Phases"), ("Name", "IT"), described.BRUKER, "entry of a phase"
+    unused, passed = described.left_over(
+        described.BRUKER,
+        {
+            "column": (table, PLACED),
+            "header field": (names(header), ("NROWS", "NCOLS", "XSTEP", "YSTEP", "Phases")),
+            "entry of a phase": (entries_of_phases(header, "Phases"), ("Name", "IT")),
+        },
     )
     return Points(
         euler=euler,
@@ -68,8 +69,8 @@ def read_bruker(ebsd: h5py.Group, data: h5py.Group, header: h5py.Group) -> Point
         frame=FRAME,
         metadata={"vendor": "Bruker"},
         notes=notes,
-        unused=unread + unused + fields + entries,
-        described=passed + more + further,
+        unused=unread + unused,
+        described=passed,
         table=table,
         confidence=confidence_of(mad=mad),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from microgen_jax.crystal.readers import described
-from microgen_jax.crystal.readers.ctf import oxford_laue_group, turned_surface
+from microgen_jax.crystal.readers.ctf import PLACED, oxford_laue_group, turned_surface
 from microgen_jax.crystal.readers.points import OXFORD, Phase, Points, limit_points, oxford_notes
 from microgen_jax.crystal.readers.text_parsing import count, length, number, open_text, read_lines
 from microgen_jax.crystal.readers.unindexed import confidence_of, judge, oxford_failures
@@ -153,7 +153,7 @@ def _left_over(
     used |= {name for name in fields if name.startswith("fields.field")}
     for i in range(1, phases + 1):
         used |= {f"phase{i}.{key}" for key in ("structurename", "lauegroup", "spacegroup")}
-    unused, passed = described.sort_out(fields, used, described.CPR, "header field")
-    placed = ("Phase", "Euler1", "Euler2", "Euler3", "X", "Y")
-    more, further = described.sort_out(columns, placed, described.CPR, "column")
-    return unused + more + turned_surface(list(_surface(header).values())), passed + further
+    unused, passed = described.left_over(
+        described.CPR, {"header field": (fields, used), "column": (columns, PLACED)}
+    )
+    return unused + turned_surface(list(_surface(header).values())), passed

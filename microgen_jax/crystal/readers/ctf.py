@@ -21,6 +21,7 @@ from microgen_jax.errors import UserError
 
 KEPT = ("Prj", "Author", "JobMode")
 ANGLES = ("AcqE1", "AcqE2", "AcqE3")
+PLACED = ("Phase", "Euler1", "Euler2", "Euler3", "X", "Y")
 USED = ("XCells", "YCells", "XStep", "YStep", "Phases")
 
 
@@ -82,10 +83,10 @@ def _pair(line: str) -> tuple[str, str]:
 
 
 def _needed(names: list[str]) -> list[str]:
-    for name in ("Phase", "Euler1", "Euler2", "Euler3"):
+    for name in PLACED[:4]:
         if names.count(name) != 1:
             raise UserError("path", f"has {names.count(name)} columns called {name} where it needs one")
-    return [name for name in ("Phase", "Euler1", "Euler2", "Euler3", "X", "Y", "Z", "Error") if name in names]
+    return [name for name in (*PLACED, "Z", "Error") if name in names]
 
 
 def _phases(header: list[str]) -> tuple[Phase, ...]:
@@ -141,11 +142,11 @@ def _left_over(
     angles: dict[str, float],
 ) -> tuple[tuple[str, ...], int]:
     fields = [_pair(line)[0] for line in header[: len(header) - len(phases)]]
-    unused, passed = described.sort_out(fields, (*USED, *ANGLES), described.CTF, "header field")
-    placed = ("Phase", "Euler1", "Euler2", "Euler3", "X", "Y")
-    more, further = described.sort_out(table, placed, described.CTF, "column")
+    unused, passed = described.left_over(
+        described.CTF, {"header field": (fields, (*USED, *ANGLES)), "column": (table, PLACED)}
+    )
     missing = tuple(f"column {name!r}: not of numbers in every row" for name in names if name not in table)
-    return unused + more + missing + turned_surface(list(angles.values())), passed + further
+    return unused + missing + turned_surface(list(angles.values())), passed
 
 
 def turned_surface(angles: list[float]) -> tuple[str, ...]:

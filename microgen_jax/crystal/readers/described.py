@@ -5,7 +5,7 @@ camera, how good a pattern was. They are regular expressions on whole names.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 MAX_NAMED = 20  # lines on things not used, a kind
 MAX_COLUMNS = 64  # of a text scan
@@ -50,6 +50,19 @@ DREAM3D = (
 TEXT = r"iq|imagequality|fit|sem.*|detectorintensity|bands|error|mad|bc|bs|prias.*|grainid|z|edge.*|integer.*"
 
 
+def left_over(
+    descriptive: str, kinds: Mapping[str, tuple[Iterable[str], Iterable[str]]]
+) -> tuple[tuple[str, ...], int]:
+    """Return the same as `sort_out` for names of several kinds.
+
+    Args:
+      descriptive: pattern of the vendor's descriptive names.
+      kinds: for each kind, as in 'column', what the file holds and what the reader used.
+    """
+    found = [sort_out(names, used, descriptive, kind) for kind, (names, used) in kinds.items()]
+    return tuple(line for lines, _ in found for line in lines), sum(passed for _, passed in found)
+
+
 def sort_out(
     names: Iterable[str],
     used: Iterable[str],
@@ -60,10 +73,10 @@ def sort_out(
     """Return lines on the names that are neither used nor descriptive, and the number of descriptive ones.
 
     Args:
-      names: what the file holds.
+      names: names of what the file holds.
       used: names that the reader used.
       descriptive: pattern of the vendor's descriptive names.
-      kind: what the names are, as in 'column'.
+      kind: kind of the names, as in 'column'.
       reason: why they are not used.
     """
     rest = [name for name in dict.fromkeys(names) if name and name not in set(used)]

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from microgen_jax.crystal.readers import described
-from microgen_jax.crystal.readers.hdf5_columns import table_of
+from microgen_jax.crystal.readers.hdf5_columns import single, table_of
 from microgen_jax.crystal.readers.points import MAX_POINTS, Phase, Points, untold_frame, whole_numbers
 from microgen_jax.crystal.readers.unindexed import (
     Failures,
@@ -90,22 +90,18 @@ def _read(container: h5py.Group, cells: h5py.Group, dimensions: np.ndarray, spac
         unused=unread + unused + tuple(f"group {name[:80]!r}: only cells are read" for name in beside),
         described=passed,
         table=table,
-        confidence=confidence_of(ci=_first(table, CONFIDENCES), mad=_first(table, ("MAD",))),
+        confidence=confidence_of(ci=single(table, *CONFIDENCES), mad=single(table, "MAD")),
     )
 
 
 def _failures(table: dict[str, np.ndarray], euler: np.ndarray, phase: np.ndarray) -> Failures:
     """Return the points that are not indexed, by reason, from whichever vendor's columns came along."""
     failures = {}
-    if (mask := _first(table, MASKS)) is not None:
+    if (mask := single(table, *MASKS)) is not None:
         failures["a Mask that is false"] = mask == 0
-    error, mad, bands = (_first(table, (name,)) for name in ("Error", "MAD", "Bands"))
+    error, mad, bands = (single(table, name) for name in ("Error", "MAD", "Bands"))
     failures |= oxford_failures(euler, phase, error, mad, bands)
-    return failures | tsl_failures(euler, _first(table, CONFIDENCES), _first(table, ("Fit",)))
-
-
-def _first(table: dict[str, np.ndarray], aliases: tuple[str, ...]) -> np.ndarray | None:
-    return next((table[name] for name in aliases if name in table and table[name].ndim == 1), None)
+    return failures | tsl_failures(euler, single(table, *CONFIDENCES), single(table, "Fit"))
 
 
 def _known(group: h5py.Group) -> bool:

@@ -26,7 +26,7 @@ class Grid(NamedTuple):
     Attributes:
       index: row of the point in `Points` [H, W]; -1 where there is none.
       step: (dy, dx).
-      notes: what did not fit the header.
+      notes: remarks on what did not fit the header.
     """
 
     index: Int[np.ndarray, "H W"]
@@ -38,7 +38,7 @@ def to_grid(points: Points) -> Grid:
     """Lay points on a square grid.
 
     Args:
-      points: as a reader gives them.
+      points: points of a reader.
 
     Raises:
       UserError: the positions lie on no grid, or the file ends before the last rows that its header promises.

@@ -54,6 +54,16 @@ def _values(data: h5py.Group, name: str, points: int, cells: tuple[int, ...]) ->
     return values[:, 0] if values.shape[1] == 1 else values
 
 
+def single(table: dict[str, Shaped[np.ndarray, "N ..."]], *aliases: str) -> Shaped[np.ndarray, "N"] | None:
+    """Return the first column of some names that has one number a point; None where there is none.
+
+    Args:
+      table: columns by name.
+      *aliases: names of the column.
+    """
+    return next((table[name] for name in aliases if name in table and table[name].ndim == 1), None)
+
+
 def stack(data: h5py.Group, angles: list[str], points: int = 0) -> Float[np.ndarray, "N 3"]:
     """Return three angles a point; of several orientations a point (orix) the first, which is the best.
 
@@ -122,7 +132,7 @@ def phases_of(
 
     Args:
       header: the header.
-      name: of the group that lists the phases.
+      name: name of the group that lists the phases.
       group_of: function from a phase's group to its Laue group.
       title: data set that holds a phase's name.
 
@@ -145,7 +155,7 @@ def entries_of_phases(header: h5py.Group, name: str) -> list[str]:
 
     Args:
       header: the header.
-      name: of the group that lists the phases.
+      name: name of the group that lists the phases.
     """
     listed = subgroup(header, name)
     groups = [] if listed is None else subgroups(listed)[:256]
@@ -157,7 +167,7 @@ def whole(group: h5py.Group, name: str) -> int:
 
     Args:
       group: the group.
-      name: of the data set.
+      name: name of the data set.
     """
     value = scalar(group, name)
     return int(value) if abs(value) < 1e6 else 0
@@ -168,7 +178,7 @@ def cells_of(header: h5py.Group, name: str) -> int:
 
     Args:
       header: the header.
-      name: of the data set.
+      name: name of the data set.
     """
     return count(f"{scalar(header, name):f}")
 
@@ -178,7 +188,7 @@ def step_of(header: h5py.Group, name: str) -> float:
 
     Args:
       header: the header.
-      name: of the data set.
+      name: name of the data set.
     """
     return length(repr(scalar(header, name)))
 

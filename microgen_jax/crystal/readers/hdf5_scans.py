@@ -16,6 +16,7 @@ from microgen_jax.crystal.readers.hdf5_columns import (
     phases_of,
     positions,
     require_same_length,
+    single,
     stack,
     step_of,
     table_of,
@@ -51,6 +52,11 @@ from microgen_jax.crystal.symmetry import (
 )
 from microgen_jax.errors import UserError
 
+SUCCESS = 1  # Error of Oxford's HDF5 files, where 0 stands for "not analysed"
+EDAX_COLUMNS = ("Phi1", "Phi", "Phi2", "Phase", "CI", "Valid", "X Position", "Y Position")
+EDAX_FIELDS = ("nRows", "nColumns", "Step X", "Step Y", "Coordinate System", "Phase")
+OXFORD_FIELDS = ("X Cells", "Y Cells", "X Step", "Y Step", "Phases", "Specimen Orientation Euler",
+                 "Scanning Rotation Angle")  # fmt: skip
 USUAL_SETTING = 2  # of EDAX' coordinate systems: the one that `points.TSL` is
 
 
@@ -129,24 +135,21 @@ def _read_edax(data: h5py.Group, header: h5py.Group) -> Points:
     failures["no phase"] = tsl_unassigned(phase, phases)
     indexed, notes = judge(failures)
     x, y = positions(data, len(euler), "X Position", "Y Position")
-    used = ("Phi1", "Phi", "Phi2", "Phase", "CI", "Valid", "X Position", "Y Position")
-    unused, passed = _left_over(
-        header,
-        table,
-        used,
-        ("nRows", "nColumns", "Step X", "Step Y", "Coordinate System", "Phase"),
+    unused, passed = described.left_over(
         described.EDAX,
-    )
-    more, further = described.sort_out(
-        entries_of_phases(header, "Phase"),
-        ("MaterialName", "Symmetry", "Space Group"),
-        described.EDAX,
-        "entry of a phase",
+        {
+            "column": (table, EDAX_COLUMNS),
+            "header field": (names(header), EDAX_FIELDS),
+            "entry of a phase": (
+                entries_of_phases(header, "Phase"),
+                ("MaterialName", "Symmetry", "Space Group"),
+            ),
+        },
     )
     system = subgroup(header, "Coordinate System")
     setting = whole(system, "ID") if system is not None and has(system, "ID") else USUAL_SETTING
     if setting != USUAL_SETTING:
-        more += (f"Coordinate System {setting}: the sample frame of setting {USUAL_SETTING} is taken",)
+        unused += (f"Coordinate System {setting}: the sample frame of setting {USUAL_SETTING} is taken",)
     return Points(
         euler=euler,
         phase=phase,
@@ -160,15 +163,15 @@ def _read_edax(data: h5py.Group, header: h5py.Group) -> Points:
         frame=TSL,
         metadata={"vendor": "EDAX"} | texts_of(header, "Grid Type", "Operator", "Sample ID", "Scan ID"),
         notes=phase_notes + notes,
-        unused=unread + unused + more,
-        described=passed + further,
+        unused=unread + unused,
+        described=passed,
         table=table,
         confidence=confidence_of(ci=confidence),
     )
 
 
 def _read_oxford(data: h5py.Group, header: h5py.Group) -> Points:
-    """Read Oxford's groups: radians, phase 0 unindexed, NaN outside the map.
+    """Read Oxford's groups: radians, phase 0 unindexed, Error 1 a success, NaN outside the map.
 
     Specification: github.com/oinanoanalysis/h5oina.
     """
@@ -180,33 +183,30 @@ def _read_oxford(data: h5py.Group, header: h5py.Group) -> Points:
     phase = whole_numbers(np.nan_to_num(column(data, "Phase")), "Phase")
     require_same_length(euler, Phase=phase)
     table, unread = table_of(data, len(euler))
-    error, mad, bands = (_single(table.get(name)) for name in ("Error", "Mean Angular Deviation", "Bands"))
+    error, mad, bands = (single(table, name) for name in ("Error", "Mean Angular Deviation", "Bands"))
+    if error is not None:
+        error = np.where(error == SUCCESS, 0, error)
     indexed, notes = judge(oxford_failures(euler, phase, error, mad, bands))
     x, y = positions(data, len(euler), "X", "Y")
     metadata = {"vendor": "Oxford"} | texts_of(header, "Project Label", "Specimen Label", "Site Label")
-    used = (
-        "X Cells",
-        "Y Cells",
-        "X Step",
-        "Y Step",
-        "Phases",
-        "Specimen Orientation Euler",
-        "Scanning Rotation Angle",
-    )
-    unused, passed = _left_over(header, table, ("Euler", "Phase", "X", "Y"), used, described.OXFORD)
-    more, further = described.sort_out(
-        entries_of_phases(header, "Phases"),
-        ("Phase Name", "Laue Group", "Space Group"),
+    unused, passed = described.left_over(
         described.OXFORD,
-        "entry of a phase",
+        {
+            "column": (table, ("Euler", "Phase", "X", "Y")),
+            "header field": (names(header), OXFORD_FIELDS),
+            "entry of a phase": (
+                entries_of_phases(header, "Phases"),
+                ("Phase Name", "Laue Group", "Space Group"),
+            ),
+        },
     )
     surface = numbers(header, "Specimen Orientation Euler")
     if surface is not None and surface.size == 3:
         angles = [float(np.degrees(angle)) for angle in surface.flat]
         metadata |= {f"AcqE{i + 1}": angle for i, angle in enumerate(angles)}
-        more += turned_surface(angles)
+        unused += turned_surface(angles)
     if has(header, "Scanning Rotation Angle") and (turn := scalar(header, "Scanning Rotation Angle")):
-        more += (f"Scanning Rotation Angle of {turn:g} rad: orientations stay in the frame of the file",)
+        unused += (f"Scanning Rotation Angle of {turn:g} rad: orientations stay in the frame of the file",)
     return Points(
         euler=euler,
         phase=phase,
@@ -220,27 +220,11 @@ def _read_oxford(data: h5py.Group, header: h5py.Group) -> Points:
         frame=OXFORD,
         metadata=metadata,
         notes=notes + oxford_notes(indexed, error),
-        unused=unread + unused + more,
-        described=passed + further,
+        unused=unread + unused,
+        described=passed,
         table=table,
-        confidence=confidence_of(mad=mad),
+        confidence=confidence_of(mad=None if mad is None else np.degrees(mad)),
     )
-
-
-def _single(values: np.ndarray | None) -> np.ndarray | None:
-    return values if values is not None and values.ndim == 1 else None
-
-
-def _left_over(
-    header: h5py.Group,
-    table: dict[str, np.ndarray],
-    columns: tuple[str, ...],
-    fields: tuple[str, ...],
-    known: str,
-) -> tuple[tuple[str, ...], int]:
-    unused, passed = described.sort_out(table, columns, known, "column")
-    more, further = described.sort_out(names(header), fields, known, "header field")
-    return unused + more, passed + further
 
 
 def _edax_laue_group(phase: h5py.Group) -> str:

@@ -1,4 +1,4 @@
-"""orix' .h5, and the crystal map in kikuchipy's: x of hexagonal crystals along a, the sample frame not told."""
+"""orix' .h5, and the crystal map in kikuchipy's: x of hexagonal crystals along a, the sample frame not given."""
 
 import h5py
 import numpy as np
@@ -9,6 +9,7 @@ from microgen_jax.crystal.readers.hdf5_columns import (
     phases_of,
     positions,
     require_same_length,
+    single,
     stack,
     step_of,
     table_of,
@@ -44,17 +45,17 @@ def read_orix(group: h5py.Group) -> Points:
     phases = phases_of(header, "phases", _laue_group, "name")
     table, unread = table_of(data, len(phase))
     indexed, notes = judge({"is_in_data false": ~inside, "phase -1": phase < 0})
-    unused, passed = described.sort_out(table, PLACED, described.ORIX, "column")
-    fields, more = described.sort_out(
-        names(header), ("phases", "x_step", "y_step", "scan_unit"), described.ORIX, "header field"
-    )
-    entries, further = described.sort_out(
-        entries_of_phases(header, "phases"),
-        ("name", "point_group", "space_group"),
+    unused, passed = described.left_over(
         described.ORIX,
-        "entry of a phase",
+        {
+            "column": (table, PLACED),
+            "header field": (names(header), ("phases", "x_step", "y_step", "scan_unit")),
+            "entry of a phase": (
+                entries_of_phases(header, "phases"),
+                ("name", "point_group", "space_group"),
+            ),
+        },
     )
-    confidence = next((table[name] for name in ("ci", "CI") if name in table), None)
     return Points(
         euler=euler,
         phase=phase,
@@ -68,10 +69,10 @@ def read_orix(group: h5py.Group) -> Points:
         frame=FRAME,
         metadata={"vendor": "orix"},
         notes=notes,
-        unused=unread + unused + fields + entries,
-        described=passed + more + further,
+        unused=unread + unused,
+        described=passed,
         table=table,
-        confidence=confidence_of(ci=confidence if confidence is not None and confidence.ndim == 1 else None),
+        confidence=confidence_of(ci=single(table, "ci", "CI")),
     )
 
 

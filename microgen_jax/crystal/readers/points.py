@@ -19,9 +19,9 @@ class Phase(NamedTuple):
     """One kind of crystal in a scan.
 
     Attributes:
-      id: the number that stands for it in `EbsdMap.phase`.
-      name: as the file has it.
-      laue_group: one of `symmetry.LAUE_GROUPS`; '' where the file names none.
+      id: number of the phase in `EbsdMap.phase`.
+      name: name in the file.
+      laue_group: name in `symmetry.LAUE_GROUPS`; '' if the file names none.
     """
 
     id: int
@@ -33,7 +33,7 @@ class Frame(NamedTuple):
     """How the axes of a vendor lie.
 
     Attributes:
-      text: what a person should know of the sample frame of the angles.
+      text: description of the sample frame of the angles.
       to_image: rows of the matrix that turns sample coordinates into those of the map: x right, y down, z inwards.
       crystal_x: axis of hexagonal and trigonal crystals along which x lies: a | a*.
     """
@@ -59,14 +59,14 @@ OXFORD = Frame(
 
 
 def untold_frame(text: str, crystal_x: str = "a") -> Frame:
-    """Return the frame of a file that does not tell it: the sample's axes are the map's.
+    """Return the frame of a file that gives none: the sample's axes are assumed to be the map's.
 
     Args:
-      text: who wrote the file.
+      text: description of the file's origin.
       crystal_x: axis of hexagonal and trigonal crystals along which x is taken to lie: a | a*.
     """
-    told = f"{text}; x of hexagonal and trigonal crystals is taken to lie along {crystal_x}"
-    return Frame(told, ((1, 0, 0), (0, 1, 0), (0, 0, 1)), crystal_x)
+    description = f"{text}; x of hexagonal and trigonal crystals is taken to lie along {crystal_x}"
+    return Frame(description, ((1, 0, 0), (0, 1, 0), (0, 0, 1)), crystal_x)
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ class Points:
       y: positions down the rows in `unit`, None as for x.
       shape: rows and columns that the header promises, 0 where it does not; never trusted for an allocation.
       step: (dy, dx) as the header has it; 0 where it names none.
-      unit: of length.
+      unit: unit of length.
       frame: how the sample frame of the angles lies to the map's x and y, and x to the crystal.
       metadata: further entries of the header that a person may need.
-      notes: what was repaired or left out.
+      notes: remarks on what was repaired or left out.
       unused: columns, data sets and header fields that change what values mean and were found and not used, each
         with the reason; entries that only describe (operator, date, beam) are not among them.
       described: number of entries that only describe.
@@ -115,7 +115,7 @@ def checked(points: Points) -> Points:
     """Return the points with those that hold NaN or infinite angles marked as unindexed.
 
     Args:
-      points: as a reader gives them.
+      points: points of a reader.
 
     Raises:
       UserError: no points, no phase, a phase that the header does not name, angles beyond two full turns.
@@ -162,7 +162,7 @@ def whole_numbers(values: Float[np.ndarray, "N"], name: str) -> Int[np.ndarray, 
 
     Args:
       values: the column.
-      name: of the column, for the error.
+      name: name of the column, for the error.
 
     Raises:
       UserError: a value is no whole number below a million.

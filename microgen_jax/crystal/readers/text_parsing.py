@@ -49,7 +49,7 @@ def take_header(lines: Iterator[str], is_header: Callable[[str], bool]) -> tuple
     """Return the leading lines for which `is_header(line)` holds, no blank ones, and the first after them.
 
     Args:
-      lines: of the file.
+      lines: lines of the file.
       is_header: whether a line belongs to the header.
 
     Raises:

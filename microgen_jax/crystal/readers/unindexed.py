@@ -32,7 +32,7 @@ class Confidence(NamedTuple):
     """A column that says how sure a program was.
 
     Attributes:
-      name: of the column, CI or MAD.
+      name: name of the column, CI or MAD.
       values: one a point [N].
       higher_is_better: True of CI, False of MAD.
     """

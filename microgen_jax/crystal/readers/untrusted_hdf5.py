@@ -83,7 +83,7 @@ def has(group: h5py.Group, name: str) -> bool:
 
     Args:
       group: the group.
-      name: of the member.
+      name: name of the member.
 
     Raises:
       UserError: the file is broken.
@@ -97,7 +97,7 @@ def member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:
 
     Args:
       group: the group.
-      name: of the member.
+      name: name of the member.
 
     Raises:
       UserError: the name is a link to another place or file.
@@ -242,7 +242,7 @@ def attribute(group: h5py.Group, name: str) -> np.ndarray | None:
 
     Args:
       group: the group.
-      name: of the attribute.
+      name: name of the attribute.
 
     Raises:
       UserError: the file is broken.

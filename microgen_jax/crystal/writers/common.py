@@ -1,18 +1,58 @@
-"""What the writers share: checks, angles in a vendor's frames, columns that were not touched, and text tables."""
+"""What the writers share: checks, the map in a vendor's frames and numbers, columns that were not touched, notes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Float32, Int, Shaped
 
+from microgen_jax.crystal.ebsd_map import HEXAGONAL, MICRONS, TO_X_ALONG_A, EbsdMap
 from microgen_jax.crystal.frames import in_frame
-from microgen_jax.crystal.maps import HEXAGONAL, MICRONS, TO_X_ALONG_A, EbsdMap
 from microgen_jax.crystal.orientations import conjugate, from_euler, multiply, normalise, to_euler
 from microgen_jax.crystal.readers.points import Frame
+from microgen_jax.crystal.symmetry import laue_group as laue_group_named
 from microgen_jax.errors import UserError
 
 LATTICE_NOTE = "lattice constants are not known: all written as 1"
 SAME = 1 - 1e-12  # |q1 · q2| above which two orientations are one: 1.6e-4 degrees
+MAX_NAMED = 12  # columns that a note names
+
+
+class Layout(NamedTuple):
+    """A map in a vendor's frames and numbers.
+
+    Attributes:
+      euler: Bunge's angles in radians [H, W, 3]; anything where unindexed.
+      phase: place of the phase in `EbsdMap.phases`, from 1 [H, W]; 0 where unindexed.
+      x: position along a row in um, from the first pixel [H, W].
+      y: position down the rows in um [H, W].
+    """
+
+    euler: Float[np.ndarray, "H W 3"]
+    phase: Int[np.ndarray, "H W"]
+    x: Float[np.ndarray, "H W"]
+    y: Float[np.ndarray, "H W"]
+
+
+def lay_out(scan: EbsdMap, frame: Frame) -> Layout:
+    """Return a map in the frames and numbers of a vendor.
+
+    Args:
+      scan: map to write.
+      frame: frame of the vendor.
+
+    Raises:
+      UserError: a map that no format can hold, or a unit that is no length.
+    """
+    require_writable(scan)
+    row, column = np.indices(scan.phase.shape)
+    dy, dx = microns(scan)
+    return Layout(
+        euler=vendor_euler(scan, frame),
+        phase=phase_numbers(scan),
+        x=np.round(column * dx, 6),
+        y=np.round(row * dy, 6),
+    )
 
 
 def require_writable(scan: EbsdMap) -> None:
@@ -22,8 +62,15 @@ def require_writable(scan: EbsdMap) -> None:
       scan: map to write.
 
     Raises:
-      UserError: a pixel size that is not positive, or indexed pixels of a phase that is not named or has no Laue group.
+      UserError: another number of dimensions than two, no pixel, a pixel size that is not positive, or indexed pixels
+        of a phase that is not named or has no Laue group.
     """
+    if scan.phase.ndim != 2 or not scan.phase.size:
+        raise UserError(
+            "scan",
+            f"has the shape {scan.phase.shape} where formats hold rows and columns",
+            "write one slice",
+        )
     if not all(np.isfinite(step) and step > 0 for step in scan.pixel_size):
         raise UserError(
             "scan", f"pixel size {scan.pixel_size} must be positive", "set its pixel_size (dy, dx)"
@@ -57,18 +104,15 @@ def vendor_euler(scan: EbsdMap, frame: Frame) -> Float[np.ndarray, "H W 3"]:
     return euler
 
 
-def untouched(
-    scan: EbsdMap, written: Float[np.ndarray, "H W 3"], read: Float[np.ndarray, "H W 3"]
-) -> Bool[np.ndarray, "H W"]:
-    """Return which indexed pixels still have the orientation that their file's columns give.
+def single(euler: Float[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W 3"]:
+    """Return Bunge's angles as float32, never above (2 pi, pi, 2 pi) by rounding, as DAMASK refuses such angles.
 
     Args:
-      scan: map to write.
-      written: angles of the map in the vendor's frames, radians.
-      read: angles in the columns, radians.
+      euler: angles in radians.
     """
-    overlap = np.abs(np.sum(from_euler(written) * from_euler(read), axis=-1))
-    return scan.indexed & (scan.columns.index >= 0) & (overlap > SAME)
+    rounded = euler.astype(np.float32)
+    above = rounded.astype(np.float64) > np.array([2 * np.pi, np.pi, 2 * np.pi])
+    return np.where(above, np.nextafter(rounded, np.float32(0)), rounded)
 
 
 def phase_numbers(scan: EbsdMap) -> Int[np.ndarray, "H W"]:
@@ -81,6 +125,18 @@ def phase_numbers(scan: EbsdMap) -> Int[np.ndarray, "H W"]:
     for place, phase in enumerate(scan.phases, start=1):
         numbers[scan.indexed & (scan.phase == phase.id)] = place
     return numbers
+
+
+def numbered_phases(scan: EbsdMap) -> list[tuple[int, str, str]]:
+    """Return number, name and Laue group of each phase as they are written; phases without a group are triclinic.
+
+    Args:
+      scan: map to write.
+    """
+    return [
+        (place, one_line(phase.name, place), laue_group_named(phase.laue_group or "-1"))
+        for place, phase in enumerate(scan.phases, start=1)
+    ]
 
 
 def microns(scan: EbsdMap) -> tuple[float, float]:
@@ -98,18 +154,72 @@ def microns(scan: EbsdMap) -> tuple[float, float]:
     return dy * MICRONS[scan.unit], dx * MICRONS[scan.unit]
 
 
-def positions(scan: EbsdMap) -> tuple[Float[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
-    """Return x and y of each pixel from the first one in um, to a millionth of it.
+def untouched(
+    scan: EbsdMap, written: Float[np.ndarray, "H W 3"], read: Float[np.ndarray, "H W 3"]
+) -> Bool[np.ndarray, "H W"]:
+    """Return which indexed pixels still have the orientation that their file's columns give.
 
     Args:
       scan: map to write.
-
-    Raises:
-      UserError: a unit that is no length.
+      written: angles of the map in the vendor's frames, radians.
+      read: angles in the columns, radians.
     """
-    row, column = np.indices(scan.phase.shape)
-    dy, dx = microns(scan)
-    return np.round(column * dx, 6), np.round(row * dy, 6)
+    overlap = np.abs(np.sum(from_euler(written) * from_euler(read), axis=-1))
+    return scan.indexed & (scan.columns.index >= 0) & (overlap > SAME)
+
+
+def with_kept(
+    fresh: Mapping[str, Shaped[np.ndarray, "H W ..."]],
+    read: Mapping[str, Shaped[np.ndarray, "H W ..."]],
+    kept: Bool[np.ndarray, "H W"],
+) -> dict[str, Shaped[np.ndarray, "H W ..."]]:
+    """Return fresh columns with the values that were read where points are kept, in the type that was read.
+
+    Args:
+      fresh: columns as they are computed.
+      read: columns as they were read, under the same names; others are left out.
+      kept: which points keep what was read.
+    """
+    merged = dict(fresh)
+    for name in fresh.keys() & read.keys():
+        old, new = read[name], fresh[name]
+        where = kept.reshape(kept.shape + (1,) * (old.ndim - 2))
+        merged[name] = np.where(where, old, new.astype(old.dtype))
+    return merged
+
+
+def notes_on(
+    scan: EbsdMap, kept: Bool[np.ndarray, "H W"] | None = None, copied: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Return what was kept of the file that a map was read from, and what was not.
+
+    Args:
+      scan: map that is written.
+      kept: which points keep their columns; None where the format has none.
+      copied: names of the columns that the format holds.
+    """
+    notes = []
+    if kept is not None:
+        notes.append(
+            f"{int(kept.sum())} of {kept.size} points keep the columns that they were read with, others get new ones"
+        )
+        notes += [
+            f"phase {number} has no pixel and no Laue group: written as triclinic"
+            for (number, _, _), phase in zip(numbered_phases(scan), scan.phases)
+            if not phase.laue_group
+        ]
+    lost = [name for name in scan.columns if name not in set(copied)]
+    if lost:
+        more = f" and {len(lost) - MAX_NAMED} more" if len(lost) > MAX_NAMED else ""
+        notes.append(f"columns that are not copied: {', '.join(lost[:MAX_NAMED])}{more}")
+    used = np.unique(scan.columns.index[scan.columns.index >= 0])
+    if scan.columns.points and not len(used) == scan.columns.points == scan.phase.size:
+        height, width = scan.phase.shape
+        notes.append(
+            f"written on the {width} x {height} square pixels that hold {len(used)} of the {scan.columns.points}"
+            " points that were read"
+        )
+    return tuple(notes)
 
 
 def lattice(laue_group: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -129,25 +239,3 @@ def one_line(name: str, number: int) -> str:
       number: number of the phase.
     """
     return " ".join(name.split()) or f"phase {number}"
-
-
-def rows(columns: Mapping[str, Shaped[np.ndarray, "H W"]], separator: str, end: str) -> str:
-    """Return a table of text, a pixel a row, each number in as few digits as give it back.
-
-    Args:
-      columns: values by name.
-      separator: text between two values.
-      end: text at the end of a row.
-    """
-    texts = [_texts(values.ravel()) for values in columns.values()]
-    return "".join(separator.join(row) + end for row in zip(*texts))
-
-
-def _texts(values: np.ndarray) -> list[str]:
-    if (
-        values.dtype.kind == "f"
-        and np.array_equal(values, np.rint(values))
-        and np.abs(values).max(initial=0) < 2**53
-    ):
-        values = values.astype(np.int64)
-    return values.astype(str).tolist()

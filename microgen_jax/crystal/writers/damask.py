@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from microgen_jax.crystal.ebsd_map import EbsdMap
 from microgen_jax.crystal.frames import in_frame
-from microgen_jax.crystal.maps import EbsdMap
 from microgen_jax.crystal.orientations import conjugate, normalise
 from microgen_jax.crystal.readers.points import OXFORD
-from microgen_jax.crystal.writers.common import microns, one_line, require_writable
+from microgen_jax.crystal.writers.common import microns, notes_on, one_line, require_writable
 from microgen_jax.crystal.writers.vti import vti
 from microgen_jax.errors import UserError
 from microgen_jax.files import write_bytes, write_folder
@@ -41,8 +41,8 @@ def write_damask(path: Path, scan: EbsdMap) -> tuple[str, ...]:
       Notes, a line each.
 
     Raises:
-      UserError: unindexed pixels, fewer than two columns, a unit of length that is not known, a pixel size that is not
-        positive or a phase without a Laue group.
+      UserError: a map that no format can hold (`require_writable`), unindexed pixels, fewer than two columns, or a unit
+        that is no length.
     """
     require_writable(scan)
     missing = int(np.count_nonzero(~scan.indexed))
@@ -67,7 +67,10 @@ def write_damask(path: Path, scan: EbsdMap) -> tuple[str, ...]:
         write_bytes(folder / "material.yaml", configuration.encode())
 
     write_folder(path, fill)
-    return ("material.yaml holds no properties: give each phase its lattice and mechanical section",)
+    return (
+        "material.yaml holds no properties: give each phase its lattice and mechanical section",
+        *notes_on(scan),
+    )
 
 
 def _materials(

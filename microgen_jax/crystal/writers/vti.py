@@ -15,12 +15,12 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from jaxtyping import Float
 
+from microgen_jax.crystal.ebsd_map import EbsdMap
 from microgen_jax.crystal.frames import in_frame
 from microgen_jax.crystal.ipf import ipf_colour
-from microgen_jax.crystal.maps import EbsdMap
 from microgen_jax.crystal.readers.points import OXFORD
 from microgen_jax.crystal.segmentation import ORIENTATION_TOLERANCE, grains_from_orientations
-from microgen_jax.crystal.writers.common import require_writable
+from microgen_jax.crystal.writers.common import notes_on, require_writable
 from microgen_jax.files import write_bytes
 
 _TYPES = {"int32": "Int32", "float64": "Float64", "uint8": "UInt8"}
@@ -39,7 +39,7 @@ def write_vti(path: Path, scan: EbsdMap) -> tuple[str, ...]:
       Notes, a line each.
 
     Raises:
-      UserError: a pixel size that is not positive, or a phase without a Laue group.
+      UserError: a map that no format can hold (`require_writable`).
     """
     require_writable(scan)
     orientations = in_frame(scan.orientations, scan.frame, OXFORD)
@@ -55,7 +55,8 @@ def write_vti(path: Path, scan: EbsdMap) -> tuple[str, ...]:
         "grain": grains_from_orientations(orientations, groups, phase),
     }
     write_bytes(path, vti(arrays, scan.pixel_size))
-    return (f"grains of {path.name}: joined below {ORIENTATION_TOLERANCE:g} degrees; lengths in {scan.unit}",)
+    grains = f"grains of {path.name}: joined below {ORIENTATION_TOLERANCE:g} degrees; lengths in {scan.unit}"
+    return (grains, *notes_on(scan))
 
 
 def vti(arrays: Mapping[str, np.ndarray], pixel_size: tuple[float, float]) -> bytes:

@@ -49,7 +49,8 @@ def columns_of(array: StoredArray, count: int) -> Columns:
         fits = other.shape in ((count,), (count, 1)) and other.dtype.kind in "biufUS"
         if other.key == LABELS and len(other.shape) == 1 and not (fits and other.dtype.kind in "biuUS"):
             raise BadFile(
-                f"{LABELS!r} is {other.dtype} of shape {other.shape}; {count} numbers or names are needed"
+                f"{LABELS!r} is {other.dtype} of shape {other.shape}, not one whole number or name for each of "
+                f"{count} images"
             )
         try:
             if fits:

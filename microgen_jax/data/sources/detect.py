@@ -77,8 +77,8 @@ def _find_in(tree: Tree, root: str) -> str:
     if not tree.files and tree.refused:
         raise bad_file_error(root, *tree.refused[0], count=len(tree.refused))
     if not tree.files:
-        raise UserError("root", f"{root} is empty")
-    raise UserError("root", f"{root} holds no images and nothing else that can be read")
+        raise UserError("root", f"{root} is empty", "put images there, or name another folder")
+    raise UserError("root", f"{root} holds no images and nothing else that can be read", "see docs/data.md")
 
 
 def _is_scan(tree: Tree, name: str) -> bool:

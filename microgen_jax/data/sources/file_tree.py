@@ -77,7 +77,9 @@ def open_tree(root: Path) -> Tree:
 
 def no_such_root(root: Path | str) -> UserError:
     """Return the error of a root that does not exist."""
-    return UserError("root", f"no such file or folder: {root or '(empty)'}", "check data.root")
+    if not str(root):
+        return UserError("root", "is empty", "name a file or folder, as in --config.data.root=maps")
+    return UserError("root", f"no such file or folder: {root}", "check the path")
 
 
 def _folder(root: Path) -> Tree:

@@ -155,7 +155,7 @@ def _header(header: Header, values: Range) -> Header:
 def _notes(
     names: Sequence[str], files: Mapping[str, ImageFile], ranges: Mapping[str, Range]
 ) -> tuple[str, ...]:
-    """Say what was done to images, and what the numbers of those are read as that do not fill their type."""
+    """Return notes on what was done to images, and on the range of those that do not fill their type."""
     done = [(name, note) for name in names for note in files[name].notes]
     read = [
         (name, f"{files[name].header.dtype} read as {ranges[name]}")

@@ -1,4 +1,4 @@
-"""Attributes of HDF5 datasets: those that say what the numbers are are obeyed or named."""
+"""Attributes of HDF5 datasets: those that define the values are applied or reported."""
 
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ INTERLACED = {"INTERLACE_PIXEL": "HWC", "INTERLACE_PLANE": "CHW"}  # HDF5 Image 
 
 
 class Attributes(NamedTuple):
-    """What the attributes of a dataset say; the fields are those of `StoredArray`."""
+    """Values of the attributes of a dataset; the fields are those of `StoredArray`."""
 
     layout: str
     factor: float

@@ -48,12 +48,12 @@ def open_list(
     """
     rows, notes = without_index(read_table(tree, table), table)
     if not rows:
-        raise UserError("root", f"{root} is empty")
+        raise UserError("root", f"{root} is empty", "name an image in each line")
     has_header = not is_image(rows[0][0])
     titles = rows[0] if has_header else [f"column_{n + 1}" for n in range(len(rows[0]))]
     rows = rows[has_header:]
     if not rows:
-        raise UserError("root", f"{root} names no image")
+        raise UserError("root", f"{root} names no image", "name one in the first cell of each line")
     names, ended = _files(tree, [_relative(row[0], folder) for row in rows])
     if ended:
         notes = (

@@ -1,4 +1,4 @@
-"""What a person should know of each scan of a data set, and what sets scans apart."""
+"""Facts of the scans of a data set, for `inspect`, and checks of their sizes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ LEAST_SHARE = 0.5  # of a tile's side that a scan must have; the rest is mirrore
 
 
 def facts(name: str, scan: EbsdMap) -> dict[str, Any]:
-    """Return what `inspect` says of a scan, as JSON takes it.
+    """Return the facts of a scan that `inspect` prints, as JSON takes them.
 
     Args:
       name: name of the file.

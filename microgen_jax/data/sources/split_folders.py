@@ -27,7 +27,7 @@ def _split(catalogue: Catalogue, paths: list[list[str]], place: int, root_name: 
     held = np.array([path[place].lower() in HELD_OUT for path in paths])
     labels = ["/".join(path[1:] if place == 0 else path[:-1]) or root_name for path in paths]
     found = sorted({path[place] for path in paths})
-    said = f"the folders {', '.join(found)} are taken for a split and not for classes"
+    note = f"the folders {', '.join(found)} are taken for a split and not for classes"
     unseen = sorted(set(labels) - {label for label, out in zip(labels, held) if not out})
     notes = tuple(f"class {name!r} has no image for training" for name in unseen)
     return catalogue._replace(
@@ -37,5 +37,5 @@ def _split(catalogue: Catalogue, paths: list[list[str]], place: int, root_name: 
             f"{held.sum()} images are held out by their folder; data.holdout=0 trains on all",
             *notes,
         ),
-        notes=(*catalogue.notes, said),
+        notes=(*catalogue.notes, note),
     )

@@ -66,7 +66,7 @@ def sample(
       keys: one PRNG key for each image.
       cond: label and conditions of each image; None calls the network with null labels and no condition at all.
       shape: (H, W, C) of an image.
-      prediction: what the network gives: 'eps', 'x0' or 'v'.
+      prediction: output of the network: 'eps', 'x0' or 'v'.
       null_label: label that stands for "no class".
       sampling: the sampler and its settings.
       start: clean images to start from, noised to `start_time`; None starts from pure noise.
@@ -74,7 +74,7 @@ def sample(
       known: clean values, and a mask that is True where they are known: these pixels are replaced by noisy versions
         of their values at every level, and are exact in the result.
       trajectory: frames to keep from the first level to the image: how many, or at which times, see `kept_levels`.
-      progress: called after each piece; None runs all steps in one scan.
+      progress: function called after each piece; None runs all steps in one scan.
       progress_every: steps of a piece.
 
     Returns:
@@ -130,7 +130,7 @@ def make_chain(
       keys: one PRNG key for each image.
       cond: label and conditions.
       shape: (H, W, C) of an image.
-      prediction: what the network gives.
+      prediction: output of the network.
       null_label: label of no class.
       sampling: the sampler and its settings.
       start: clean images to start from.
@@ -183,7 +183,7 @@ def make_predict(
     Args:
       denoise: the network.
       cond: label and conditions of each image.
-      prediction: what the network gives: 'eps', 'x0' or 'v'.
+      prediction: output of the network: 'eps', 'x0' or 'v'.
       threshold: function that x0 goes through, or None.
       eps_scale: factor of the predicted noise.
     """

@@ -5,9 +5,10 @@
 The noise of image i at step k is a function of its own key and of k alone, so an image is the same
 whichever batch it is sampled in, as long as the batches have one shape.
 
-Images may start from given ones at the first level's time t (Meng et al. 2022, SDEdit, eq. 4), and known pixels, with
-their mask m, are replaced by noisy versions of their values y at every level s (Song et al. 2021b, appendix I.2;
-Lugmayr et al. 2022, eq. 8):
+Images may start from given ones at the first level's time t (SDEdit: Meng et al. 2022, eq. 1 and section 3), and
+known pixels, with their mask m, are replaced by noisy versions of their values y at every level s (Song et al. 2021b,
+appendix I.2; Lugmayr et al. 2022, eq. 8, which prints the noise of the level t that a step starts from in the place of
+that of s):
 
   (1) xt = alpha x0 + sigma z
   (2) xs = m (alpha_s y + sigma_s z) + (1 - m) xs
@@ -101,7 +102,7 @@ def run_piece(chain: Chain, state: SampleState, until: Array) -> SampleState:
 
     Args:
       chain: the chain that the state belongs to.
-      state: where the chain is.
+      state: state of the chain.
       until: int32, number of steps to have taken, `chain.steps` at most.
     """
     scalars = _on_device(chain.sampler.prepare(chain.levels), state.x.dtype)

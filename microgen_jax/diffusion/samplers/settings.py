@@ -88,7 +88,7 @@ class Sampling:
 
         Args:
           schedule: noise schedule that the network was trained with.
-          prediction: what the network gives: 'eps', 'x0' or 'v'.
+          prediction: output of the network: 'eps', 'x0' or 'v'.
           trajectory: frames to keep, see `scan.kept_levels`.
 
         Raises:

@@ -26,7 +26,7 @@ class Moments(NamedTuple):
     """First and second moments of a set of any size.
 
     Attributes:
-      count: of vectors.
+      count: number of vectors.
       mean: float64 [D].
       scatter: float64 [D, D], the sum of outer products of deviations from the mean.
     """
@@ -59,7 +59,7 @@ class Scores(NamedTuple):
 
 
 def moments(batches: Iterable[Float[np.ndarray, "_ D"]]) -> Moments:
-    """Moments of all batches together, one pass (Chan et al. 1983).
+    """Return the moments of all batches together, one pass (Chan et al. 1983).
 
     Raises:
       UserError: fewer than two vectors.
@@ -79,7 +79,7 @@ def moments(batches: Iterable[Float[np.ndarray, "_ D"]]) -> Moments:
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """Eq. 1. The trace of the root is that of the symmetric (A^(1/2) B A^(1/2))^(1/2), and so is real."""
+    """Return eq. 1. The trace of the root is that of the symmetric (A^(1/2) B A^(1/2))^(1/2), and so is real."""
     values, vectors = np.linalg.eigh(a.covariance)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     mixed = np.linalg.eigvalsh(root @ b.covariance @ root)
@@ -88,7 +88,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 
 def frechet_between(a: Float[np.ndarray, "N D"], b: Float[np.ndarray, "M D"]) -> float:
-    """Eq. 1 between sets; where they have fewer vectors than dimensions, from their products with each other.
+    """Return eq. 1 between sets; where they have fewer vectors than dimensions, from their products with each other.
 
     With the centred vectors as rows of A and B, tr (S1 S2)^(1/2) is the sum of the singular values of A B^T, over
     the root of (N - 1)(M - 1).
@@ -111,7 +111,7 @@ def kernel_distance(
     subset_size: int = 500,
     seed: int = 0,
 ) -> Kernel:
-    """Eq. 2 over all pairs of both sets; holds (N + M)^2 numbers, so give some thousands of vectors at most.
+    """Return eq. 2 over all pairs of both sets; holds (N + M)^2 numbers, so give some thousands of vectors at most.
 
     Args:
       a: vectors of the first set.

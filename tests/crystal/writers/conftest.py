@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,3 +33,14 @@ def scan() -> EbsdMap:
         metadata={},
         notes=(),
     )
+
+
+@pytest.fixture
+def measured(scan: EbsdMap) -> EbsdMap:
+    """The map with square pixels, a cube orientation and three unindexed pixels, one of them in a corner."""
+    indexed = scan.indexed.copy()
+    indexed[0, -1] = indexed[7, 9] = indexed[-1, 3] = False
+    orientations = scan.orientations.copy()
+    orientations[5, 5] = (1.0, 0.0, 0.0, 0.0)
+    phase = np.where(indexed, scan.phase, -1).astype(np.int32)
+    return replace(scan, orientations=orientations, indexed=indexed, phase=phase, pixel_size=(0.5, 0.5))

@@ -97,11 +97,11 @@ def fuzz(kind: str, seed: int, bytes_wanted: int, folder: Path, data_config: Cal
         data = data_config(
             path if kind in ("list", "zip") else root, source=source, channels=channels, on_bad_file=skip
         )
-        start = time.monotonic()
+        start = time.process_time()
         line, ended = ending(data)
         assert line.isprintable()
         assert len(line) < 1000
-        assert time.monotonic() - start < 10
+        assert time.process_time() - start < 10
         found[ended] += 1
         shutil.rmtree(root)
     return found

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from microgen_jax.crystal.polycrystal import polycrystal
-from microgen_jax.evaluation import baseline, statistics
+from microgen_jax.evaluation import baseline, classify_images, statistics
 from microgen_jax.evaluation.report import page as report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -35,7 +35,7 @@ QUIET = [
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
     images = np.stack([polycrystal(3, i, 32).image for i in range(60)])
-    originals = statistics.classify_images(images)
+    originals = classify_images(images)
     measured = statistics.measure(images, originals)
     plan = baseline.plan_splits(np.arange(30), 30)
     compared = {name: baseline.compare(statistic, plan) for name, statistic in measured.items()}

@@ -1,13 +1,12 @@
-"""The table that `inspect` prints, from the content of summary.json."""
+"""The content of summary.json as a table, and the warnings that go with it."""
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 
-def print_table(summary: dict[str, Any]) -> None:
-    """Print what a data set holds, and a warning where its split leaks.
+def table_of(summary: dict[str, Any]) -> Table:
+    """Return what a data set holds, a row a fact.
 
     Args:
       summary: content of summary.json.
@@ -58,21 +57,30 @@ def print_table(summary: dict[str, Any]) -> None:
         table.add_row("scan", _scan_line(scan))
     for entry in summary["refused"]:
         table.add_row("refused", f"{entry['file']}: {entry['reason']}")
-    for note in summary["notes"]:
+    for note in (*summary["notes"], *summary["overlaps"]["notes"]):
         table.add_row("note", note)
     for line in summary["unused"]:
         table.add_row("not used", line)
-    Console(highlight=False, markup=False, emoji=False).print(table)
+    return table
+
+
+def warnings_of(summary: dict[str, Any]) -> list[str]:
+    """Return sentences about near copies and overlaps of held-out and training images.
+
+    Args:
+      summary: content of summary.json.
+    """
+    found = list(summary["overlaps"]["warnings"])
     if summary["leaks"]:
         worst = summary["leaks"][0]
         split_by = summary["split"]["by"]
         mend = f"they are split by {split_by!r}" if split_by else "set data.split_by"
-        print(
-            f"warning: {len(summary['leaks'])} held-out images are near copies of training images, such as "
+        copies = (
+            f"{len(summary['leaks'])} held-out images are near copies of training images, such as "
             f"{worst['a']} and {worst['b']} (correlation {worst['correlation']:.3f}); {mend}"
         )
-    for warning in summary["overlaps"]["warnings"]:
-        print(f"warning: {warning}")
+        found.insert(0, copies)
+    return found
 
 
 def _values(found: dict[str, tuple[float, float]]) -> str:
@@ -96,7 +104,8 @@ def _grain_line(found: dict[str, Any]) -> str:
     if not found["whole"]:
         return f"{found['grains']} grains, all cut by an edge"
     in_um = f" = {found['mean_diameter_um']:.3g} um" if found["mean_diameter_um"] else ""
-    return (
+    line = (
         f"{found['grains']} grains, mean diameter {found['mean_diameter']:.1f} px{in_um} of {found['whole']} whole ones"
         f" ({found['mean_diameter_edge_corrected']:.1f} px corrected for the edge)"
     )
+    return f"{line}; {found['note']}" if found["note"] else line
