@@ -41,7 +41,6 @@ ENVIRONMENT = {
         Path(os.environ.get("MICROGEN_CACHE", Path.home() / ".cache" / "microgen_jax")) / "xla-tests"
     ),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "PYTHONUNBUFFERED": "1",
 }
 
