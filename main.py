@@ -1,8 +1,8 @@
-"""Train a generator on your microstructures, sample new ones, and judge them: the command `microgen`, from a checkout.
+"""Train a generator on your microstructures, sample new ones, and evaluate them: `microgen`, run from a checkout.
 
     python main.py --config=configs/quickstart.py --workdir=runs/quickstart
 
-`python main.py --help` says more.
+See `python main.py --help`.
 """
 
 from microgen_jax.__main__ import main

@@ -92,8 +92,7 @@ def get_config() -> ConfigDict:
     # importance
     diffusion.time_sampling = "uniform"
     diffusion.condition_dropout = 0.1  # share of labels, and of each condition, hidden in training
-    # largest noise, in training, on what a later stage is given of an earlier one
-    diffusion.given_noise = 0.2
+    diffusion.given_noise = 0.2  # largest noise, in training, on the channels that a later stage is given
 
     config.wgan = wgan = ConfigDict()
     wgan.n_critic = 5  # critic updates to one of the generator; a step reads as many minibatches

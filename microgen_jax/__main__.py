@@ -1,4 +1,4 @@
-"""Train a generator on your microstructures, sample new ones, and judge them.
+"""Train a generator on your microstructures, sample new ones, and evaluate them.
 
     microgen --config=quickstart --workdir=runs/quickstart
     microgen --mode=sample --workdir=runs/quickstart --config.sample.num=64

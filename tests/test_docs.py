@@ -1,7 +1,8 @@
-"""What README, CONTRIBUTING, docs/, configs and docstrings name exists: links, flags, fields, modules, files."""
+"""What README, CONTRIBUTING, docs/, configs and docstrings name exists: links, commands, fields, modules, files."""
 
 import importlib
 import re
+import shlex
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from microgen_jax import commands
 from microgen_jax.config import fields
 from tests.command_line import ROOT
+from tests.config.error_lines import parsed
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROSE = [*PAGES, ROOT / "docs" / "tour.ipynb", *sorted((ROOT / "docs" / "launch").glob("*.s*"))]
@@ -18,6 +20,8 @@ SOURCES = [
     *(path for part in ("configs", "microgen_jax") for path in (ROOT / part).rglob("*.py")),
 ]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+COMMAND = re.compile(r"(?:python main\.py|microgen) ((?:--|[^`\s.]+ )(?:\\\n|[^`\n])+)")
+SETTING = re.compile(r"`(--config\.[^`=]+=[^`]+)`")
 FLAG = re.compile(r"--config\.([a-z_]+(?:\.[a-z_0-9]+)?)")
 FIELD = re.compile(rf"`((?:{'|'.join(fields.parts())})\.[a-z_0-9]+)(?==|`)")
 MODE = re.compile(r"--mode=(\w+)")
@@ -61,6 +65,16 @@ def test_flags_and_modules_of_docs_and_docstrings_exist():
     assert set(FLAG.findall(text)) <= {*fields.fields(), *fields.parts()}
     assert set(MODE.findall(text)) <= set(commands.MODES)
     assert [name for name in sorted(set(MODULE.findall(text))) if not exists(name)] == []
+
+
+@pytest.mark.parametrize("path", [*PAGES, *sorted((ROOT / "configs").glob("*.py"))], ids=relative)
+def test_commands_and_settings_parse(path):
+    text = path.read_text()
+    settings = SETTING.findall(text) if path.suffix == ".md" else []
+    for line in [*COMMAND.findall(text), *settings]:
+        if not re.search(r"\$|\.{3}", line):
+            with parsed(["microgen", *shlex.split(line.replace("\\\n", " "), comments=True)]):
+                pass
 
 
 def exists(name: str) -> bool:

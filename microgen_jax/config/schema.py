@@ -167,7 +167,7 @@ class DiffusionConfig:
         0.1, "share of labels, and of each condition, hidden in training", low=0.0, below=1.0
     )
     given_noise: float = option(
-        0.2, "largest noise, in training, on what a later stage is given of an earlier one", low=0.0, high=2.0
+        0.2, "largest noise, in training, on the channels that a later stage is given", low=0.0, high=2.0
     )
 
 

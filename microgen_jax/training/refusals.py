@@ -1,4 +1,4 @@
-"""What a system or a store refuses, told from what is wrong with a checkpoint itself."""
+"""What a system or a store refuses, distinguished from faults of a checkpoint itself."""
 
 import errno
 import os

@@ -190,7 +190,7 @@ def tsl_phase(
     """Return phase ids as the header numbers them, and a note where the points are numbered from 0.
 
     TSL writes 0 for the phase of a file of one phase, and some programs number the points of several from 0. That is
-    told by points of phase 0 that are indexed as well as the others, and a last phase that never occurs.
+    detected by points of phase 0 that are indexed as well as the others, and a last phase that never occurs.
 
     Args:
       phase: phase id of each point.
