@@ -234,9 +234,9 @@ def test_decoding_takes_six_embeddings_a_pixel_however_noisy(monkeypatch) -> Non
     """Five steps and the residual, after one product with the table of starts."""
     e, embedded = embedding("6/mmm"), []
 
-    def embed(matrices, embed=e._decoder.embed):
-        embedded.append(len(matrices))
-        return embed(matrices)
+    def embed(quaternions, embed=e._decoder.embed):
+        embedded.append(quaternions.shape[1])
+        return embed(quaternions)
 
     monkeypatch.setattr(e._decoder, "embed", embed)
     e.decode(np.random.default_rng(6).normal(size=(3 * CHUNK, e.channels)))
