@@ -32,7 +32,7 @@ from microgen_jax.crystal.readers.ctf import read_ctf
 from microgen_jax.crystal.readers.grid import Grid, to_grid
 from microgen_jax.crystal.readers.hdf5_scans import read_hdf5
 from microgen_jax.crystal.readers.npz import read_npz
-from microgen_jax.crystal.readers.points import Phase, Points, checked
+from microgen_jax.crystal.readers.points import Phase, Points, checked, setting_notes
 from microgen_jax.crystal.readers.unindexed import sure_enough
 from microgen_jax.crystal.writers.ang import write_ang
 from microgen_jax.crystal.writers.ctf import write_ctf
@@ -175,7 +175,8 @@ def _open(path: Path, min_confidence: float = 0.0) -> tuple[Points, Grid]:
     with _faults_of(path), np.errstate(all="ignore"):  # NaN and infinities of a file are looked for by name
         points = checked(_reader(path)(path))
         indexed, notes = sure_enough(points.confidence, points.indexed, min_confidence)
-        return replace(points, indexed=indexed, notes=points.notes + notes), to_grid(points)
+        notes = points.notes + setting_notes(points.phases) + notes
+        return replace(points, indexed=indexed, notes=notes), to_grid(points)
 
 
 @contextmanager

@@ -43,6 +43,9 @@ _POINT_GROUPS = {
     "m-3": ("23", "m3", "m-3"),
     "m-3m": ("432", "-43m", "m3m", "m-3m"),
 }
+# Trigonal groups whose twofold axes lie along a* (Hahn 2005, International Tables A, 2.2.4: the third place of
+# -31m), not along a as those of `rotations`.
+_TWOFOLD_ALONG_A_STAR = (("312", "31m", "-31m"), (149, 151, 153, 157, 159, 162, 163))
 _LAUE_OF_POINT_GROUP = {alias: group for group, aliases in _POINT_GROUPS.items() for alias in aliases}
 
 # "Symmetry" of TSL's .ang and H5 headers: the rotation group, shortened (62 for 622); 2, 20 and 21 are
@@ -133,6 +136,17 @@ def laue_group_of_space_group(number: int) -> str:
     if not 1 <= int(number) <= 230:
         raise UserError("number", f"unknown space group {number}", "numbers run from 1 to 230")
     return LAUE_GROUPS[int(np.searchsorted(last, int(number)))]
+
+
+def twofold_axis(point_group: str = "", space_group: int = 0) -> str:
+    """Return 'a*' of trigonal groups in the setting -31m, whose twofold axes lie there; '' of all others.
+
+    Args:
+      point_group: a point or Laue group's name, or ''.
+      space_group: number 1 to 230 of the space group, or 0.
+    """
+    names, numbers = _TWOFOLD_ALONG_A_STAR
+    return "a*" if point_group.strip().replace(" ", "") in names or space_group in numbers else ""
 
 
 @cache

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -135,6 +136,38 @@ def decode_text(data: bytes, name: str) -> str:
         return data.decode("latin-1")
 
 
+def titled(row: Sequence[str], name: str) -> list[str]:
+    """Return the titles of a table's columns; one without a title is called column_2, ...
+
+    Args:
+      row: the first row.
+      name: name of the file.
+
+    Raises:
+      UserError: two columns of one title.
+    """
+    titles = [title or f"column_{n + 1}" for n, title in enumerate(row)]
+    for title, count in Counter(titles).items():
+        if count > 1:
+            raise UserError(name, f"has {count} columns called {title!r}", "rename or remove one")
+    return titles
+
+
+def unknown_values(table: Float[np.ndarray, "N K"], names: Sequence[str]) -> tuple[str, ...]:
+    """Return a note for each condition that is not known of some images.
+
+    Args:
+      table: the conditions of the images, NaN where one is not known.
+      names: names of the conditions.
+    """
+    counts = np.isnan(table).sum(axis=0).tolist()
+    return tuple(
+        f"{name}: not known of {count} of {len(table)} images, which are trained as if it were not given"
+        for name, count in zip(names, counts)
+        if count
+    )
+
+
 def sidecar_columns(
     rows: Sequence[Sequence[str]], names: Sequence[str], left_out: Sequence[str] = ()
 ) -> dict[str, list[str]]:
@@ -156,7 +189,8 @@ def sidecar_columns(
     every = [*names, *left_out]
     number = {name: n for n, name in enumerate(every)}
     index = NameIndex(every)
-    columns = {title: [""] * len(every) for title in rows[0][1:]}
+    titles = titled(rows[0], SIDECAR)[1:]
+    columns = {title: [""] * len(every) for title in titles}
     seen = set()
     for row in rows[1:]:
         found, _ = index.find(row[0], base_names=True)
@@ -166,7 +200,7 @@ def sidecar_columns(
         if found[0] in seen:
             raise UserError(SIDECAR, f"{row[0]!r} has two rows", "remove one")
         seen.add(found[0])
-        for title, value in zip(rows[0][1:], row[1:]):
+        for title, value in zip(titles, row[1:]):
             columns[title][number[found[0]]] = value
     return {title: cells[: len(names)] for title, cells in columns.items()}
 

@@ -110,6 +110,10 @@ def _open_dataset(data: DataConfig, seed: int, write_cache: bool) -> Dataset:
         catalogue = _cached(data, catalogue, found.names, write_cache)
     if data.filename_pattern:
         columns = conditions.pattern_columns(catalogue.names, data.filename_pattern)
+        if both := sorted(columns.keys() & catalogue.columns.keys()):
+            raise UserError(
+                "filename_pattern", f"names the column {both[0]!r}, which the data have too", "rename it"
+            )
         catalogue = catalogue._replace(columns={**catalogue.columns, **columns})
     if data.window == "grid" and kind != "ebsd":
         catalogue = tiles.cut(catalogue, data.size, data.tile_overlap)
@@ -318,6 +322,7 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
         notes=(
             *catalogue.notes,
             *conditions.decimal_commas(columns, names),
+            *conditions.unknown_values(table, names),
             *notes,
             *_padded(data, catalogue),
             *_resampled(data, scale, scales),

@@ -8,6 +8,7 @@ from microgen_jax.crystal.embedding import embedding
 from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.maps import read_euler, read_map
 from microgen_jax.crystal.orientations import from_euler
+from microgen_jax.crystal.readers.points import Phase
 from microgen_jax.crystal.segmentation import grains_from_orientations
 from microgen_jax.crystal.symmetry import misorientation_angle
 from microgen_jax.errors import UserError
@@ -87,7 +88,7 @@ def test_a_real_hexagonal_scan(shared):
     scan = read_map(shared / "scans" / "ebsdlab_copper.ang")
     assert scan.orientations.shape == (200, 104, 4)
     assert scan.pixel_size == pytest.approx((0.2, 0.2))
-    assert [tuple(entry) for entry in scan.phases] == [(1, "Copper", "m-3m")]
+    assert scan.phases == (Phase(1, "Copper", "m-3m"),)
     assert set(np.unique(scan.phase)) == {-1, 1}
     table = np.loadtxt(shared / "scans" / "ebsdlab_copper.ang")
     failed = (np.abs(table[:, :3] - 4 * np.pi) < 1e-3).all(axis=1)

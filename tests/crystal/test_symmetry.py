@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from microgen_jax.crystal.orientations import conjugate, from_axis_angle, multiply, random_uniform
+from microgen_jax.crystal.orientations import (
+    conjugate,
+    from_axis_angle,
+    from_matrix,
+    multiply,
+    random_uniform,
+)
 from microgen_jax.crystal.symmetry import (
     LAUE_GROUPS,
     laue_group,
@@ -11,6 +17,7 @@ from microgen_jax.crystal.symmetry import (
     misorientation_angle,
     reduce,
     rotations,
+    twofold_axis,
 )
 from microgen_jax.errors import UserError
 
@@ -99,3 +106,19 @@ def test_unknown_names_are_refused_in_one_line() -> None:
             call(wrong)
         assert error.value.where == where
         assert str(wrong) in error.value.problem
+
+
+@pytest.mark.parametrize(
+    ("point_group", "space_group", "image_of_a", "image_of_b", "axis"),
+    [
+        ("321", 150, (0, 1), (1, 0), ""),  # (y, x, -z), International Tables A
+        ("312", 149, (0, -1), (-1, 0), "a*"),  # (-y, -x, -z)
+    ],
+)
+def test_twofold_axes_of_trigonal_settings(point_group, space_group, image_of_a, image_of_b, axis) -> None:
+    cell = np.array([[1.0, 0.0], [-0.5, np.sqrt(0.75)]])  # a and b, x along a
+    plane = np.linalg.solve(cell, np.array([image_of_a, image_of_b]) @ cell).T
+    turn = from_matrix(np.block([[plane, np.zeros((2, 1))], [np.zeros((1, 2)), -1.0]]))
+    among = np.abs(rotations("-3m") @ turn).max() > 1 - 1e-9
+    assert among == (axis == "")
+    assert twofold_axis(point_group) == twofold_axis(space_group=space_group) == axis

@@ -153,6 +153,22 @@ def test_a_group_has_many_names(writers, truth, tmp_path):
         assert [phase.laue_group for phase in read_map(path).phases] == ["m-3m", "6/mmm"]
 
 
+@pytest.mark.parametrize(("space", "said"), [(162, True), (166, False)])
+def test_the_setting_of_a_trigonal_phase_is_said(space, said, writers, truth, tmp_path):
+    cpr = writers["cpr"](tmp_path / "b", truth)
+    cpr.write_text(cpr.read_text().replace("LaueGroup=9", f"LaueGroup=7\nSpaceGroup={space}"))
+    ctf = writers["ctf"](tmp_path / "c", truth)
+    ctf.write_text(ctf.read_text().replace("\t9\t0\t", f"\t7\t{space}\t"))
+    edax = writers["edax"](tmp_path / "d", truth)
+    with h5py.File(edax, "r+") as file:
+        file["Scan 1/EBSD/Header/Phase/2/Symmetry"][...] = 32
+        file["Scan 1/EBSD/Header/Phase/2/Space Group"] = np.array([space])
+    for path in (cpr, ctf, edax):
+        scan = read_map(path)
+        assert scan.phases[1].laue_group == "-3m"
+        assert any(note.startswith("phase 2: the setting -31m") for note in scan.notes) == said
+
+
 @pytest.mark.parametrize("shape", [(1, 2), (2, 1), (2, 3)])
 @pytest.mark.parametrize("kind", ["ang", "dream3d"])
 def test_unequal_steps_are_put_on_the_finer_square(kind, shape, writers, truth, tmp_path):

@@ -173,3 +173,62 @@ def test_each_class_has_its_own_range_of_a_condition(tmp_path, save, data_config
     ranges = dict(zip(grains.classes, grains.class_ranges))
     assert ranges["equiaxed"][0][1] < ranges["elongated"][0][0]
     assert grains.low[0] == min(low for ((low, _),) in grains.class_ranges)
+
+
+@pytest.mark.parametrize("table", ["list.csv", "metadata.csv"])
+def test_two_columns_of_one_name_are_refused(tmp_path, save, data_config, table):
+    text = "file,strain,strain\n" + "".join(f"{n}.png,{n},9\n" for n in range(6))
+    root = write(tmp_path, save, NAMES, text, table=table)
+    with pytest.raises(UserError, match="has 2 columns called 'strain'") as error:
+        open_dataset(data_config(root if table == "list.csv" else tmp_path, conditions=("strain",)))
+    assert error.value.where == table
+
+
+def test_columns_without_a_title_are_numbered(tmp_path, save, data_config):
+    write(tmp_path, save, NAMES, "file,,\n" + "".join(f"{n}.png,{n},\n" for n in range(6)), "metadata.csv")
+    dataset = open_dataset(data_config(tmp_path, conditions=("column_2",)))
+    assert sorted(condition(dataset).values()) == list(range(6))
+    assert any("'column_3'" in line for line in dataset.unused)
+
+
+def test_what_a_table_leaves_out_is_said(tmp_path, save, data_config):
+    text = "file,strain\n" + "".join(f"{n}.png,{n or ''}\n" for n in range(4))
+    root = write(tmp_path, save, NAMES, text)
+    (tmp_path / "notes.txt").write_text("by hand")
+    dataset = open_dataset(data_config(root, conditions=("strain",)))
+    assert any("strain: not known of 1 of 4 images" in note for note in dataset.notes)
+    assert "files that the list does not name: .png (2), .txt (1), such as 4.png" in dataset.unused
+
+    write(tmp_path, save, [], text, table="metadata.csv")  # of four of six images
+    notes = open_dataset(data_config(tmp_path, conditions=("strain",))).notes
+    assert any("strain: not known of 3 of 6 images" in note for note in notes)
+    assert not any("not known" in note for note in open_dataset(data_config(tmp_path)).notes)
+
+
+def test_a_pattern_does_not_hide_a_column(tmp_path, save, data_config):
+    write(tmp_path, save, NAMES, "file,n\n0.png,7\n", table="metadata.csv")
+    with pytest.raises(UserError, match="names the column 'n', which the data have too") as error:
+        open_dataset(data_config(tmp_path, filename_pattern="(?P<n>[0-9])"))
+    assert error.value.where == "data.filename_pattern"
+
+
+@pytest.mark.parametrize(
+    ("case", "fields", "count", "classes"),
+    [
+        ("09_nfd", {}, 8, ("Druck", "Zugprüfung")),
+        ("09_nfd_list/list.csv", {}, 6, ("a",)),
+        ("10_hash/list.csv", {"conditions": ("strain",)}, 12, ("10_hash",)),
+        ("10b_hash_metadata", {"conditions": ("strain",)}, 12, ("a",)),
+        ("11_numeric_classes", {}, 15, ("0", "10", "2", "20", "5")),
+        ("12_pandas_index/list.csv", {"conditions": ("strain",)}, 8, ("12_pandas_index",)),
+        ("12b_decimal_comma/list.csv", {"conditions": ("Dehnung",)}, 8, ("12b_decimal_comma",)),
+        ("12c_windows_paths/list.csv", {}, 8, ("12c_windows_paths",)),
+        ("21_class_names", {}, 9, ("10% strain, 900°C", "[001] #2", "as=cast")),
+        ("22_train_test", {}, 18, ("A", "B")),
+    ],
+)
+def test_field_cases_of_tables_and_names_are_read(shared, data_config, case, fields, count, classes):
+    dataset = open_dataset(data_config(shared / "field" / case, **fields))
+    assert (len(dataset.train) + len(dataset.holdout), dataset.classes) == (count, classes)
+    if fields:
+        assert np.isfinite(list(condition(dataset).values())).all()

@@ -1,5 +1,7 @@
 """A schedule as diffusers' scheduler configuration, there and back."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,6 +120,14 @@ def test_clipping_there_and_back(fields, clip, percentile):
 def test_a_key_that_changes_sampling_is_refused_by_its_name(scheduler, key, value):
     with pytest.raises(UserError, match=key):
         from_scheduler({"_class_name": scheduler, key: value})
+
+
+@pytest.mark.parametrize(
+    ("file", "key"), [("dpm_karras", "use_karras_sigmas"), ("fixed_large_log", "variance_type")]
+)
+def test_field_cases_are_refused_by_their_key(shared, file, key):
+    with pytest.raises(UserError, match=key):
+        from_scheduler(json.loads((shared / f"field/17_schedulers/{file}.json").read_text()))
 
 
 def test_keys_that_change_sampling_together_are_refused_together():

@@ -13,6 +13,7 @@ from microgen_jax.crystal.readers.ctf import PLACED, oxford_laue_group, turned_s
 from microgen_jax.crystal.readers.points import OXFORD, Phase, Points, limit_points, oxford_notes
 from microgen_jax.crystal.readers.text_parsing import count, length, number, open_text, read_lines
 from microgen_jax.crystal.readers.unindexed import confidence_of, judge, oxford_failures
+from microgen_jax.crystal.symmetry import twofold_axis
 from microgen_jax.errors import UserError
 
 FIELDS = {
@@ -126,8 +127,9 @@ def _record(fields: dict[str, str]) -> np.dtype:
 def _phases(header: dict[str, dict[str, str]]) -> tuple[Phase, ...]:
     phases = []
     while section := header.get(f"phase{len(phases) + 1}"):
-        group = oxford_laue_group(section.get("lauegroup", ""), section.get("spacegroup", ""))
-        phases.append(Phase(len(phases) + 1, section.get("structurename", ""), group))
+        space = section.get("spacegroup", "")
+        group, axis = oxford_laue_group(section.get("lauegroup", ""), space), twofold_axis("", count(space))
+        phases.append(Phase(len(phases) + 1, section.get("structurename", ""), group, axis))
     return tuple(phases)
 
 

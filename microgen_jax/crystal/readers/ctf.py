@@ -16,7 +16,7 @@ from microgen_jax.crystal.readers.text_parsing import (
     take_header,
 )
 from microgen_jax.crystal.readers.unindexed import confidence_of, judge, oxford_failures
-from microgen_jax.crystal.symmetry import laue_group_of_channel, laue_group_of_space_group
+from microgen_jax.crystal.symmetry import laue_group_of_channel, laue_group_of_space_group, twofold_axis
 from microgen_jax.errors import UserError
 
 KEPT = ("Prj", "Author", "JobMode")
@@ -102,7 +102,8 @@ def _phases(header: list[str]) -> tuple[Phase, ...]:
         fields = _fields(line)
         if not fields:
             raise UserError("path", f"has a broken line of phase {len(phases) + 1}: '{line[:80]}'")
-        phases.append(Phase(len(phases) + 1, fields[2].strip(), oxford_laue_group(*fields[3:5])))
+        axis = twofold_axis(space_group=count("".join(fields[4:5])))
+        phases.append(Phase(len(phases) + 1, fields[2].strip(), oxford_laue_group(*fields[3:5]), axis))
     return tuple(phases)
 
 

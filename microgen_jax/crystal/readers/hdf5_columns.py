@@ -18,6 +18,7 @@ from microgen_jax.crystal.readers.untrusted_hdf5 import (
     subgroups,
     text,
 )
+from microgen_jax.crystal.symmetry import twofold_axis
 from microgen_jax.errors import UserError
 
 NO_POSITION = -1e6  # EDAX: "Grid points with invalid data: x & y = -1111111.0"
@@ -144,7 +145,7 @@ def phases_of(
         raise UserError("path", f"names no phase, as it has no {header.name}/{name}")
     found = [(key, group) for key, group in subgroups(listed) if key.lstrip("-").isdecimal() and len(key) < 7]
     return tuple(
-        Phase(int(key), text(group, title), group_of(group))
+        Phase(int(key), text(group, title), group_of(group), _twofold_axis(group))
         for key, group in sorted(found, key=lambda pair: int(pair[0]))
         if int(key) >= 0
     )
@@ -160,6 +161,12 @@ def entries_of_phases(header: h5py.Group, name: str) -> list[str]:
     listed = subgroup(header, name)
     groups = [] if listed is None else subgroups(listed)[:256]
     return list(dict.fromkeys(entry for _, group in groups for entry in names(group)))
+
+
+def _twofold_axis(phase: h5py.Group) -> str:
+    """Return `symmetry.twofold_axis` of the number that EDAX and Oxford, Bruker or orix give, or orix' point group."""
+    space = whole(phase, "Space Group") or whole(phase, "IT") or count(text(phase, "space_group"))
+    return twofold_axis(text(phase, "point_group"), space)
 
 
 def whole(group: h5py.Group, name: str) -> int:

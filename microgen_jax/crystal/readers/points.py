@@ -3,6 +3,7 @@
 Every reader takes `path`, and names it in its errors; `read_map` puts the path itself in its place.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,11 +23,28 @@ class Phase(NamedTuple):
       id: number of the phase in `EbsdMap.phase`.
       name: name in the file.
       laue_group: name in `symmetry.LAUE_GROUPS`; '' if the file names none.
+      twofold_axis: 'a*' of a phase in the setting -31m, which is treated as -3m1 (`symmetry.twofold_axis`); else ''.
     """
 
     id: int
     name: str
     laue_group: str
+    twofold_axis: str = ""
+
+
+TURNED_SETTING = (
+    "the setting -31m, with twofold axes along a*, is taken as -3m1, with axes along a: colours and misorientations are"
+    " those of a crystal turned by 30 deg about c"
+)
+
+
+def setting_notes(phases: Sequence[Phase]) -> tuple[str, ...]:
+    """Return a line for each phase whose twofold axes lie elsewhere than they are taken to.
+
+    Args:
+      phases: phases of a scan.
+    """
+    return tuple(f"phase {phase.id}: {TURNED_SETTING}" for phase in phases if phase.twofold_axis)
 
 
 class Frame(NamedTuple):

@@ -33,6 +33,8 @@ class StoredArray(NamedTuple):
       layout: layout that the file names itself, '' = none.
       factor, offset: what a stored number is multiplied by, and what is added then.
       inverted: whether the low value is white.
+      transposed: whether height and width of each image are stored in reverse, as MATLAB does.
+      missing: stored numbers that stand for what was not measured.
       notes: what was decided by the file's own entries.
       unused: entries of the file that were not used.
     """
@@ -47,6 +49,8 @@ class StoredArray(NamedTuple):
     factor: float = 1.0
     offset: float = 0.0
     inverted: bool = False
+    transposed: bool = False
+    missing: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -96,7 +97,10 @@ def _stack(array: StoredArray, layout: str, given: Range | None, max_pixels: int
         raise BadFile(f"is empty, of shape {array.shape}")
     check_pixels(*array_layout.image_shape(array.shape, layout)[:2], max_pixels)
     dtype = _read(array, layout, 0).dtype
-    values = range_of(given, dtype, lambda: _extremes(array, layout), inverted=array.inverted)
+    extremes = cache(partial(_extremes, array, layout))
+    if array.missing:
+        extremes()  # refuses the array where they occur
+    values = range_of(given, dtype, extremes, inverted=array.inverted)
     count = array_layout.image_count(array.shape, layout)
     return _Stack(array, values, columns_of(array, count), count)
 
@@ -157,12 +161,20 @@ def _extremes(array: StoredArray, layout: str) -> tuple[float, float]:
 
 
 def _read(array: StoredArray, layout: str = "", index: int = 0) -> np.ndarray:
-    """Return an image of an array, or without a layout all of it."""
+    """Return an image of an array, or without a layout all of it as stored."""
     try:
         data = array.load()
         found = array_layout.image(data, layout, index) if layout else data[()]
     except BROKEN_HDF5 as error:
         raise BadFile(f"cannot be read ({reason_of(error)})") from error
+    for value in array.missing:
+        if lost := np.count_nonzero(found == value):
+            raise BadFile(
+                f"{lost / found.size:.2%} of the numbers are {value:g}, which stands for what was not measured"
+                " (_FillValue, missing_value): fill them, or remove the attribute where they were measured"
+            )
+    if array.transposed and layout:
+        found = found.swapaxes(0, 1)
     if (array.factor, array.offset) == (1, 0):
         return found
     return (found * np.float64(array.factor) + array.offset).astype(np.float32)
@@ -170,6 +182,8 @@ def _read(array: StoredArray, layout: str = "", index: int = 0) -> np.ndarray:
 
 def _header(stack: _Stack, layout: str) -> Header:
     height, width, channels = array_layout.image_shape(stack.array.shape, layout)
+    if stack.array.transposed:
+        height, width = width, height
     scaled_by = (stack.array.factor, stack.array.offset) != (1, 0)
     dtype = stored_as(np.dtype(np.float32) if scaled_by else stack.array.dtype, stack.values)
     return Header(height, width, 3 if channels == 4 else channels, dtype)

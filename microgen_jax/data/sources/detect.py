@@ -6,7 +6,7 @@ import h5py
 
 from microgen_jax.data.catalogue import bad_file_error
 from microgen_jax.data.decoding import is_image
-from microgen_jax.data.sources.file_tree import BROKEN_HDF5, Tree, no_such_root, open_tree
+from microgen_jax.data.sources.file_tree import BROKEN_HDF5, Tree, kinds_of, no_such_root, open_tree
 from microgen_jax.data.sources.scans import SCANS_ALONE, is_preview
 from microgen_jax.errors import UserError
 
@@ -78,7 +78,9 @@ def _find_in(tree: Tree, root: str) -> str:
         raise bad_file_error(root, *tree.refused[0], count=len(tree.refused))
     if not tree.files:
         raise UserError("root", f"{root} is empty", "put images there, or name another folder")
-    raise UserError("root", f"{root} holds no images and nothing else that can be read", "see docs/data.md")
+    raise UserError(
+        "root", f"{root} holds nothing that can be read, but {kinds_of(tree.files)}", "see docs/data.md"
+    )
 
 
 def _is_scan(tree: Tree, name: str) -> bool:

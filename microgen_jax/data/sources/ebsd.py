@@ -22,7 +22,8 @@ from scipy.ndimage import distance_transform_edt
 from microgen_jax.config.schema import DataConfig
 from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.maps import EbsdMap, read_map
-from microgen_jax.crystal.symmetry import laue_group
+from microgen_jax.crystal.readers.points import TURNED_SETTING
+from microgen_jax.crystal.symmetry import laue_group, twofold_axis
 from microgen_jax.data.augment import parse_direction
 from microgen_jax.data.catalogue import Catalogue, bad_file_error
 from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns, without_index
@@ -31,7 +32,7 @@ from microgen_jax.data.representations import PhaseName
 from microgen_jax.data.sources.file_tree import BROKEN, Tree, open_tree, reason_of
 from microgen_jax.data.sources.folder import class_names
 from microgen_jax.data.sources.orientation_maps import orientation_map, phase_names
-from microgen_jax.data.sources.scans import facts, images_beside, one_pixel_size, require_size, share_note
+from microgen_jax.data.sources.scans import facts, files_beside, one_pixel_size, require_size, share_note
 from microgen_jax.data.splits import holdout_mask
 from microgen_jax.data.tiles import starts, window_shape
 from microgen_jax.errors import UserError, renamed
@@ -182,11 +183,12 @@ def open_ebsd(
             f"{_described(rendering)}; tiles overlap by {tiling.overlap:.0%}, "
             f"{tiling.min_indexed:.0%} or more of each indexed, the rest {rendering.fill}",
             *(f"{count} scan(s) in the frame of {frame}" for frame, count in frames.items()),
+            *((f"data.laue_group: {TURNED_SETTING}",) if twofold_axis(rendering.laue_group) else ()),
             share_note(found),
             *size_notes,
             *notes,
         ),
-        unused=(*unused, *images_beside(list(tree.files))),
+        unused=(*unused, *files_beside([name for name in tree.files if name != SIDECAR], names)),
         scans=tuple(found),
         frames=tuple(dict.fromkeys(axes)),
         pixel_size_um=pixel_size,

@@ -8,7 +8,8 @@ between their parts.
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
@@ -49,6 +50,12 @@ class Tree(NamedTuple):
     folders: tuple[str, ...]
     open: Callable[[str], BufferedIOBase]
     refused: tuple[tuple[str, str], ...]
+
+
+def kinds_of(names: Iterable[str]) -> str:
+    """Return the suffixes of files, each with how many have it, such as '.txt (3), .gif (1)'."""
+    counts = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in names)
+    return ", ".join(f"{suffix} ({count})" for suffix, count in counts.most_common())
 
 
 def reason_of(error: BaseException) -> str:

@@ -8,10 +8,8 @@ same five classes.
 """
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from io import BufferedIOBase, BufferedReader
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -20,7 +18,7 @@ from microgen_jax.data.catalogue import Catalogue, bad_file_error, check_all
 from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns, without_index
 from microgen_jax.data.decoding import BadFile, Header, ImageFile
 from microgen_jax.data.leftovers import summed
-from microgen_jax.data.sources.file_tree import Tree, reason_of
+from microgen_jax.data.sources.file_tree import Tree, kinds_of, reason_of
 from microgen_jax.data.sources.split_folders import follow_split_folders
 from microgen_jax.data.sources.table_names import normal
 from microgen_jax.data.sources.value_range import Range, parse_range, ranges_of_files, scaled, stored_as
@@ -168,9 +166,7 @@ def _notes(
 def _other_files(tree: Tree) -> tuple[str, ...]:
     """Count files that are not read, by their suffix."""
     others = [name for name in tree.files if not decoding.is_image(name) and name != SIDECAR]
-    counts = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in others)
-    kinds = ", ".join(f"{suffix} ({count})" for suffix, count in counts.most_common())
-    return (f"files that are no images: {kinds}, such as {others[0]}",) if others else ()
+    return (f"files that are no images: {kinds_of(others)}, such as {others[0]}",) if others else ()
 
 
 def _opened(tree: Tree, name: str):

@@ -24,6 +24,7 @@ AXES = {"n": "N", "z": "N", "t": "N", "s": "N", "sample": "N", "slice": "N", "im
         "h": "H", "y": "H", "row": "H", "height": "H", "w": "W", "x": "W", "column": "W", "col": "W", "width": "W",
         "c": "C", "channel": "C", "band": "C"}  # fmt: skip
 LAYOUTS = {"HW", "NHW", "HWC", "NHWC", "CHW", "NCHW"}
+MISSING = ("_FillValue", "missing_value")  # of netCDF: stored numbers of what was not measured
 INTERLACED = {"INTERLACE_PIXEL": "HWC", "INTERLACE_PLANE": "CHW"}  # HDF5 Image and Palette Specification 1.2
 
 
@@ -34,6 +35,8 @@ class Attributes(NamedTuple):
     factor: float
     offset: float
     inverted: bool
+    transposed: bool
+    missing: tuple[float, ...]
     notes: tuple[str, ...]
     unused: tuple[str, ...]
 
@@ -53,16 +56,17 @@ def read_attributes(dataset: h5py.Dataset) -> Attributes:
     inverted = _is_image(found) and bool(_number(found.pop("IMAGE_WHITE_IS_ZERO", None), 0.0))
     if str(found.get("DISPLAY_ORIGIN", "UL")) == "UL":
         found.pop("DISPLAY_ORIGIN", None)
-    if "MATLAB_class" in found and dataset.ndim > 1:
-        found.pop("MATLAB_class")
-        unused.append("the order of axes, which MATLAB writes in reverse: images are transposed")
+    transposed = found.pop("MATLAB_class", None) is not None and dataset.ndim > 1
+    if transposed:
+        notes.append("MATLAB writes axes in reverse: height and width of each image are exchanged")
+    missing = tuple(value for name in MISSING for value in _numbers(found, name))
     unused += _named(found, repr(dataset.name.strip("/")))
     group = dataset.parent
     for _ in range(dataset.name.count("/")):
         above, broken = _attributes(group)
         unused += [*broken, *_named(above, group.name.strip("/") or "the file")]
         group = group.parent
-    return Attributes(layout, factor, offset, inverted, tuple(notes), tuple(unused))
+    return Attributes(layout, factor, offset, inverted, transposed, missing, tuple(notes), tuple(unused))
 
 
 def _attributes(item: h5py.Dataset | h5py.Group) -> tuple[dict[str, Any], list[str]]:
@@ -123,6 +127,15 @@ def _number(value: Any, usual: float) -> float:
     except (TypeError, ValueError, IndexError):
         return usual
     return number if np.isfinite(number) and (number or not usual) else usual
+
+
+def _numbers(found: dict[str, Any], name: str) -> tuple[float, ...]:
+    """Take an attribute of numbers out of those found; () where it holds something else, and stays."""
+    values = np.ravel(found.get(name, ()))
+    if values.dtype.kind not in "iuf":
+        return ()
+    found.pop(name, None)
+    return tuple(values.astype(float).tolist())
 
 
 def _short(value: Any) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from microgen_jax.data.catalogue import Catalogue
-from microgen_jax.data.conditions import SIDECAR, read_table, to_number, without_index
+from microgen_jax.data.conditions import SIDECAR, read_table, titled, to_number, without_index
 from microgen_jax.data.decoding import MAX_PIXELS, is_image
-from microgen_jax.data.sources.file_tree import Tree
+from microgen_jax.data.sources.file_tree import Tree, kinds_of
 from microgen_jax.data.sources.folder import class_names, open_names
 from microgen_jax.data.sources.split_folders import follow_split_folders
 from microgen_jax.data.sources.table_names import NameIndex
@@ -69,6 +69,7 @@ def open_list(
     if not there:
         problem = f"none of the {len(names)} files that {root} names is beside it ({names[0]!r})"
         raise UserError("root", problem, "name them relative to the list")
+    titles = titled(titles, table)
     columns = {title: [rows[n][k] for n in there] for k, title in enumerate(titles) if k > 0}
     present = [names[n] for n in there]
     labelling = _labels(columns, has_header)
@@ -88,7 +89,12 @@ def open_list(
     index = {name: n for n, name in enumerate(present)}
     order = [index[name] for name in catalogue.names]
     columns = {title: [cells[n] for n in order] for title, cells in columns.items()}
-    catalogue = catalogue._replace(columns=columns, serving=serving, notes=(*catalogue.notes, *notes))
+    catalogue = catalogue._replace(
+        columns=columns,
+        serving=serving,
+        notes=(*catalogue.notes, *notes),
+        unused=(*catalogue.unused, *_not_named(tree, {table, *names})),
+    )
     return catalogue if labelling else follow_split_folders(catalogue, tree.name)
 
 
@@ -98,6 +104,11 @@ def find_table(tree: Tree, root: str) -> str:
     if len(tables) != 1:
         raise UserError("root", f"{len(tables)} tables in {root}", "give the one that lists the images")
     return tables[0]
+
+
+def _not_named(tree: Tree, known: set[str]) -> tuple[str, ...]:
+    others = [name for name in tree.files if name not in known]
+    return (f"files that the list does not name: {kinds_of(others)}, such as {others[0]}",) if others else ()
 
 
 def _relative(cell: str, folder: str) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from microgen_jax.crystal.maps import EbsdMap
 from microgen_jax.data.decoding import BadFile, is_image
+from microgen_jax.data.sources.file_tree import kinds_of
 
 SCANS_ALONE = (
     ".ang",
@@ -94,16 +95,22 @@ def share_note(scans: Sequence[dict[str, Any]]) -> str:
     return f"unindexed points: {low:.1%}" + (f" to {high:.1%} of a scan" if high > low else " of a scan")
 
 
-def images_beside(names: Sequence[str]) -> tuple[str, ...]:
-    """Return a line on the images that lie beside scans and are not read.
+def files_beside(names: Sequence[str], scans: Sequence[str]) -> tuple[str, ...]:
+    """Return lines on the images, and on the other files, that lie beside scans and are not read.
 
     Args:
-      names: all files of the data set.
+      names: all files of the data set but its table.
+      scans: names of the scans; the partner of a .cpr belongs to it.
     """
+    pairs = {f"{scan[:-4]}{suffix}" for scan in scans for suffix in (".cpr", ".crc", ".CPR", ".CRC")}
     images = [name for name in names if is_image(name)]
-    return (
-        (f"{len(images)} images beside the scans, such as {images[0]}: the scans are read",) if images else ()
-    )
+    others = sorted(set(names) - pairs - {*scans, *images})
+    lines = []
+    if images:
+        lines.append(f"{len(images)} images beside the scans, such as {images[0]}: the scans are read")
+    if others:
+        lines.append(f"files that are no scans: {kinds_of(others)}, such as {others[0]}")
+    return tuple(lines)
 
 
 def is_preview(image: str, scans: Sequence[str]) -> bool:

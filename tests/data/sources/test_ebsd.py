@@ -349,6 +349,15 @@ def test_the_field_preview_does_not_hide_its_scan(shared, data_config):
     assert any("a_preview.png" in line for line in dataset.unused)
 
 
+def test_files_beside_scans_are_named(tmp_path, data_config):
+    write_cpr(tmp_path / "a", random_truth(16, 16))
+    (tmp_path / "notes.txt").write_text("by hand")
+    dataset = open_dataset(data_config(tmp_path, holdout=0.0))
+    assert [line for line in dataset.unused if "files" in line] == [
+        "files that are no scans: .txt (1), such as notes.txt"
+    ]
+
+
 def test_scans_far_below_the_size_are_refused(tmp_path, data_config):
     path = write_ang(tmp_path / "a", random_truth(16, 40))
     with pytest.raises(UserError, match=r"16x40 px, less than half of data\.size=\(33, 16\)"):

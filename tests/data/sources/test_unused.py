@@ -11,6 +11,8 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from microgen_jax.commands.inspect import inspect
+from microgen_jax.data import open_dataset
+from microgen_jax.errors import UserError
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (20, 24), dtype=np.uint8)
@@ -164,7 +166,7 @@ def test_every_further_array_is_named(tmp_path, kind, case):
 @pytest.mark.parametrize("place", ["images", "/", "deep"])
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("_FillValue", np.uint8(7)), ("valid_range", [1, 9]), ("DISPLAY_ORIGIN", "LL"), ("gain", 2.5), ("planted", "x"),
+    [("_FillValue", "none"), ("valid_range", [1, 9]), ("DISPLAY_ORIGIN", "LL"), ("gain", 2.5), ("planted", "x"),
      ("PALETTE", h5py.Empty("u1")), ("DIMENSION_LABELS", ["p", "q", "r"])],
 )  # fmt: skip
 def test_every_attribute_that_does_not_describe_is_named(tmp_path, place, name, value):
@@ -177,10 +179,36 @@ def test_every_attribute_that_does_not_describe_is_named(tmp_path, place, name, 
     assert not any(word in lines for word in ("units", "title", "operator"))
 
 
-def test_the_order_of_axes_that_matlab_writes_is_named(tmp_path):
+@pytest.mark.parametrize("name", ["_FillValue", "missing_value"])
+def test_numbers_that_stand_for_nothing_measured_are_refused(tmp_path, data_config, name):
+    whole = np.maximum(STACK, 1)
+    lost = np.where(np.arange(24) == 3, 0, whole).astype(np.uint8)
+    for folder, pixels in (("whole", whole), ("lost", lost)):
+        (tmp_path / folder).mkdir()
+        with h5py.File(tmp_path / folder / "a.h5", "w") as file:
+            file.create_dataset("images", data=pixels).attrs[name] = [np.uint8(0)]
+    dataset = open_dataset(data_config(tmp_path / "whole", channels=1))
+    assert not any(name in line for line in dataset.unused)
+    for given in ("auto", "0,255"):
+        with pytest.raises(
+            UserError, match=r"4\.17% of the numbers are 0, which stands for what was not measured"
+        ):
+            open_dataset(data_config(tmp_path / "lost", channels=1, value_range=given))
+
+
+@pytest.mark.parametrize("layout", ["NHW", "HWK"])
+def test_images_that_matlab_wrote_are_turned_back(tmp_path, data_config, layout):
+    images = np.random.default_rng(0).integers(0, 256, (20, 16, 5), dtype=np.uint8)  # as MATLAB has them
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("images", data=STACK).attrs["MATLAB_class"] = "uint8"
-    assert "transposed" in unused(tmp_path, channels=1)
+        stored = images.transpose(1, 0, 2) if layout == "HWK" else images.T
+        file.create_dataset("images", data=stored).attrs["MATLAB_class"] = np.bytes_("uint8")
+    dataset = open_dataset(data_config(tmp_path, channels=1, layout=layout))
+    for part in (dataset.train, dataset.holdout):
+        for n in range(len(part)):
+            number = int(part.name(n).split("[")[1][:-1])
+            np.testing.assert_array_equal(part[n].image[..., 0], images[..., number])
+            assert part.header(n)[:2] == (20, 16)
+    assert any("MATLAB" in note for note in dataset.notes)
 
 
 def test_every_feature_and_split_of_tfds_is_named(monkeypatch):
@@ -190,3 +218,12 @@ def test_every_feature_and_split_of_tfds_is_named(monkeypatch):
         lines = unused("", name="cifar10", pad="background")
     assert "'planted'" in lines
     assert "'id'" in lines
+
+
+def test_a_folder_of_nothing_that_can_be_read_says_what_is_there(tmp_path, data_config):
+    for name in ("a.gif", "b.gif", "inner.zip", "README"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=r"holds nothing that can be read, but \.gif \(2\), ") as error:
+        open_dataset(data_config(tmp_path))
+    assert ".zip (1)" in error.value.problem
+    assert "without a suffix (1)" in error.value.problem
