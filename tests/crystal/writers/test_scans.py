@@ -48,6 +48,18 @@ def test_a_written_map_is_read_back(tmp_path: Path, measured: EbsdMap, suffix: s
     assert not again.unused
 
 
+@pytest.mark.parametrize("group", ["m-3m", "6/mmm"])
+@every_format
+def test_a_map_of_one_phase_is_read_back(tmp_path: Path, measured: EbsdMap, suffix: str, group: str) -> None:
+    phase = np.where(measured.indexed, 1, -1).astype(np.int32)
+    single = replace(measured, phase=phase, phases=(Phase(1, "one", group),))
+    write_map(single, tmp_path / f"a{suffix}")
+    again = read_map(tmp_path / f"a{suffix}")
+    assert angle(single, again) < 2e-4
+    np.testing.assert_array_equal(again.phase, phase)
+    assert again.phases == single.phases
+
+
 @every_format
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())

@@ -1,6 +1,7 @@
 """`write_map` by suffix: what it refuses, and .npz, which loses nothing."""
 
 import json
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -162,6 +163,24 @@ def test_a_cut_npz_gives_one_line(tmp_path: Path, scan: EbsdMap, share: float) -
     with pytest.raises(UserError) as error:
         read_map(path)
     assert error.value.where == str(path)
+
+
+def test_a_mutated_npz_ends_in_a_map_or_in_one_line(tmp_path: Path, full: EbsdMap) -> None:
+    path, rng, read = tmp_path / "a.npz", np.random.default_rng(0), 0
+    parts = {name: getattr(full, name)[:4, :5] for name in ("orientations", "phase", "indexed")}
+    write_map(replace(full, **parts, columns=Columns({}, np.full((4, 5), -1))), path)
+    with np.load(path) as stored:
+        arrays = {key: stored[key] for key in stored.files}
+    np.savez(path, **arrays)  # as it is, so that numbers are hit too
+    content = path.read_bytes()
+    for _ in range(200):
+        mutated = bytearray(content)
+        for place in rng.integers(len(content), size=3):
+            mutated[place] = rng.integers(256)
+        path.write_bytes(mutated)
+        with suppress(UserError):
+            read += read_map(path).phase.size == 20
+    assert read < 100
 
 
 def test_metadata_of_npz_is_json(tmp_path: Path, full: EbsdMap) -> None:
