@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -89,15 +88,6 @@ def test_what_two_stages_do_not_have_is_refused(maps_run, run, flags, named):
     assert result.returncode == 2
     assert named in result.stderr
     assert result.stderr.count("\n") == 1
-
-
-@pytest.mark.slow
-def test_both_networks_are_planned(run, maps_run, tmp_path):
-    result = run(mode="plan", workdir=tmp_path, config__plan__devices="(1,)", config__plan__classes=4, **MAPS)
-    assert result.returncode == 0, result.stderr
-    (entry,) = json.loads((tmp_path / "plan.json").read_text())
-    params = jax.tree.leaves(state(maps_run, 4).params)
-    assert entry["parameter_bytes"] == sum(leaf.nbytes for leaf in params)
 
 
 @pytest.mark.parametrize(
