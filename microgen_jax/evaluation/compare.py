@@ -124,6 +124,7 @@ class Comparison(Mapping[str, dict[str, Any]]):
                 pairs=self.copies.pairs if self.copies else None,
                 laue_group=self.laue_group,
                 key=self.settings["images"]["key"],
+                method=self.settings["grains"],
                 json_text=json.dumps(self.to_json(), indent=1, allow_nan=False),
             )
         )

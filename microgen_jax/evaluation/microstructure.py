@@ -14,7 +14,7 @@ from microgen_jax.evaluation.image_set import ImageSet, shared_classes
 
 CONDITIONING_ACCURACY = "conditioning_accuracy"
 NO_CONDITIONING = "no conditioning (R² < 0)"
-MEAN_ONLY = "means only, no distance"
+MEAN_ONLY = "means only"
 
 
 class Compared(NamedTuple):

@@ -1,6 +1,7 @@
 """Text of a comparison: warnings, the summary in sentences, and the table."""
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from microgen_jax.evaluation import baseline, copy_search, grain_size, statistics
@@ -175,7 +176,10 @@ def table(metrics: dict[str, dict]) -> Table:
     Args:
       metrics: entries by name.
     """
-    rows = Table("metric", "mean, real", "generated", "unit", "distance", "baseline", "ratio", "interval")
+    headers = ("metric", "mean, real", "generated", "unit", "distance", "baseline", "ratio", "interval")
+    rows = Table(*headers, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for place in (0, -1):
+        rows.columns[place].no_wrap = True
     for name, entry in metrics.items():
         if "/" not in name and not is_missing(entry):
             real, generated, *distances = (

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 INK = "#010203"  # replaced by currentColor
 REAL, GENERATED = "#2b7bba", "#d9730d"
@@ -24,9 +24,9 @@ _STYLE = {
 
 
 def ratios(names: Sequence[str], ratio: Float[np.ndarray, "N"], interval: Float[np.ndarray, "N 2"]) -> str:
-    """Ratios to the baseline with their intervals, a line each, on a logarithmic axis."""
+    """Ratios to the baseline with their intervals, a line each below its name, on a logarithmic axis."""
     with mpl.rc_context(_STYLE):
-        figure, axes = _blank(7.2, 0.6 + 0.24 * len(names))
+        figure, axes = _blank(4.8, 0.6 + 0.36 * len(names))
         low = max(0.1, min(0.5, float(ratio.min()) / 1.5))
         place = np.arange(len(names))[::-1]
         within = interval[:, 0] <= 1
@@ -34,16 +34,20 @@ def ratios(names: Sequence[str], ratio: Float[np.ndarray, "N"], interval: Float[
             middle, ends = np.maximum(ratio[chosen], low), np.maximum(interval[chosen], low)
             axes.hlines(place[chosen], ends[:, 0], ends[:, 1], color=colour, linewidth=2)
             axes.plot(middle, place[chosen], "o", color=colour, markersize=5)
-        axes.axvline(1, color=INK, linewidth=0.8, linestyle="--")
+        for y, name in zip(place, names):
+            axes.annotate(name, (0, y + 0.14), xycoords=("axes fraction", "data"), va="bottom")
+        axes.axvline(1, color=INK, linewidth=0.8, linestyle="--", alpha=0.4)
         axes.set(
             xscale="log",
-            yticks=place,
-            yticklabels=names,
+            yticks=[],
             xlabel="distance over the real-against-real baseline",
+            ylim=(-0.5, len(names) - 0.3),
         )
+        axes.spines["left"].set_visible(False)
         axes.set_xlim(low, None)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.margins(y=0.5 / max(len(names), 1))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         return _svg(figure)
 
 
@@ -79,7 +83,7 @@ def scatter(requested: Float[np.ndarray, "N"], measured: Float[np.ndarray, "N"],
         ends = [float(requested.min()), float(requested.max())]
         axes.plot(ends, ends, color=INK, linewidth=0.8, linestyle="--")
         axes.plot(requested, measured, "o", color=GENERATED, markersize=3, alpha=0.6)
-        axes.set(xlabel=f"{name} requested, standardised", ylabel=f"{name} measured, standardised")
+        axes.set(xlabel=f"{name} requested, standardised", ylabel="measured, standardised")
         return _svg(figure)
 
 
@@ -90,18 +94,18 @@ def sectors(
 ) -> str:
     """Two densities over a sector in multiples of random; corners by name, x and y in shares of a side."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(6.4, 2.6), layout="constrained")
+        figure = Figure(figsize=(3.6, 2.8), layout="constrained")
         both = figure.subplots(1, 2)
         top = float(np.nanmax([real, generated]))
         for axes, values, name in zip(both, (real, generated), ("real", "generated")):
             shown = axes.imshow(values, origin="lower", vmin=0, vmax=top, cmap="viridis")
-            axes.set_title(name, fontsize=9)
+            axes.set_title(name, fontsize=9, loc="left")
             axes.set_axis_off()
             for corner, x, y in corners:
                 place = x * real.shape[1] - 0.5, y * real.shape[0] - 0.5
-                side = {"ha": "left" if x > 0.5 else "right", "va": "bottom" if y > 0.5 else "top"}
+                side = {"ha": "right" if x > 0.5 else "left", "va": "bottom" if y > 0.5 else "top"}
                 axes.annotate(corner, place, fontsize=8, annotation_clip=False, **side)
-        figure.colorbar(shown, ax=list(both), label="multiples of random")
+        figure.colorbar(shown, ax=list(both), label="multiples of random", location="bottom")
         return _svg(figure)
 
 

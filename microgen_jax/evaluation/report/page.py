@@ -13,13 +13,14 @@ from microgen_jax.evaluation import ipf_density
 from microgen_jax.evaluation.baseline import BaselineRatio, Statistic
 from microgen_jax.evaluation.microstructure import NO_CONDITIONING
 from microgen_jax.evaluation.report import charts
-from microgen_jax.evaluation.summary import is_unconditioned, number
+from microgen_jax.evaluation.summary import is_missing, is_unconditioned, missing, number
 from microgen_jax.images import grid, png
 
 SHOWN = 36  # images in a grid
 ZOOM_TO = 96  # px that a small tile is enlarged to
 SIZES = {
     "grain_diameter": "mean grain diameter",
+    "grain_diameter_edge_corrected": "the same, corrected for what image edges cut",
     "grain_diameter_by_area": "mean grain diameter, weighted by area",
     "astm_e112": "ASTM grain size number G (E112, mean intercept)",
     "astm_e2627": "ASTM grain size number G (E2627, mean area)",
@@ -43,6 +44,7 @@ PAGE = """<!doctype html>
 }
 body { background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
   max-width: 66rem; padding: 0 1rem; }
+p { overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 .warning { background: var(--warn); padding: .6rem .9rem; border-radius: 4px; }
 .dim, figcaption { color: var(--dim); }
@@ -53,11 +55,13 @@ details { margin-top: 1rem; } summary { cursor: pointer; }
 img, svg { max-width: 100%; height: auto; } img { image-rendering: pixelated; }
 table { border-collapse: collapse; width: 100%; font-size: .87rem; }
 th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); }
-.wide { overflow-x: auto; } figure.wide svg { min-width: 28rem; }
-table.narrow { width: auto; } table.narrow td, table.narrow th { padding-right: 1.6rem; }
-td.dim { overflow-wrap: anywhere; min-width: 9rem; }
+.wide { overflow-x: auto; }
+table.narrow { width: auto; } table.narrow td, table.narrow th { padding-right: 1.2rem; }
+td.text, td.dim { overflow-wrap: anywhere; min-width: 11rem; }
+@media (max-width: 46rem) { td.text { min-width: 7rem; } }
 code { font-size: .78rem; } td { vertical-align: top; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.line { white-space: nowrap; }
 </style>
 </head>
 <body>
@@ -72,7 +76,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 {% endfor %}
 </section>
 {% if sizes %}<section id="sizes">
-<h2>Grains</h2>
+<h2>Grain size</h2>
 <table class="narrow">
 <thead><tr><th></th><th class="number">real</th><th class="number">generated</th><th>unit</th></tr></thead>
 <tbody>
@@ -84,7 +88,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 <p class="dim">{{ sizes_note }}</p>
 </section>{% endif %}
 {% if overview %}<h2>Distances</h2>
-<figure class="wide">{{ overview }}<figcaption>Ratio 1: as far from the real images as real images are from
+<figure>{{ overview }}<figcaption>Ratio 1: as far from the real images as real images are from
 each other. Blue: within that distance. Orange: the whole interval lies above 1.</figcaption></figure>{% endif %}
 <h2>Images</h2>
 <div class="row pair">
@@ -106,11 +110,11 @@ below it the training window.</figcaption></figure>{% endif %}
 <th class="number">distance</th><th class="number">baseline</th><th class="number">ratio</th>
 <th class="number">interval</th><th class="number">images</th><th>note</th></tr></thead>
 <tbody>
-{% for row in rows %}<tr><td>{{ row.title }}<br><code class="dim">{{ row.name }}</code></td>
+{% for row in rows %}<tr><td class="text">{{ row.title }}<br><code class="dim">{{ row.name }}</code></td>
 <td class="number">{{ row.real }}</td>
 <td class="number">{{ row.generated }}</td><td>{{ row.unit }}</td><td class="number">{{ row.value }}</td>
 <td class="number">{{ row.baseline }}</td><td class="number">{{ row.ratio }}</td>
-<td class="number">{{ row.interval }}</td><td class="number">{{ row.images }}</td>
+<td class="number line">{{ row.interval }}</td><td class="number line">{{ row.images }}</td>
 <td class="dim">{{ row.note }}</td></tr>
 {% endfor %}
 </tbody>
@@ -120,6 +124,8 @@ below it the training window.</figcaption></figure>{% endif %}
 the same unit; it is no mean. Baseline: the same distance between halves of the real images. Images: real and
 generated.</p>
 {{ table(rows) }}
+{% for line in missing %}<p class="dim">{{ line }}</p>
+{% endfor %}
 {% if by_class %}<details><summary>By class</summary>
 {{ table(by_class) }}
 </details>{% endif %}
@@ -149,6 +155,7 @@ class ReportContent(NamedTuple):
       pairs: generated tiles and their nearest training windows, nearest first; or None.
       laue_group: Laue group of the colour density.
       key: IPF key of the colours.
+      method: how grains are found, in words.
       json_text: content of metrics.json.
     """
 
@@ -166,6 +173,7 @@ class ReportContent(NamedTuple):
     pairs: tuple[np.ndarray, np.ndarray] | None
     laue_group: str
     key: str
+    method: str
     json_text: str
 
 
@@ -181,14 +189,12 @@ def render(content: ReportContent) -> str:
         warnings=content.warnings,
         summary=content.summary,
         overview=_overview(content),
-        grids=[
-            ("real", _image(content.real[:SHOWN])),
-            ("generated", _image(content.generated[:SHOWN])),
-        ],
+        grids=_grids(content),
         pairs=_pairs(*content.pairs) if content.pairs else "",
         curves=[(content.descriptions[name], Markup(chart)) for name, chart in _curves(content)],
         rows=_rows(content, by_class=False),
         by_class=_rows(content, by_class=True),
+        missing=missing(content.metrics),
         sizes=_sizes(content),
         sizes_note=_sizes_note(content),
         settings=base64.b64encode(content.json_text.encode()).decode(),
@@ -234,7 +240,7 @@ def _rows(content: ReportContent, *, by_class: bool) -> list[dict[str, str]]:
     return [
         {"name": name, "title": _title(name, content)} | _shown(name, entry)
         for name, entry in content.metrics.items()
-        if ("/" in name) == by_class
+        if ("/" in name) == by_class and (by_class or not is_missing(entry))
     ]
 
 
@@ -256,13 +262,30 @@ def _sizes_note(content: ReportContent) -> str:
     found = content.metrics.get("grain_diameter")
     if found is None:
         return ""
+    height, width = content.real.shape[1:3]
     in_px = " In px, as no pixel size is known (pixel_size_um)." if found["unit"] == "px" else ""
-    return f"Equivalent circle diameter of the grains that no image edge cuts.{in_px}"
+    return (
+        f"Grains are found by {content.method}. Diameters are those of circles of equal area. The first row leaves out "
+        f"grains that an edge of the {height}x{width} px images cuts; the second corrects for it, as large grains are "
+        f"cut more often.{in_px}"
+    )
+
+
+def _grids(content: ReportContent) -> list[tuple[str, str]]:
+    """Images of both sides at one scale."""
+    sides = ("real", content.real), ("generated", content.generated)
+    columns = math.ceil(math.sqrt(min(SHOWN, max(len(tiles) for _, tiles in sides))))
+    return [
+        (f"{name}, {min(SHOWN, len(tiles))} of {len(tiles)}", _image(tiles[:SHOWN], columns))
+        for name, tiles in sides
+    ]
 
 
 def _value_axis(name: str, statistic: Statistic) -> str:
     if statistic.distribution:
         return "share up to"
+    if name.startswith("two_point"):
+        return "correlation"
     return {"power_spectrum": "log10 of power"}.get(name, "probability")
 
 
@@ -290,10 +313,9 @@ def _number(value: float | None) -> str:
     return "–" if value is None else number(value)
 
 
-def _image(tiles: UInt8[np.ndarray, "n H W C"], columns: int = 0) -> str:
+def _image(tiles: UInt8[np.ndarray, "n H W C"], columns: int) -> str:
     zoom = max(1, ZOOM_TO // tiles.shape[1])
     larger = tiles.repeat(zoom, axis=1).repeat(zoom, axis=2)
-    columns = columns or math.ceil(math.sqrt(len(tiles)))
     return base64.b64encode(png(grid(larger, columns, gap=4))).decode()
 
 

@@ -69,6 +69,7 @@ def page(tmp_path_factory) -> Path:
             pairs=(images[:5], images[30:35]),
             laue_group="m-3m",
             key="tsl",
+            method="colour steps",
             json_text="{}",
         )
     )
