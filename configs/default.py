@@ -40,8 +40,9 @@ def get_config() -> ConfigDict:
     data.symmetry = "all"
     # sample direction of the IPF colours: X | Y | Z | 'x,y,z' | XYZ (nine channels); '' = no IPF map
     data.ipf_direction = "Z"
-    # ebsd: form of the images (quaternions: orientations in four channels, docs/data.md): ipf | quaternions
-    data.ebsd = "ipf"
+    # form of what is generated (auto: orientations of EBSD scans, unless colours are asked for): auto | image
+    # | orientation
+    data.representation = "auto"
     data.colour_key = "tsl"  # ebsd: colour key of the IPF maps: tsl | edax
     data.laue_group = ""  # ebsd: Laue group of phases for which the file names none, as in 'm-3m'
     # position of the window in larger images (grid: all windows of a grid, each an image): random | grid
@@ -67,6 +68,7 @@ def get_config() -> ConfigDict:
 
     config.model = model = ConfigDict()
     model.channels = (64, 128, 256)  # channels of each level; each level halves height and width
+    model.values_channels = ()  # channels of each level of a second stage's network; () = as channels
     model.blocks_per_level = 2  # residual blocks of each level
     # levels with self-attention after each block, as in (False,True,True); () = the lowest only
     model.attention_levels = ()
@@ -90,6 +92,8 @@ def get_config() -> ConfigDict:
     # importance
     diffusion.time_sampling = "uniform"
     diffusion.condition_dropout = 0.1  # share of labels, and of each condition, hidden in training
+    # largest noise, in training, on what a later stage is given of an earlier one
+    diffusion.given_noise = 0.2
 
     config.wgan = wgan = ConfigDict()
     wgan.n_critic = 5  # critic updates to one of the generator; a step reads as many minibatches
@@ -151,6 +155,12 @@ def get_config() -> ConfigDict:
     sample.condition = ""  # conditions as JSON, as in '{"grain_diameter": 12}'
     sample.checkpoint = "newest"  # checkpoint: newest | best (by hold-out loss) | a step
     sample.ema = 0.0  # relative width of an average of all kept checkpoints; 0 = that of train.ema_decay
+    # orientations of a sample (grains: one for each grain, as auto; none: each pixel's own): auto | none |
+    # grains
+    sample.reconstruct = "auto"
+    # formats of the samples (of scans: maps/, of orientation models): png | npz | ctf | ang | h5oina |
+    # dream3d | vti | damask
+    sample.formats = ("png", "npz")
     sample.name = "default"  # name of the folder under samples/
 
     config.evaluate = evaluate = ConfigDict()
@@ -168,6 +178,7 @@ def get_config() -> ConfigDict:
     config.plan = plan = ConfigDict()
     plan.devices = (1, 8, 64, 256)  # numbers of devices, each with train.batch_size images
     plan.chip = "h200"  # kind of device: a100 | h100 | h200 | tpu_v4 | tpu_v5e | tpu_v5p | tpu_v6e
+    plan.memory_gb = 0.0  # memory of a device in GB; 0 = the chip's
     plan.utilisation = 0.4  # share of the peak rate that convolutions reach
     plan.channels = 3  # channels of the images, as no data is opened
     plan.classes = 5  # number of classes

@@ -1,10 +1,11 @@
-"""IPF-Z maps at 64 px rendered from raw EBSD scans (.ang, .ctf, .cpr, .h5, .h5oina, .dream3d).
+"""Orientation maps of 64 px from raw EBSD scans (.ang, .ctf, .cpr, .h5, .h5oina, .dream3d), sampled as scans.
 
     python main.py --config=configs/ebsd64.py --config.data.root=scans --workdir=runs/ebsd64
 
 The root is one scan or a folder of them. Each folder of scans is a class; without folders, each scan. Tiles have the
-scan's pixel size and overlap by half. For IPF-X, Y and Z together: `--config.data.ipf_direction=XYZ
---config.data.channels=9`. One GPU of 12 GB or more: bfloat16, batch 32.
+scan's pixel size and overlap by half. Two networks are trained: one for grains, one for orientations given the grains.
+For IPF-Z colours instead: `--config.data.representation=image`; for IPF-X, Y and Z together:
+`--config.data.ipf_direction=XYZ --config.data.channels=9`. One GPU, bfloat16, batch 32; `--mode=plan` gives the memory.
 Not run on a GPU.
 """
 

@@ -82,10 +82,10 @@ class Denoiser(Protocol):
 class Method(Protocol):
     """Something that can be trained: pure functions of arrays, jitted by the training loop.
 
-    `state` is a `training.state.TrainState`, whose `ema_params` are all that `generate` needs; `keys` are typed PRNG
-    keys, one an image. `eval_step` gives sums over held-out images and their `count`; `heldout` makes of their
-    means the numbers to be logged, `heldout_loss` among them, by which checkpoints are ranked (less is better); and
-    `warnings` says what a person should know of these.
+    `state` is a `training.state.TrainState`, whose `ema_params` are all that sampling needs (`sampling.batching`: what
+    lies between two stages is decoded there). `eval_step` gives sums over held-out images and their `count`; `heldout`
+    makes of their means the numbers to be logged, `heldout_loss` among them, by which checkpoints are ranked (less is
+    better); and `warnings` says what a person should know of these.
 
     Attributes:
       minibatches: number of minibatches of `train.batch_size` images in one `train_step`.
@@ -120,10 +120,6 @@ class Method(Protocol):
 
     def warnings(self, step: int, heldout: dict[str, float]) -> list[str]:
         """Return a sentence for everything that a person should know of the hold-out metrics."""
-        ...
-
-    def generate(self, params: Params, keys: jax.Array, cond: Condition) -> Float[Array, "B H W C"]:
-        """Return images in [-1, 1]; image i is a function of `keys[i]` and its condition."""
         ...
 
     def summary(self) -> list[Any]:

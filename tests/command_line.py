@@ -1,7 +1,9 @@
 """`main.py` as a person runs it: in a process of its own, on one device, with a tiny model."""
 
+import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +28,11 @@ TINY = {
     "config.sample.steps": "3",
     "config.sample.batch_size": "4",
 }
+ONE_LEVEL = {
+    "config__model__channels": "(8,)",
+    "config__model__attention_levels": "()",
+    "config__model__remat": "()",
+}
 ENVIRONMENT = {
     **os.environ,
     "JAX_NUM_CPU_DEVICES": "1",
@@ -33,7 +40,8 @@ ENVIRONMENT = {
     "JAX_COMPILATION_CACHE_DIR": str(
         Path(os.environ.get("MICROGEN_CACHE", Path.home() / ".cache" / "microgen_jax")) / "xla-tests"
     ),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "PYTHONUNBUFFERED": "1",
 }
 
@@ -45,7 +53,7 @@ def command(**flags: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """`server(argv)`: the finished command, run in a fork of a process that has imported everything."""
+    """`server(argv, ...)`: the finished command, run in a fork of a process that has imported everything."""
     folder = tmp_path_factory.mktemp("server")
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.command_server"],
@@ -56,9 +64,16 @@ def server(tmp_path_factory):
         text=True,
     )
 
-    def finished(argv: list[str]) -> subprocess.CompletedProcess:
+    def finished(argv: list[str], devices: int, signals: dict) -> subprocess.CompletedProcess:
         out, err = folder / "stdout", folder / "stderr"
-        process.stdin.write(json.dumps({"argv": argv, "stdout": str(out), "stderr": str(err)}) + "\n")
+        request = {
+            "argv": argv,
+            "stdout": str(out),
+            "stderr": str(err),
+            "devices": devices,
+            "signals": signals,
+        }
+        process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()
         status = int(process.stdout.readline())
         return subprocess.CompletedProcess(argv, status, out.read_text(), err.read_text())
@@ -71,13 +86,18 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def run(server):
-    """`run(workdir=..., config__train__steps=8)`: the finished process, on top of TINY; None leaves a flag out."""
+    """`run(workdir=..., config__train__steps=8)`: the finished process, on top of TINY; None leaves a flag out.
 
-    def finished(*extra: str, devices: int = 1, environment=(), **flags) -> subprocess.CompletedProcess:
+    `signals={"step 5/": SIGKILL}` sends a signal once that is printed.
+    """
+
+    def finished(
+        *extra: str, devices: int = 1, environment=(), signals=(), **flags
+    ) -> subprocess.CompletedProcess:
         merged = {**TINY, **{k.replace("__", "."): v for k, v in flags.items()}}
         line = command(**{k: str(v) for k, v in merged.items() if v is not None}) + list(extra)
-        if devices == 1 and not environment:
-            return server(line[1:])
+        if not environment:
+            return server(line[1:], devices, dict(signals))
         environment = {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": str(devices), **dict(environment)}
         return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -98,14 +118,20 @@ def start():
 
 
 @pytest.fixture(scope="session")
-def trained(run, tmp_path_factory) -> Path:
-    """A run of four steps on four classes; for reading only."""
-    workdir = tmp_path_factory.mktemp("trained")
-    result = run(
-        workdir=workdir,
-        config__train__eval_every=2,
-        config__train__eval_samples=4,
-        config__train__sample_every=2,
-    )
-    assert result.returncode == 0, result.stderr
-    return workdir
+def trained(run, tmp_path_factory, worker_id) -> Path:
+    """A run of four steps on four classes, for reading only: trained once, and each worker has a copy."""
+    base = tmp_path_factory.getbasetemp()
+    common = (base if worker_id == "master" else base.parent) / "common"
+    common.mkdir(exist_ok=True)
+    with (common / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (common / "done").exists():
+            result = run(
+                workdir=common / "trained",
+                config__train__eval_every=2,
+                config__train__eval_samples=4,
+                config__train__sample_every=2,
+            )
+            assert result.returncode == 0, result.stderr
+            (common / "done").touch()
+    return Path(shutil.copytree(common / "trained", tmp_path_factory.mktemp("trained") / "run"))

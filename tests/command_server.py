@@ -1,7 +1,8 @@
 """A process that has imported everything and forks for each command, so that a command does not import it again.
 
-Requests are JSON lines on standard input, `{"argv": [...], "stdout": path, "stderr": path}`; the answer is the exit
-status. A command runs in a fork of its own: flags, signals, the backend of jax and the working folder are its own.
+Requests are JSON lines on standard input, `{"argv": [...], "stdout": path, "stderr": path, "devices": 1, "signals":
+{"step 5/": 9}}`; the answer is the exit status. A command runs in a fork of its own: flags, signals, the backend of jax
+and the working folder are its own. Once its standard output holds a text of `signals`, it gets that signal.
 """
 
 import json
@@ -9,7 +10,11 @@ import os
 import runpy
 import signal
 import sys
+import time
 import warnings
+from pathlib import Path
+
+import jax
 
 
 def serve() -> None:
@@ -24,11 +29,24 @@ def serve() -> None:
 
 
 def _forked(request: dict) -> int:
+    for name in ("stdout", "stderr"):
+        Path(request[name]).write_text("")
     child = os.fork()
     if child == 0:
         _run(request)
+    for text, number in request["signals"].items():
+        _wait_for(text, Path(request["stdout"]), child)
+        os.kill(child, number)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
+
+
+def _wait_for(text: str, stdout: Path, child: int) -> None:
+    """Return once the text is printed, or the child has ended without it."""
+    while text not in stdout.read_text():
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return
+        time.sleep(0.002)
 
 
 def _run(request: dict) -> None:
@@ -38,6 +56,7 @@ def _run(request: dict) -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    jax.config.update("jax_num_cpu_devices", request["devices"])
     sys.argv = request["argv"]
     status = 1
     try:

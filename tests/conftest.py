@@ -1,4 +1,4 @@
-"""Strict arithmetic and checked shapes for every test, and a compile cache shared by all runs."""
+"""Strict arithmetic and checked shapes for every test, fast compilation, and a compile cache shared by all runs."""
 
 import os
 from pathlib import Path
@@ -24,6 +24,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+jax.config.update("jax_disable_most_optimizations", True)
 flags.FLAGS.mark_as_parsed()
 settings.register_profile("same", derandomize=True)
 settings.load_profile("same")

@@ -27,6 +27,12 @@ def export(request: Request) -> None:
     config = for_run(request, run.config)
     if config.method != "ddpm":
         raise UserError("--mode", f"export writes diffusion models, and this run's method is {config.method}")
+    if run.resolved.phases:
+        raise UserError(
+            "--mode",
+            "export writes models of one stage, and this run's makes orientations in two",
+            "write its maps with --mode=sample --config.sample.formats=\"('ctf',)\"",
+        )
     if config.sample.autoguidance:
         raise UserError(
             "sample.autoguidance", "needs two sets of weights, and an export holds one", "leave it empty"

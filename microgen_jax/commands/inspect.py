@@ -12,10 +12,10 @@ from microgen_jax.config import fields
 from microgen_jax.config.command_line import Request
 from microgen_jax.config.schema import Config, DataConfig
 from microgen_jax.data import Dataset, summary, summary_table
+from microgen_jax.data.rendered import rendered
 from microgen_jax.data.sources.ebsd import read_scans
 from microgen_jax.evaluation import classify_images, grain_finding, grain_size
-from microgen_jax.images import grid, png, to_uint8
-from microgen_jax.sampling import batching
+from microgen_jax.images import grid, png
 
 _GRID_IMAGES = 36
 
@@ -87,10 +87,9 @@ def summarise(config: Config) -> Summary:
     dataset = data.open_dataset(config.data, config.seed)
     tiles = summary.tiles_of(dataset)
     values = summary.summarise(dataset, config.data, tiles)
-    images = batching.to_display(to_uint8(tiles), config.data)
-    values |= _grains(dataset, config.data, images)
+    values |= _grains(dataset, config.data, tiles)
     spread = np.linspace(0, len(tiles) - 1, min(_GRID_IMAGES, len(tiles))).astype(int)
-    return Summary(values, grid(images[spread]))
+    return Summary(values, grid(tiles[spread]))
 
 
 def _grains(dataset: Dataset, asked: DataConfig, images: np.ndarray) -> dict[str, Any]:
@@ -106,6 +105,7 @@ def _grains(dataset: Dataset, asked: DataConfig, images: np.ndarray) -> dict[str
         found["scans"] = [scan | sizes[scan["scan"]].to_json(scan["pixel_size_um"]) for scan in dataset.scans]
         grains |= grain_size.summed(sizes.values(), stored_um, grain_size.BY_ORIENTATION)
     elif grains:
-        sizes = [grain_size.of_image(image, kind) for image in summary.whole_images(dataset.train)]
+        shown = rendered(dataset.train, dataset.preparation.representation)
+        sizes = [grain_size.of_image(image, kind) for image in summary.whole_images(shown)]
         grains |= grain_size.summed(sizes, stored_um, f"whole images, {grain_finding.method(kind)}")
     return found | ({"grains": grains} if grains else {})

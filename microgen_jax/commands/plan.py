@@ -21,6 +21,7 @@ from rich.table import Table
 from microgen_jax import diffusion, files, methods
 from microgen_jax.config.command_line import Request
 from microgen_jax.config.schema import Config
+from microgen_jax.data.representations import Images, Orientations, PhaseName, Representation
 from microgen_jax.errors import UserError, argument_of
 from microgen_jax.runtime import compile_cache, memory_plan
 from microgen_jax.runtime import mesh as meshes
@@ -93,11 +94,14 @@ def plan(request: Request) -> None:
     compile_cache.use_compile_cache()
     method = methods.build(
         config,
-        channels=config.plan.channels,
+        channels=_representation(config).channels,
+        stages=_representation(config).stages,
         num_classes=config.plan.classes,
         num_conditions=config.plan.conditions,
     )
-    if isinstance(method, methods.DDPM) and (visible := diffusion.still_visible(method.schedule)):
+    if isinstance(method, methods.DDPM | methods.Cascade) and (
+        visible := diffusion.still_visible(method.schedule)
+    ):
         print(f"warning: {visible}")
     estimates = []
     for estimate in _estimates(config, method):
@@ -119,6 +123,14 @@ def _use_virtual_devices(devices: int) -> None:
         jax.config.update("jax_num_cpu_devices", devices)
 
 
+def _representation(config: Config) -> Representation:
+    """Return what the channels mean; orientations are of one phase, cubic unless `data.laue_group` is set."""
+    asked, scans = config.data.representation, config.data.source == "ebsd"
+    if asked == "orientation" or (asked == "auto" and scans):
+        return Orientations((PhaseName("", config.data.laue_group or "m-3m"),))
+    return Images(config.plan.channels)
+
+
 def _check(config: Config) -> None:
     fsdp = config.mesh.fsdp
     if not config.plan.devices:
@@ -131,7 +143,7 @@ def _check(config: Config) -> None:
 def _estimates(config: Config, method: Method) -> Iterator[Estimate]:
     key = jax.eval_shape(lambda: jax.random.key(0))
     shapes = jax.eval_shape(method.init, key)
-    size, channels = config.data.size, config.plan.channels
+    size, channels = config.data.size, _representation(config).channels
     for devices in config.plan.devices:
         fsdp = min(config.mesh.fsdp, devices)
         with argument_of("mesh"):
@@ -163,7 +175,7 @@ def _entry(config: Config, found: Estimate, first: Estimate) -> dict[str, Any]:
         "state_bytes": found.state,
         "temporary_bytes": cost.temporaries,
         "peak_bytes": found.state + cost.temporaries,
-        "fits": found.state + cost.temporaries <= chip.memory,
+        "fits": found.state + cost.temporaries <= (config.plan.memory_gb * 1e9 or chip.memory),
         "flops": cost.flops,
         "bytes_accessed": cost.bytes_accessed,
         "intensity": cost.flops / cost.bytes_accessed,

@@ -13,7 +13,7 @@ from microgen_jax.errors import UserError, argument_of, renamed
 from microgen_jax.images import gif, grid, png
 from microgen_jax.runtime import distributed
 from microgen_jax.sampling import Generator, choose_conditions, choose_labels, open_run
-from microgen_jax.sampling.samples import MAX_IN_GRID
+from microgen_jax.sampling.samples import MAX_IN_GRID, require_formats
 
 _MAX_TRAJECTORIES = 8
 _ANIMATION_MS = 4000
@@ -40,6 +40,7 @@ def sample(request: Request) -> None:
         "seed": config.sample.seed,
     }
     with argument_of("sample"):
+        require_formats(config.sample.formats, run.resolved)
         choose_labels(run.resolved, asked["num"], asked["label"])
         choose_conditions(run.resolved, asked["num"], asked["condition"], config.diffusion.condition_dropout)
     generator = open_run(config, run.resolved, workdir)
@@ -54,7 +55,9 @@ def sample(request: Request) -> None:
         return
     folder = workdir / "samples" / config.sample.name
     with renamed({"folder": "sample.name"}):
-        samples.save(folder, extra_files=extra_files)
+        notes = samples.save(folder, config.sample.formats, extra_files)
+    for note in notes:
+        print(f"note: {note}")
     print(f"{samples.flat_share():.1%} of neighbouring pixels differ by at most 24 of 255")
     print(f"written: {folder}")
 

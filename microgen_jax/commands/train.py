@@ -87,7 +87,7 @@ def train(config: Config | ConfigDict, workdir: str | Path, *, write_cache: bool
 
         # ----------------------------------------------------------------------------------------------- model
         counts = {"num_classes": len(resolved.classes), "num_conditions": len(resolved.conditions)}
-        method = methods.build(config, channels=resolved.channels, **counts)
+        method = methods.build(config, channels=resolved.channels, stages=resolved.stages, **counts)
         _refuse_grey(config, dataset)
         _check_run(workdir, config, resolved)
         _require_same_run(config, resolved)
@@ -125,7 +125,8 @@ def train(config: Config | ConfigDict, workdir: str | Path, *, write_cache: bool
             out_shardings=whole,
             compiler_options=options,
         )
-        generate = batching.compile_batch(method.generate, mesh, size)
+        representation = dataset.preparation.representation
+        generate = batching.compile_method(method, mesh, size, representation)
         quality = training_quality.watch(config, dataset, mesh) if len(dataset.holdout) else None
 
         def heldout(state: TrainState) -> dict[str, float]:
@@ -159,7 +160,7 @@ def train(config: Config | ConfigDict, workdir: str | Path, *, write_cache: bool
                 seed=config.sample.seed,
                 batch_size=config.sample.batch_size * mesh.size,
             )
-            return batching.to_display(np.concatenate(list(parts)), config.data)
+            return representation.render(np.concatenate(list(parts)))
 
         images = batch_size * method.minibatches
         names = partial(data.names, dataset.train, seed=config.seed, batch_size=images)
@@ -287,7 +288,9 @@ def _introduce(dataset: Dataset, method: Method, mesh: Mesh) -> None:
     for kind in ("note", "warning"):
         for line in found[f"{kind}s"]:
             print(f"{kind}: {line}")
-    if isinstance(method, methods.DDPM) and (visible := diffusion.still_visible(method.schedule)):
+    if isinstance(method, methods.DDPM | methods.Cascade) and (
+        visible := diffusion.still_visible(method.schedule)
+    ):
         print(f"warning: {visible}")
     table = Table("part", "size", "channels", "blocks", "attention", "parameters", "GFLOP an image")
     rows = method.summary()

@@ -7,7 +7,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from microgen_jax.config.schema import Config, Option
+from microgen_jax.config.options import Option
+from microgen_jax.config.schema import Config
 from microgen_jax.errors import UserError, did_you_mean
 
 MAX_ENTRIES = 10**4  # of a tuple

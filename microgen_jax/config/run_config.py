@@ -1,6 +1,7 @@
 """`config.json`: the configuration of a run, and what its data decided when it started."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 from microgen_jax import files
 from microgen_jax.config.fields import fields, freeze, may_change, to_dict, value
 from microgen_jax.config.schema import Config
+from microgen_jax.crystal.symmetry import LAUE_GROUPS
 from microgen_jax.data import Dataset
+from microgen_jax.data.representations import Images, Orientations, PhaseName, Representation
 from microgen_jax.errors import UserError
 
 FORMAT = 2
@@ -40,6 +43,8 @@ class Resolved:
       kind: kind of the source.
       fingerprint: fingerprint of the data set.
       low, high: range of each condition over the training images, in its own unit.
+      stages: name of each stage of the model, and the names of its channels; () = one stage without names.
+      phases: name and Laue group of each phase of orientation maps; () where images are images.
       pixel_size_um: pixel size of the images in um; 0 where it is not known.
       class_ranges: for each class the range of each condition over its training images, None where none has it; ()
         where it is not known.
@@ -54,8 +59,17 @@ class Resolved:
     fingerprint: str
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    stages: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    phases: tuple[tuple[str, str], ...] = ()
     pixel_size_um: float = 0.0
     class_ranges: tuple[tuple[tuple[float, float] | None, ...], ...] = ()
+
+    @property
+    def representation(self) -> Representation:
+        """What the channels of the model mean."""
+        if self.phases:
+            return Orientations(tuple(PhaseName(*phase) for phase in self.phases))
+        return Images(self.channels)
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,8 @@ def resolve(dataset: Dataset) -> Resolved:
         dataset.fingerprint,
         dataset.low,
         dataset.high,
+        preparation.representation.stages,
+        tuple(map(tuple, getattr(preparation.representation, "phases", ()))),
         dataset.pixel_size_um,
         dataset.class_ranges,
     )
@@ -178,9 +194,29 @@ def _read_resolved(where: str, content: Any) -> Resolved:
     )
     size = content["pixel_size_um"]
     require(type(size) in (int, float) and 0 <= size < math.inf, f"pixel_size_um={size!r}")
+    _check_stages(content, require)
     table = content["class_ranges"]
     require(table == [] or _is_table(table, content), f"class_ranges={table!r}")
     return Resolved(**{name: _tuples(entry) for name, entry in content.items()})
+
+
+def _check_stages(content: dict[str, Any], require: Callable[[bool, str], None]) -> None:
+    """Check the names of stages, channels and phases."""
+    stages, phases = content["stages"], content["phases"]
+    for pairs, kind in ((stages, list), (phases, str)):
+        whole = isinstance(pairs, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
+        require(whole, "stages or phases are no pairs")
+        require(
+            all(isinstance(name, str) and isinstance(second, kind) for name, second in pairs),
+            "stages or phases are no names",
+        )
+    channels = [name for _, names in stages for name in names]
+    require(all(isinstance(name, str) for name in channels), "a channel without a name")
+    require(
+        not stages or len(channels) == content["channels"],
+        f"{len(channels)} names for {content['channels']} channels",
+    )
+    require(all(group in LAUE_GROUPS for _, group in phases), "a phase of an unknown Laue group")
 
 
 def _is_table(table: Any, content: dict[str, Any]) -> bool:

@@ -5,42 +5,13 @@ packages take the frozen parts. A new field is one line in its part's class.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
+
+from microgen_jax.config.options import Resume, option
 
 MANY = 10**9  # updates, images: below what 32 bits count
 WIDE = 2**14  # pixels of a side, channels
 SEED = 2**32 - 1  # greatest seed
-
-Resume = Literal["fixed", "grow", "change"]
-
-
-@dataclass(frozen=True)
-class Option:
-    """What a field declares beside its name, type and default.
-
-    Attributes:
-      help: noun phrase for `configs/default.py`, which adds the choices.
-      choices: values that a text may have; () = any.
-      low: least value of a number, or of each entry of a tuple.
-      high: greatest value.
-      above: bound that every value exceeds.
-      below: bound that every value stays under.
-      resume: whether a resumed run keeps the value ('fixed'), may raise it ('grow') or may change it ('change');
-        a part's `RESUME` holds for each of its fields.
-    """
-
-    help: str
-    choices: tuple[str, ...] = ()
-    low: int | float | None = None
-    high: int | float | None = None
-    above: int | float | None = None
-    below: int | float | None = None
-    resume: Resume = "fixed"
-
-
-def option(default: Any, help: str, **rules: Any) -> Any:
-    """Declare a field with its default and an `Option` in its metadata."""
-    return field(default=default, metadata={"option": Option(help, **rules)})
 
 
 @dataclass(frozen=True)
@@ -90,10 +61,10 @@ class DataConfig:
     ipf_direction: str = option(
         "Z", "sample direction of the IPF colours: X | Y | Z | 'x,y,z' | XYZ (nine channels); '' = no IPF map"
     )
-    ebsd: str = option(
-        "ipf",
-        "ebsd: form of the images (quaternions: orientations in four channels, docs/data.md)",
-        choices=("ipf", "quaternions"),
+    representation: str = option(
+        "auto",
+        "form of what is generated (auto: orientations of EBSD scans, unless colours are asked for)",
+        choices=("auto", "image", "orientation"),
     )
     colour_key: str = option("tsl", "ebsd: colour key of the IPF maps", choices=("tsl", "edax"))
     laue_group: str = option("", "ebsd: Laue group of phases for which the file names none, as in 'm-3m'")
@@ -154,6 +125,9 @@ class ModelConfig:
     channels: tuple[int, ...] = option(
         (64, 128, 256), "channels of each level; each level halves height and width", low=1, high=WIDE
     )
+    values_channels: tuple[int, ...] = option(
+        (), "channels of each level of a second stage's network; () = as channels", low=1, high=WIDE
+    )
     blocks_per_level: int = option(2, "residual blocks of each level", low=1, high=64)
     attention_levels: tuple[bool, ...] = option(
         (), "levels with self-attention after each block, as in (False,True,True); () = the lowest only"
@@ -191,6 +165,9 @@ class DiffusionConfig:
     )
     condition_dropout: float = option(
         0.1, "share of labels, and of each condition, hidden in training", low=0.0, below=1.0
+    )
+    given_noise: float = option(
+        0.2, "largest noise, in training, on what a later stage is given of an earlier one", low=0.0, high=2.0
     )
 
 
@@ -311,6 +288,16 @@ class SampleConfig:
     ema: float = option(
         0.0, "relative width of an average of all kept checkpoints; 0 = that of train.ema_decay", low=0.0
     )
+    reconstruct: str = option(
+        "auto",
+        "orientations of a sample (grains: one for each grain, as auto; none: each pixel's own)",
+        choices=("auto", "none", "grains"),
+    )
+    formats: tuple[str, ...] = option(
+        ("png", "npz"),
+        "formats of the samples (of scans: maps/, of orientation models)",
+        choices=("png", "npz", "ctf", "ang", "h5oina", "dream3d", "vti", "damask"),
+    )
     name: str = option("default", "name of the folder under samples/")
 
 
@@ -342,10 +329,9 @@ class PlanConfig:
         (1, 8, 64, 256), "numbers of devices, each with train.batch_size images", low=1, high=2**20
     )
     chip: str = option(
-        "h200",
-        "kind of device",
-        choices=("a100", "h100", "h200", "tpu_v4", "tpu_v5e", "tpu_v5p", "tpu_v6e"),
+        "h200", "kind of device", choices=("a100", "h100", "h200", "tpu_v4", "tpu_v5e", "tpu_v5p", "tpu_v6e")
     )
+    memory_gb: float = option(0.0, "memory of a device in GB; 0 = the chip's", low=0.0)
     utilisation: float = option(0.4, "share of the peak rate that convolutions reach", above=0.0, high=1.0)
     channels: int = option(3, "channels of the images, as no data is opened", low=1, high=1024)
     classes: int = option(5, "number of classes", low=0, high=10**6)

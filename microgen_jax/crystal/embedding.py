@@ -95,7 +95,7 @@ class Embedding:
         return len(self.names)
 
     def embed(self, orientations: Float[np.ndarray, "*n 4"]) -> Float[np.ndarray, "*n C"]:
-        """Return E(g) (eq. 1), in the type of the orientations.
+        """Return E(g) (eq. 1) [..., C], in the type of the orientations.
 
         Args:
           orientations: unit quaternions, sample -> crystal [..., 4].
@@ -120,10 +120,10 @@ class Embedding:
           values: embeddings, or what a network made of them [..., C].
 
         Returns:
-          The orientation, of its equivalents the one with the least angle of rotation; the length
-          |values| / radius, 1 for an orientation and less for a mean of several; and the residual, the sine of the
-          angle between values and E(g), 0 for an orientation and up to 1. Values that are all 0, or one of which is
-          NaN or infinite, give the identity, length 0 and residual 1.
+          The orientation [..., 4], of its equivalents the one with the least angle of rotation; the length
+          |values| / radius [...], 1 for an orientation and less for a mean of several; and the residual [...], the
+          sine of the angle between values and E(g), 0 for an orientation and up to 1. Values that are all 0, or one
+          of which is NaN or infinite, give the identity, length 0 and residual 1.
 
         Raises:
           UserError: another number of channels or another type.
@@ -135,10 +135,10 @@ class Embedding:
         return orientation.reshape(*shape, 4), length.reshape(shape), residual.reshape(shape)
 
     def rotation(self, motion: Float[np.ndarray, "3 3"]) -> Float64[np.ndarray, "C C"]:
-        """Return D(R) of equation (3), an orthogonal matrix: E(g R^-1) = D(R) E(g).
+        """Return D(R) of equation (3), an orthogonal matrix [C, C]: E(g R^-1) = D(R) E(g).
 
         Args:
-          motion: proper rotation R of the sample, in sample coordinates.
+          motion: proper rotation R of the sample, in sample coordinates [3, 3].
 
         Raises:
           UserError: another shape or type, or no proper rotation.
@@ -148,7 +148,7 @@ class Embedding:
         return _block_diagonal([rotation_of_harmonics(degree, motion) for degree in self.degrees])
 
     def dihedral(self, move: tuple[tuple[int, int], tuple[int, int]]) -> Float64[np.ndarray, "C C"]:
-        """Return D(P) of a quarter turn or flip of the image, a signed permutation.
+        """Return D(P) of a quarter turn or flip of the image, a signed permutation [C, C].
 
         A flip of the image is half a turn of the sample about an axis in its plane.
 

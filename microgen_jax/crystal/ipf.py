@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
-from microgen_jax.crystal.arguments import require_floats, require_shape, require_uint8_image, require_unit
+from microgen_jax.crystal.arguments import require_floats, require_uint8_image, require_unit
 from microgen_jax.crystal.orientations import rotate
 from microgen_jax.crystal.symmetry import laue_group as laue_group_named
 from microgen_jax.errors import UserError, require_known
@@ -89,11 +89,11 @@ def ipf_colour(
     laue_group: str,
     key: str = "tsl",
 ) -> UInt8[np.ndarray, "*n 3"]:
-    """Return the IPF colours of orientations.
+    """Return the IPF colours of orientations, uint8 [..., 3].
 
     Args:
-      orientations: unit quaternions, sample -> crystal.
-      direction: sample direction, 'X', 'Y', 'Z' or a vector.
+      orientations: unit quaternions, sample -> crystal [..., 4].
+      direction: sample direction, 'X', 'Y', 'Z' or a vector [3], in the sample frame of the orientations.
       laue_group: any name that `symmetry.laue_group` knows.
       key: 'tsl' or 'edax'.
 
@@ -138,7 +138,7 @@ def sample_direction(direction: str | tuple[float, float, float] | np.ndarray) -
 def direction_colour(
     directions: Float[np.ndarray, "*n 3"], laue_group: str, key: str = "tsl"
 ) -> UInt8[np.ndarray, "*n 3"]:
-    """Return the colours of crystal directions.
+    """Return the colours of crystal directions, uint8 [..., 3].
 
     Args:
       directions: unit vectors in crystal coordinates [..., 3].
@@ -163,7 +163,7 @@ def _direction_colour(directions: np.ndarray, group: str, key: str) -> np.ndarra
 def colour_direction(
     colours: UInt8[np.ndarray, "*n 3"], laue_group: str, key: str = "tsl"
 ) -> Float[np.ndarray, "*n 3"]:
-    """Return the unit crystal direction, in the group's sector, of each colour; NaN for black (unindexed).
+    """Return the unit crystal direction [..., 3], in the group's sector, of each colour; NaN for black (unindexed).
 
     Colours off the key are first divided by their largest channel. 8 bits leave about 0.3 degrees (tsl).
 
@@ -181,28 +181,6 @@ def colour_direction(
     largest = colours.max(axis=-1, keepdims=True).astype(np.float64)
     rgb = colours / np.where(largest > 0, largest, np.nan)
     return _tsl_inverse(rgb, group) if key == "tsl" else _edax_inverse(rgb, group)
-
-
-def image_colour(image: Shaped[np.ndarray, "*n 4"], laue_group: str) -> UInt8[np.ndarray, "*n 3"]:
-    """Return IPF-Z colours (tsl) of an image of orientations, black where it holds none.
-
-    Args:
-      image: (q + 1) / 2 of quaternions of any length above 1/2: uint8 spanning its type, or floats in [0, 1].
-      laue_group: any name that `symmetry.laue_group` knows.
-
-    Raises:
-      UserError: an unknown group, another shape or type, or floats outside [0, 1].
-    """
-    require_shape("image", image, (4,))
-    if image.dtype != np.uint8:
-        require_floats("image", image, (4,))
-        if not (image.min(initial=0) > -1e-3 and image.max(initial=1) < 1 + 1e-3):
-            raise UserError("image", f"values from {image.min():g} to {image.max():g} must lie in [0, 1]")
-    span = 255.0 if image.dtype == np.uint8 else 1.0
-    quaternions = 2 * image.astype(np.float64) / span - 1
-    norm = np.linalg.norm(quaternions, axis=-1, keepdims=True)
-    colours = _ipf_colour(quaternions / np.maximum(norm, 1e-6), "Z", laue_group)
-    return np.where(norm > 0.5, colours, np.uint8(0))
 
 
 def off_key_share(image: Shaped[np.ndarray, "*n 3"]) -> float:

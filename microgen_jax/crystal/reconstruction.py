@@ -14,10 +14,10 @@ from scipy.sparse.csgraph import connected_components
 def region_means(
     values: Float[np.ndarray, "*shape C"], regions: Int[np.ndarray, "*shape"]
 ) -> Float[np.ndarray, "G C"]:
-    """Return the mean of each region.
+    """Return the mean of each region [G, C].
 
     Args:
-      values: values of the pixels.
+      values: values of the pixels [..., C].
       regions: number of the region of each pixel, 0..G-1, all of which occur.
     """
     flat, count = regions.ravel(), np.bincount(regions.ravel())
@@ -26,7 +26,7 @@ def region_means(
 
 
 def adjacent_pairs(regions: Int[np.ndarray, "*N H W"]) -> Int[np.ndarray, "P 2"]:
-    """Return the pairs a < b of regions that share a pixel edge, each once.
+    """Return the pairs a < b of regions that share a pixel edge, each once [P, 2].
 
     Args:
       regions: number of the region of each pixel.

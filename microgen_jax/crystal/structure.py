@@ -30,10 +30,10 @@ MIN_PIXELS = 3
 def structure_channels(
     grains: Int[np.ndarray, "*N H W"], periodic: tuple[bool, bool] = (False, False)
 ) -> Float32[np.ndarray, "*N H W 3"]:
-    """Return the structure of label maps in [-1, 1] (eqs. 1, 2), in the order of CHANNELS.
+    """Return the structure of label maps in [-1, 1] (eqs. 1, 2), in the order of CHANNELS, float32 [..., H, W, 3].
 
     Args:
-      grains: number of the grain of each pixel.
+      grains: number of the grain of each pixel [..., H, W].
       periodic: whether opposite edges continue each other, down and across.
     """
     right = _differs(grains, 0, 1, periodic)
@@ -68,8 +68,8 @@ def grains_from_structure(
     """Return the grain of each pixel, 0..G-1 in reading order (eq. 3).
 
     Args:
-      structure: channels in the order of CHANNELS; the two edges are read.
-      min_pixels: least size of a grain; smaller regions go to a neighbour.
+      structure: channels in the order of CHANNELS [H, W, C]; the two edges are read.
+      min_pixels: least size of a grain in px; smaller regions go to a neighbour.
       periodic: whether opposite edges continue each other, down and across.
 
     Raises:

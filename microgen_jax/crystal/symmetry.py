@@ -181,7 +181,7 @@ def _distinct(quaternions: np.ndarray) -> np.ndarray:
 def misorientation_angle(
     a: Float[np.ndarray, "*#n 4"], b: Float[np.ndarray, "*#n 4"], group: str
 ) -> Float[np.ndarray, "*n"]:
-    """Return the misorientation angle in radians: the least over all symmetrical equivalents.
+    """Return the misorientation angle in radians [...]: the least over all symmetrical equivalents.
 
     The equivalents of b a* are S b a* T; an angle is not changed by conjugation, so that TS alone matters and
     the least angle is that of the largest |w| among S b a*. Equal orientations give 0 to about 3e-8.
@@ -201,7 +201,7 @@ def misorientation_angle(
 
 
 def reduce(quaternions: Float[np.ndarray, "*n 4"], group: str) -> Float[np.ndarray, "*n 4"]:
-    """Return the equivalent S g of each orientation with the least angle of rotation, w >= 0.
+    """Return the equivalent S g of each orientation with the least angle of rotation, w >= 0 [..., 4].
 
     Args:
       quaternions: orientations, unit quaternions [..., 4].

@@ -42,7 +42,7 @@ class Cells(NamedTuple):
     """Sizes and shapes of the cells, [N] each; a hidden cell has no area and moments of zero.
 
     Attributes:
-      area: px^2.
+      area: area of each cell, px^2.
       offset: float64 [N, 2], centroid less seed, (y, x).
       moments: float64 [N, 2], variance of y and of x inside the cell.
     """

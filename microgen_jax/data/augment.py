@@ -26,7 +26,6 @@ import numpy as np
 from jaxtyping import Float, Float32, Shaped
 
 from microgen_jax.crystal.orientations import conjugate, from_matrix, multiply
-from microgen_jax.crystal.symmetry import reduce
 from microgen_jax.data.sources.table_names import normal
 from microgen_jax.errors import UserError, require_known
 
@@ -63,7 +62,7 @@ def swaps_axes(element: str) -> bool:
 
 
 def apply(
-    image: Shaped[np.ndarray, "H W C"], element: str, *, ipf_xyz: bool = False, orientations: str = ""
+    image: Shaped[np.ndarray, "H W C"], element: str, *, ipf_xyz: bool = False, orientations: bool = False
 ) -> Shaped[np.ndarray, "h w C"]:
     """Move an image by an element of D4.
 
@@ -72,26 +71,24 @@ def apply(
       element: name of the element, of `DIHEDRAL`.
       ipf_xyz: whether the channels are IPF-X, IPF-Y and IPF-Z colours, three each: X and Y change places where
         the axes do.
-      orientations: Laue group of the quaternions that the four channels hold, as (q + 1) / 2; '' = other channels.
+      orientations: whether the first four channels are unit quaternions.
 
     Returns:
       A view where no channels change; (h, w) is (W, H) where the element swaps the axes.
     """
     (a, b), (c, d) = DIHEDRAL[element]
     if orientations and element != "identity":
-        image = _turned(image, element, orientations)
+        image = _turned(image, element)
     if swaps_axes(element):
         image = image.transpose(1, 0, 2)[:: 1 if c == 1 else -1, :: 1 if b == 1 else -1]
         return image[..., [3, 4, 5, 0, 1, 2, 6, 7, 8]] if ipf_xyz else image
     return image[:: 1 if d == 1 else -1, :: 1 if a == 1 else -1]
 
 
-def _turned(image: Float32[np.ndarray, "H W 4"], element: str, group: str) -> Float32[np.ndarray, "H W 4"]:
-    """Apply equation (3); unindexed points (q = 0) stay so."""
-    quaternions = 2 * image.astype(np.float64) - 1
-    known = np.linalg.norm(quaternions, axis=-1) > 0.5
+def _turned(image: Float32[np.ndarray, "H W C"], element: str) -> Float32[np.ndarray, "H W C"]:
+    """Apply equation (3)."""
     out = image.copy()
-    out[known] = (reduce(multiply(quaternions[known], conjugate(_motion(element))), group) + 1) / 2
+    out[..., :4] = multiply(image[..., :4].astype(np.float64), conjugate(_motion(element)))
     return out
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgen_jax.data.decoding import BadFile, Header
+from microgen_jax.data.representations.orientations import PhaseName
 from microgen_jax.errors import UserError
 from microgen_jax.types import Record, Source
 
@@ -35,6 +36,7 @@ class Catalogue(NamedTuple):
       groups: group of each image, which a split keeps together; None = every image for itself.
       held_out: which images the source itself keeps for testing; None = the split decides.
       held_out_notes: lines for the user where `held_out` is followed.
+      phases: phases of orientation maps; () where images are images.
       scans: facts of each EBSD scan (`scans.facts`).
       frames: matrices that turn sample directions, such as data.ipf_direction, into those of the images; () = they
         are the images'.
@@ -56,6 +58,7 @@ class Catalogue(NamedTuple):
     groups: Sequence[str] | None = None
     held_out: np.ndarray | None = None
     held_out_notes: tuple[str, ...] = ()
+    phases: tuple[PhaseName, ...] = ()
     scans: tuple[dict[str, Any], ...] = ()
     frames: tuple[tuple[tuple[int, ...], ...], ...] = ()
     pixel_size_um: float = 0.0

@@ -17,6 +17,8 @@ from microgen_jax.data import augment, cache, conditions, resize, splits, tiles
 from microgen_jax.data.catalogue import Catalogue, CatalogueSource, place
 from microgen_jax.data.decoding import Header
 from microgen_jax.data.pipeline import Preparation
+from microgen_jax.data.representations import Images, Orientations, PhaseName
+from microgen_jax.data.representations.choice import choose
 from microgen_jax.data.sources import polycrystal
 from microgen_jax.data.sources.arrays import open_arrays
 from microgen_jax.data.sources.detect import detect_source
@@ -99,6 +101,7 @@ def _open_dataset(data: DataConfig, seed: int, write_cache: bool) -> Dataset:
         raise UserError("window", problem, "set data.resample=none")
     data = replace(data, root=os.path.expanduser(data.root))
     kind = detect_source(data.source, data.root, data.name)
+    data = replace(data, representation=choose(data, kind))
     if kind == "polycrystal":
         return _polycrystals(data, seed)
     found = _open(data, kind)
@@ -152,7 +155,7 @@ def _open(data: DataConfig, kind: str) -> Catalogue:
                 data.colour_key,
                 data.laue_group,
                 data.fill_unindexed,
-                data.ebsd,
+                data.representation,
                 data.min_confidence,
             ),
             tiling=Tiling(data.size, data.tile_overlap, data.min_indexed),
@@ -176,15 +179,18 @@ def _polycrystals(data: DataConfig, seed: int) -> Dataset:
     if data.channels not in polycrystal.CHANNELS:
         problem = f"the built-in polycrystals do not have {data.channels} channels"
         raise UserError("channels", problem, "set 3 (IPF colours) or 1 (grain boundaries)")
-    lines = data.channels == 1
+    lines, orientations = data.channels == 1, data.representation == "orientation"
     fresh = max(round(data.count * data.holdout), len(CLASSES))
-    train = polycrystal.Polycrystals(seed, 0, data.count, size, names, boundaries=lines)
-    holdout = polycrystal.Polycrystals(seed, data.count, fresh, size, names, boundaries=lines)
+    shown = {"boundaries": lines, "orientations": orientations}
+    form = [name for name, on in shown.items() if on]
+    train = polycrystal.Polycrystals(seed, 0, data.count, size, names, **shown)
+    holdout = polycrystal.Polycrystals(seed, data.count, fresh, size, names, **shown)
     sample = train.condition_sample() if names else np.empty((0, 0), np.float32)
     mean, std = conditions.statistics(sample)
     low, high = conditions.ranges(sample)
     elongated = CLASSES.index(polycrystal.ELONGATED)
-    preparation = _preparation(data, CLASSES, mean, std, grey=lines)
+    phases = (PhaseName("cubic", polycrystal.LAUE_GROUP),) if orientations else ()
+    preparation = _preparation(data, CLASSES, mean, std, grey=lines, phases=phases)
     if preparation.transforms:
         transforms = list(preparation.transforms)
         orthotropic = augment.PROCESS["orthotropic"]
@@ -197,15 +203,13 @@ def _polycrystals(data: DataConfig, seed: int) -> Dataset:
         conditions=names,
         preparation=preparation,
         kind="polycrystal",
-        dtype="uint8",
+        dtype="float32" if orientations else "uint8",
         refused=(),
         notes=(
             f"the hold-out is {fresh} further polycrystals",
             f"the polycrystals are made from seed={seed}",
         ),
-        fingerprint=_fingerprint(
-            ["polycrystal", seed, data.count, fresh, *size, *names, *(["boundaries"] if lines else [])]
-        ),
+        fingerprint=_fingerprint(["polycrystal", seed, data.count, fresh, *size, *names, *form]),
         low=low,
         high=high,
         pixel_size_um=data.pixel_size_um,
@@ -233,7 +237,14 @@ PIXEL_FIELDS = {
     "hdf5": ("key", "layout", "value_range"),
     "npz": ("key", "layout", "value_range"),
     "tfds": ("value_range",),
-    "ebsd": ("ebsd", "ipf_direction", "colour_key", "laue_group", "fill_unindexed", "min_confidence"),
+    "ebsd": (
+        "representation",
+        "ipf_direction",
+        "colour_key",
+        "laue_group",
+        "fill_unindexed",
+        "min_confidence",
+    ),
 }
 
 
@@ -256,6 +267,8 @@ def _misfit(header: Header, data: DataConfig) -> tuple[str, str]:
     if data.pad == "refuse" and resize.too_small(header[:2], data.size, data.resample):
         problem = f"{header.height}x{header.width} px is smaller than data.size={data.size}"
         return problem, "lower it, or set data.pad=reflect"
+    if data.representation == "orientation":
+        return "", ""
     found, wanted = header.channels, data.channels
     if found == wanted or (found, wanted) == (1, 3):
         return "", ""
@@ -300,7 +313,7 @@ def _split(data: DataConfig, catalogue: Catalogue) -> Dataset:
             mean,
             std,
             grey=grey,
-            orientations=_kept_as_orientations(data, catalogue),
+            phases=catalogue.phases,
             frames=catalogue.frames or (augment.IMAGE_AXES,),
         ),
         kind=catalogue.kind,
@@ -338,11 +351,6 @@ def _unused_columns(data: DataConfig, catalogue: Catalogue) -> tuple[str, ...]:
     return tuple(f"the column {name!r}: {reason}" for name in catalogue.columns if name not in used)
 
 
-def _kept_as_orientations(data: DataConfig, catalogue: Catalogue) -> str:
-    """Return the Laue group where images are quaternions, else ''."""
-    return data.laue_group if catalogue.kind == "ebsd" and data.ebsd == "quaternions" else ""
-
-
 def _padded(data: DataConfig, catalogue: Catalogue) -> tuple[str, ...]:
     size = data.size
     small = sum(resize.too_small(header[:2], size, data.resample) for header in catalogue.headers)
@@ -371,22 +379,20 @@ def _preparation(
     std: tuple,
     *,
     grey: bool,
-    orientations: str = "",
+    phases: tuple[PhaseName, ...] = (),
     frames: Sequence[augment.Frame] = (augment.IMAGE_AXES,),
 ) -> Preparation:
-    direction = "" if grey or orientations else data.ipf_direction
+    direction = "" if grey or phases else data.ipf_direction
     transforms = augment.allowed_by_class(classes, direction, data.symmetry, frames)
     return Preparation(
         size=data.size,
-        channels=data.channels,
+        representation=Orientations(phases) if phases else Images(data.channels, data.to_grey),
         resample=data.resample,
         pad=data.pad,
         transforms=transforms if data.augment else (),
         mean=mean,
         std=std,
-        to_grey=data.to_grey,
         ipf_xyz=direction == "XYZ",
-        orientations=orientations,
     )
 
 

@@ -13,6 +13,7 @@ from absl import flags
 from microgen_jax.data import augment, resize
 from microgen_jax.data.catalogue import image_name
 from microgen_jax.data.read_timeout import TrackedSource, read_with_timeout
+from microgen_jax.data.representations import Orientations, Representation
 from microgen_jax.errors import UserError
 from microgen_jax.types import Batch, Record, Source
 
@@ -22,26 +23,27 @@ class Preparation(NamedTuple):
 
     Attributes:
       size: height, width in px of every batch.
-      channels: channels of every batch.
+      representation: what the channels of every batch mean.
       resample: none | nearest | area | stretch (see `resize.fit`).
       pad: reflect | background | refuse, for images smaller than `size`.
       transforms: for each class, the dihedral elements (see `augment`) that training may apply to its images.
       mean, std: [K], the training part's statistics of the conditions.
-      to_grey: whether colour images become their luminance where `channels` is 1.
       ipf_xyz: whether the nine channels are IPF-X, Y and Z colours, of which two change places under a quarter turn.
-      orientations: Laue group of images whose four channels are quaternions; '' for other images.
     """
 
     size: tuple[int, int]
-    channels: int
+    representation: Representation
     resample: str = "none"
     pad: str = "reflect"
     transforms: tuple[tuple[str, ...], ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    to_grey: bool = False
     ipf_xyz: bool = False
-    orientations: str = ""
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of every batch."""
+        return self.representation.channels
 
 
 def prepare(record: Record, preparation: Preparation, rng: np.random.Generator | None = None) -> Batch:
@@ -54,6 +56,20 @@ def prepare(record: Record, preparation: Preparation, rng: np.random.Generator |
 
     Raises:
       UserError: channels that do not fit.
+    """
+    window = cut(record, preparation, rng)
+    condition = (record.condition - np.float32(preparation.mean)) / np.float32(preparation.std)
+    channels = preparation.representation.encode(window, record.image.dtype)
+    return Batch(channels, np.int32(record.label), condition)
+
+
+def cut(record: Record, preparation: Preparation, rng: np.random.Generator | None = None) -> np.ndarray:
+    """Return the window of a record that becomes a row of a batch, in the record's own units.
+
+    Args:
+      record: the record.
+      preparation: how it becomes a row.
+      rng: generator of the augmentation and of the window's place; None = no augmentation, the centre window.
     """
     size, element = preparation.size, "identity"
     if rng is not None and preparation.transforms:
@@ -68,12 +84,8 @@ def prepare(record: Record, preparation: Preparation, rng: np.random.Generator |
         pad=preparation.pad,
         rng=rng,
     )
-    window = augment.apply(
-        window, element, ipf_xyz=preparation.ipf_xyz, orientations=preparation.orientations
-    )
-    window = resize.to_channels(window, preparation.channels, to_grey=preparation.to_grey)
-    condition = (record.condition - np.float32(preparation.mean)) / np.float32(preparation.std)
-    return Batch(resize.to_float(window, record.image.dtype), np.int32(record.label), condition)
+    orientations = isinstance(preparation.representation, Orientations)
+    return augment.apply(window, element, ipf_xyz=preparation.ipf_xyz, orientations=orientations)
 
 
 def batches(

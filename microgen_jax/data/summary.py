@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
 from microgen_jax.config.schema import DataConfig
 from microgen_jax.crystal.ipf import off_key_share
@@ -14,7 +14,8 @@ from microgen_jax.data import checks, overlaps
 from microgen_jax.data.dataset import Dataset
 from microgen_jax.data.decoding import Header
 from microgen_jax.data.pipeline import evaluation_batches
-from microgen_jax.images import to_uint8
+from microgen_jax.data.rendered import rendered
+from microgen_jax.data.representations import Orientations
 from microgen_jax.types import Source
 
 MAX_DECODED = 2000  # images of either side of the split
@@ -24,14 +25,16 @@ _EXCHANGING = {"turn_90", "turn_270", "transpose", "antitranspose"}
 _DEPTHS = {"uint8": "8 bit", "uint16": "16 bit", "float32": "float"}
 
 
-def tiles_of(dataset: Dataset) -> Float[np.ndarray, "N H W C"]:
-    """Return centre tiles spread over the training images, as training will see them.
+def tiles_of(dataset: Dataset) -> UInt8[np.ndarray, "N H W C"]:
+    """Return centre tiles spread over the training images, as training will see them; orientations in IPF-Z colours.
 
     Args:
       dataset: the data set.
     """
     stream = evaluation_batches(dataset.train, dataset.preparation, batch_size=32, limit=MAX_TILES)
-    return np.concatenate([batch.image[mask] for batch, mask in stream])
+    return np.concatenate(
+        [dataset.preparation.representation.render(batch.image[mask]) for batch, mask in stream]
+    )
 
 
 def whole_images(source: Source) -> Iterator[UInt8[np.ndarray, "h w C"]]:
@@ -50,7 +53,7 @@ def whole_images(source: Source) -> Iterator[UInt8[np.ndarray, "h w C"]]:
             return
 
 
-def summarise(dataset: Dataset, asked: DataConfig, tiles: Float[np.ndarray, "N H W C"]) -> dict[str, Any]:
+def summarise(dataset: Dataset, asked: DataConfig, tiles: UInt8[np.ndarray, "N H W C"]) -> dict[str, Any]:
     """Return the content of summary.json, but for the grains.
 
     Args:
@@ -58,7 +61,10 @@ def summarise(dataset: Dataset, asked: DataConfig, tiles: Float[np.ndarray, "N H
       asked: `data` part of its configuration.
       tiles: result of `tiles_of`.
     """
-    train, holdout = (checks.examine(part, MAX_DECODED) for part in (dataset.train, dataset.holdout))
+    representation = dataset.preparation.representation
+    maps = isinstance(representation, Orientations)
+    parts = (rendered(part, representation) for part in (dataset.train, dataset.holdout))
+    train, holdout = (checks.examine(part, MAX_DECODED) for part in parts)
     seen = train + holdout
     grey = all(look.channels == 1 or look.copies for look in seen)
     headers = [part.header(n) for part in (dataset.train, dataset.holdout) for n in range(len(part))]
@@ -73,7 +79,7 @@ def summarise(dataset: Dataset, asked: DataConfig, tiles: Float[np.ndarray, "N H
         "channels_are_copies": all(look.copies for look in seen),
         "copied_channels": sum(look.copies for look in seen),
         "dtype": dataset.dtype,
-        "modes": dict(Counter(map(_mode, headers)).most_common()),
+        "modes": dict(Counter("orientations" if maps else _mode(header) for header in headers).most_common()),
         "values": _ranges(seen),
         "split": {"train": len(dataset.train), "holdout": len(dataset.holdout), "by": asked.split_by},
         "conditions": dict(zip(dataset.conditions, zip(dataset.preparation.mean, dataset.preparation.std))),
@@ -81,7 +87,7 @@ def summarise(dataset: Dataset, asked: DataConfig, tiles: Float[np.ndarray, "N H
         "augmentation": dict(zip(dataset.classes, dataset.preparation.transforms)),
         "augmentation_why": _why(dataset, asked, grey=grey),
         "augmentation_risk": _risk(dataset, asked),
-        "flat_share": float(np.mean([flat_share(image) for image in to_uint8(tiles)])),
+        "flat_share": float(np.mean([flat_share(image) for image in tiles])),
         "refused": [{"file": file, "reason": reason} for file, reason in _refused(dataset)],
         "leaks": [
             {"a": leak.a, "b": leak.b, "correlation": leak.correlation}
@@ -98,7 +104,7 @@ def summarise(dataset: Dataset, asked: DataConfig, tiles: Float[np.ndarray, "N H
         eight_bit = [
             look.off_key for look in seen if look.dtype == "uint8" and look.channels == 3 and not look.copies
         ]
-        coloured = [image for image in to_uint8(tiles) if (image != image[..., :1]).any()]
+        coloured = [image for image in tiles if (image != image[..., :1]).any()]
         summary["off_key"] = {
             "source": _mean(eight_bit),
             "resampled": _mean([off_key_share(image) for image in coloured]),
@@ -136,8 +142,8 @@ def _why(dataset: Dataset, asked: DataConfig, *, grey: bool) -> str:
     if not asked.augment:
         return "off: data.augment=False"
     process = f"what leaves a process of symmetry {asked.symmetry!r} as it is (data.symmetry)"
-    if dataset.preparation.orientations:
-        return f"{process}; orientations are moved with the sample (data.ebsd)"
+    if isinstance(dataset.preparation.representation, Orientations):
+        return f"{process}; orientations are moved with the sample"
     if grey or not asked.ipf_direction:
         return f"{process}; no IPF colours to keep"
     return f"{process} and keeps IPF-{asked.ipf_direction} colours true (data.ipf_direction)"

@@ -68,6 +68,7 @@ class GrainSizes(NamedTuple):
             if any_whole
             else None,
             "speck_share": self.specks / max(self.pixels, 1),
+            "note": noise(self.specks / max(self.pixels, 1)),
         }
 
 
@@ -121,7 +122,8 @@ def per_tile(tiles: UInt8[np.ndarray, "N H W C"], kind: ImageKind) -> float:
       tiles: the tiles.
       kind: what they show, 'colour' or 'lines'.
     """
-    return len(grains.measure(grains.absorb_specks(grain_finding.regions(tiles, kind))).area) / len(tiles)
+    labels = grains.absorb_specks(grain_finding.regions(tiles, kind))
+    return len(grains.measure(labels).area) / len(tiles)
 
 
 def summed(maps: Collection[GrainSizes], pixel_size_um: float, method: str) -> dict[str, Any]:
@@ -130,8 +132,7 @@ def summed(maps: Collection[GrainSizes], pixel_size_um: float, method: str) -> d
     Args:
       maps: grains of each map.
       pixel_size_um: pixel size in um; 0 = not known.
-      method: how the grains were found.
+      method: how grains are found.
     """
-    found = pooled(maps).to_json(pixel_size_um)
-    further = {"maps": len(maps), "method": f"{method}; {DIAMETER}", "note": noise(found["speck_share"])}
-    return found | further
+    whole = f"{method}; {DIAMETER}"
+    return pooled(maps).to_json(pixel_size_um) | {"maps": len(maps), "method": whole}

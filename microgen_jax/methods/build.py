@@ -1,9 +1,13 @@
 """From a configuration to a method."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from microgen_jax import diffusion, networks
 from microgen_jax.config.schema import Config
 from microgen_jax.diffusion import Sampling
 from microgen_jax.errors import UserError, argument_of, renamed, require_known
+from microgen_jax.methods.cascade import Cascade
 from microgen_jax.methods.ddpm import DDPM
 from microgen_jax.methods.wgan_gp import WGANGP
 from microgen_jax.training import ema, optimizer
@@ -42,7 +46,14 @@ def check(config: Config) -> None:
         )
 
 
-def build(config: Config, *, channels: int, num_classes: int, num_conditions: int) -> Method:
+def build(
+    config: Config,
+    *,
+    channels: int,
+    num_classes: int,
+    num_conditions: int,
+    stages: Sequence[tuple[str, Sequence[str]]] = (),
+) -> Method:
     """Return the method that the configuration names, ready to be compiled.
 
     Args:
@@ -50,21 +61,46 @@ def build(config: Config, *, channels: int, num_classes: int, num_conditions: in
       channels: channels of an image.
       num_classes: number of classes in the data; a single class is no condition.
       num_conditions: K, the number of continuous conditions.
+      stages: name of each stage, and the names of its channels, `channels` together; () = one stage.
 
     Raises:
       UserError: a value that the method cannot have.
     """
     check(config)
     num_classes = num_classes if num_classes > 1 else 0
+    sizes = [len(names) for _, names in stages] or [channels]
     if config.method == "wgan_gp":
+        if len(sizes) > 1:
+            raise UserError(
+                "method",
+                "wgan_gp makes images in one stage, and data.representation=orientation has several",
+                "set method=ddpm or data.representation=image",
+            )
         return _wgan_gp(config, channels, num_classes)
-    return _ddpm(config, channels, num_classes, num_conditions)
+    models = [
+        _ddpm(config, size, sum(sizes[:index]), num_classes, num_conditions)
+        for index, size in enumerate(sizes)
+    ]
+    if len(models) == 1:
+        return models[0]
+    if config.train.ema_widths:
+        problem = f"{tuple(config.train.ema_widths)}: a model of several stages keeps one average of each"
+        raise UserError("train.ema_widths", problem, "set ()")
+    return Cascade(tuple((name, model) for (name, _), model in zip(stages, models)))
 
 
-def _ddpm(config: Config, channels: int, num_classes: int, num_conditions: int) -> DDPM:
-    with argument_of("model"):
+def _ddpm(config: Config, channels: int, given_channels: int, num_classes: int, num_conditions: int) -> DDPM:
+    model, own = config.model, {}
+    if given_channels and model.values_channels:
+        model = replace(model, channels=model.values_channels)
+        own = {"channels": "values_channels"}
+    with argument_of("model"), renamed(own):
         unet = networks.build(
-            config.model, channels=channels, num_classes=num_classes, num_conditions=num_conditions
+            model,
+            channels=channels,
+            num_classes=num_classes,
+            num_conditions=num_conditions,
+            given_channels=given_channels,
         )
     with argument_of("diffusion"):
         schedule = diffusion.make_schedule(
@@ -107,6 +143,7 @@ def _ddpm(config: Config, channels: int, num_classes: int, num_conditions: int) 
         accumulate=train.accumulate,
         ema_widths=_ema_widths(train.ema_widths),
         sampling=sampling,
+        given_noise=config.diffusion.given_noise if given_channels else 0.0,
     )
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from microgen_jax.diffusion import Schedule
 from microgen_jax.methods.ddpm import DDPM
 from microgen_jax.networks import Row
 from microgen_jax.training.state import TrainState
@@ -36,6 +37,11 @@ class Cascade:
     def curves(self) -> tuple[tuple[str, ...], ...]:
         """Metrics of each panel of `curves.png`."""
         return tuple((f"loss/{name}", f"heldout_loss/{name}") for name, _ in self.stages)
+
+    @property
+    def schedule(self) -> Schedule:
+        """Noise schedule, the same in all stages."""
+        return self.stages[0][1].schedule
 
     def init(self, key: Key[Array, ""]) -> TrainState:
         """Return the state before the first update, a pure function of the key."""

@@ -10,7 +10,9 @@ from microgen_jax.networks.wgan import Critic, WGANGenerator, check_shape
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-def build(model: ModelConfig, *, channels: int, num_classes: int, num_conditions: int) -> UNet:
+def build(
+    model: ModelConfig, *, channels: int, num_classes: int, num_conditions: int, given_channels: int = 0
+) -> UNet:
     """Return the UNet that `config.model` describes.
 
     Args:
@@ -19,6 +21,7 @@ def build(model: ModelConfig, *, channels: int, num_classes: int, num_conditions
       channels: number of channels of the images.
       num_classes: number of classes; 0 = no class embedding.
       num_conditions: number of continuous conditions; 0 = none.
+      given_channels: number of channels that the network is given beside the images; 0 = none.
 
     Raises:
       UserError: values that do not go together; `where` is a field of `model`.
@@ -40,6 +43,7 @@ def build(model: ModelConfig, *, channels: int, num_classes: int, num_conditions
         remat=remat,
         num_classes=num_classes,
         num_conditions=num_conditions,
+        given_channels=given_channels,
     )
 
 
@@ -94,8 +98,6 @@ def _check(model: ModelConfig, attention_levels: tuple[bool, ...], remat: tuple[
             raise UserError(
                 name, f"has {len(given)} entries for {levels} levels of channels", "give one for each, or ()"
             )
-    if model.channels[0] % 2:
-        raise UserError("channels", f"{model.channels[0]} of the first level must be even")
     attends = zip((*model.channels, model.channels[-1]), (*attention_levels, model.mid_attention))
     attending = tuple(features for features, on in attends if on)
     for name, widths in (("norm_groups", model.channels), ("head_dim", attending)):
@@ -103,3 +105,7 @@ def _check(model: ModelConfig, attention_levels: tuple[bool, ...], remat: tuple[
         for features in widths:
             if features % divisor:
                 raise UserError("channels", f"{features} must be divisible by {name} (={divisor})")
+    if model.channels[0] % 2:
+        raise UserError(
+            "channels", f"{model.channels[0]} of the first level must be even", "take an even number"
+        )

@@ -6,23 +6,108 @@ from functools import partial
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, Key, UInt8, UInt32
+from jaxtyping import Array, Float, Int, Key, UInt32
 
-from microgen_jax.config.schema import DataConfig
-from microgen_jax.crystal.ipf import image_colour
+from microgen_jax.data.representations import Orientations, Representation
 from microgen_jax.diffusion import Chain, SampleState, run_piece, start_state
-from microgen_jax.images import to_uint8
+from microgen_jax.methods import DDPM, Cascade
 from microgen_jax.runtime import compile_cache
 from microgen_jax.runtime import mesh as meshes
-from microgen_jax.types import Condition, Params
+from microgen_jax.types import Condition, Method, Params
 
 Generate = Callable[[Params, int, np.ndarray, Condition], Array]
 Walk = Callable[[Params, int, np.ndarray, Condition, Sequence[int]], Iterator[tuple[Array, Array]]]
 
 
-def image_keys(seed: UInt32[Array, ""], indices: Int[Array, "B"]) -> Key[Array, "B"]:
-    """Return the PRNG key of each image, a function of the seed and the image's index alone."""
-    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(seed), indices)
+def image_keys(seed: UInt32[Array, ""], indices: Int[Array, "B"], stage: int = 0) -> Key[Array, "B"]:
+    """Return the PRNG key of each image, a function of the seed, the image's index and the stage alone."""
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(seed), indices)
+    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, stage) if stage else keys
+
+
+def count_steps(method: Method) -> int:
+    """Return the number of steps in which a method generates a batch, over all its stages."""
+    if isinstance(method, Cascade):
+        return sum(count_steps(stage) for _, stage in method.stages)
+    return method.sampling.steps if isinstance(method, DDPM) else 1
+
+
+def compile_method(
+    method: Method, mesh: Mesh, size: tuple[int, int], representation: Representation
+) -> Generate:
+    """Return `(params, seed, indices, cond) -> channels` of one batch over all devices of a mesh.
+
+    Args:
+      method: method of the run.
+      mesh: devices, from `make_mesh`; the images are whole on each of them.
+      size: height and width of an image, in pixels.
+      representation: what the channels mean.
+    """
+    if not isinstance(method, Cascade):
+        return compile_batch(method.generate, mesh, size)
+    walk, steps = compile_walk(method, mesh, size, representation), count_steps(method)
+
+    def generate(params: Params, seed: int, indices: np.ndarray, cond: Condition) -> Array:
+        return next(walk(params, seed, indices, cond, [steps]))[0]
+
+    return generate
+
+
+def compile_walk(
+    method: Method, mesh: Mesh, size: tuple[int, int], representation: Representation, *, weak: bool = False
+) -> Walk:
+    """Return `(params, seed, indices, cond, stops) -> (x, x0) after each of the stops` of any method.
+
+    Args:
+      method: method of the run.
+      mesh: devices, from `make_mesh`; the images are whole on each of them.
+      size: height and width of an image, in pixels.
+      representation: what the channels mean.
+      weak: whether `params` is a pair, the second of which guides (autoguidance).
+    """
+    if isinstance(method, DDPM):
+        return compile_chain(_chain(method, weak), mesh, size)
+    if isinstance(method, Cascade):
+        return _compile_stages(method, mesh, size, representation, weak)
+    return in_one_step(compile_batch(method.generate, mesh, size))
+
+
+def _chain(method: DDPM, weak: bool) -> Callable[..., Chain]:
+    """Return `method.chain` as a function of one set of parameters, or of two."""
+    if not weak:
+        return lambda params, keys, cond, *given: method.chain(params, keys, cond, None, *given)
+    return lambda both, keys, cond, *given: method.chain(both[0], keys, cond, both[1], *given)
+
+
+def _compile_stages(
+    method: Cascade, mesh: Mesh, size: tuple[int, int], representation: Orientations, weak: bool
+) -> Walk:
+    """Return the walk through one stage after the other; the steps of all are counted on.
+
+    The channels are those of the stages so far. What a stage is given is decoded and encoded again on the host, so that
+    it is what that stage was trained on.
+    """
+    programs = [
+        compile_chain(_chain(stage, weak), mesh, size, stage=index)
+        for index, (_, stage) in enumerate(method.stages)
+    ]
+
+    def walk(
+        params: Params, seed: int, indices: np.ndarray, cond: Condition, stops: Sequence[int]
+    ) -> Iterator[tuple[Array, Array]]:
+        done, given = 0, ()
+        for (name, stage), program in zip(method.stages, programs):
+            own = tuple(part[name] for part in params) if weak else params[name]
+            steps = count_steps(stage)
+            ends = [stop - done for stop in stops if done < stop <= done + steps]
+            last = () if steps in ends else (steps,)
+            for end, found in zip([*ends, *last], program(own, seed, indices, cond, [*ends, *last], *given)):
+                x, x0 = (np.concatenate([*given, jax.device_get(one)], axis=-1) for one in found)
+                if end in ends:
+                    yield x, x0
+            done, given = done + steps, (representation.given(x),)
+
+    return walk
 
 
 def compile_batch(
@@ -50,23 +135,23 @@ def compile_batch(
     return lambda params, seed, *rows: program(params, np.uint32(seed), meshes.put_whole(rows, mesh))
 
 
-def compile_chain(
-    chain: Callable[[Params, Array, Condition], Chain], mesh: Mesh, size: tuple[int, int]
-) -> Walk:
+def compile_chain(chain: Callable[..., Chain], mesh: Mesh, size: tuple[int, int], *, stage: int = 0) -> Walk:
     """Return `(params, seed, indices, cond, stops) -> (x, x0) after each of the stops`, of one batch over a mesh.
 
     `stops` are numbers of steps, ascending; 0 gives the noise. Two programs, compiled once, take a chain to its start
     and from any step to any other, so the bits do not depend on the stops.
 
     Args:
-      chain: `DDPM.chain` or a function like it, `(params, keys, cond) -> Chain`.
+      chain: `DDPM.chain` or a function like it, `(params, keys, cond) -> Chain`; what follows `stops` comes behind
+        `cond`.
       mesh: devices, from `make_mesh`; the images are whole on each of them.
       size: height and width of an image, in pixels.
+      stage: number of the stage, so that each has noise of its own.
     """
 
-    def chain_of(params: Params, seed: Array, rows: tuple[Array, Condition]) -> Chain:
-        indices, cond = rows
-        return chain(params, image_keys(seed, indices), cond)
+    def chain_of(params: Params, seed: Array, rows: tuple) -> Chain:
+        indices, *rest = rows
+        return chain(params, image_keys(seed, indices, stage), *rest)
 
     by_rows, whole = meshes.by_rows(mesh), meshes.replicated(mesh)
     state_shardings = SampleState(whole, by_rows, by_rows, by_rows)
@@ -79,9 +164,14 @@ def compile_chain(
     gather = jax.jit(lambda *images: images, out_shardings=whole)
 
     def walk(
-        params: Params, seed: int, indices: np.ndarray, cond: Condition, stops: Sequence[int]
+        params: Params,
+        seed: int,
+        indices: np.ndarray,
+        cond: Condition,
+        stops: Sequence[int],
+        *given: np.ndarray,
     ) -> Iterator[tuple[Array, Array]]:
-        inputs = params, np.uint32(seed), meshes.put_whole((indices, cond), mesh)
+        inputs = params, np.uint32(seed), meshes.put_whole((indices, cond, *given), mesh)
         state = start(*inputs)
         for until in stops:
             state = advance(state, np.int32(until), *inputs)
@@ -131,11 +221,11 @@ def generate_batches(
     *,
     seed: int,
     batch_size: int,
-) -> Iterator[UInt8[np.ndarray, "B H W C"]]:
+) -> Iterator[Float[np.ndarray, "B H W C"]]:
     """Generate image i with `label[i]` and `value[i]`, batch by batch; the last batch is padded and then cut.
 
     Args:
-      generate: program of one batch, from `compile_batch`.
+      generate: program of one batch, from `compile_method`.
       params: averaged parameters.
       label: class of each image; the number of classes stands for "no class".
       value: standardised conditions of each image, float32; NaN = not given.
@@ -143,14 +233,8 @@ def generate_batches(
       batch_size: images of a batch over all devices.
     """
     for indices, cond in batches_of(label, value, batch_size):
-        images = generate(params, seed, indices, cond)
-        yield to_uint8(jax.device_get(images))[: len(label) - indices[0]]
-
-
-def to_display(images: UInt8[np.ndarray, "N H W C"], data: DataConfig) -> UInt8[np.ndarray, "N H W c"]:
-    """Return the images as a grid shows them: orientations by their IPF-Z colours, all else as it is."""
-    has_orientations = data.ebsd == "quaternions" and images.shape[-1] == 4
-    return image_colour(images, data.laue_group) if has_orientations else images
+        channels = generate(params, seed, indices, cond)
+        yield np.asarray(jax.device_get(channels))[: len(label) - indices[0]]
 
 
 def in_turn(num: int, num_classes: int) -> Int[np.ndarray, "N"]:

@@ -49,7 +49,7 @@ def measure(
     """
     reason = ""
     if not isinstance(method, DDPM):
-        reason = "only diffusion models denoise images"
+        reason = "only diffusion models of one stage are measured"
     elif jax.process_count() > 1:
         reason = "needs a single process"
     if reason:

@@ -10,6 +10,7 @@ from microgen_jax import data
 from microgen_jax.config.run_config import Resolved
 from microgen_jax.config.schema import Config
 from microgen_jax.data import Dataset
+from microgen_jax.data.representations import Orientations
 from microgen_jax.errors import UserError
 from microgen_jax.evaluation import TrainingImages, copy_search
 from microgen_jax.evaluation.features import metrics as features
@@ -19,6 +20,9 @@ from microgen_jax.sampling.generator import Generator
 from microgen_jax.sampling.opening import open_run
 
 DEFAULT_GROUP = "m-3m"  # Laue group of IPF colours that say nothing else
+ORIENTATIONS_NOTE = (
+    "orientations are compared by their IPF-Z colours; decoding allows no dead end and no off-key colour"
+)
 TRAINING_FEATURES = 2000  # training tiles whose features are compared
 
 
@@ -66,6 +70,8 @@ def open_evaluated(
         raise UserError("evaluate.real", problem, "name a folder of real images")
     changed = dataset.fingerprint != resolved.fingerprint
     notes = ("the data have changed since the run was trained on them",) if changed else ()
+    if isinstance(dataset.preparation.representation, Orientations):
+        notes += (ORIENTATIONS_NOTE,)
     generator = open_run(config, resolved, workdir) if generates else None
     return EvaluatedRun(config, dataset, generator, notes)
 
@@ -84,13 +90,20 @@ def arguments(run: EvaluatedRun, networks: features.Networks, progress: Progress
     return {
         "laue_group": _laue_group(run),
         "colour_key": run.config.data.colour_key,
-        "ipf_maps": bool(run.config.data.ipf_direction) and run.dataset.preparation.channels == 3,
+        "ipf_maps": _shows_ipf_maps(run),
         "condition_names": run.dataset.conditions,
         "training": _training_images(run, networks, progress),
         "denoising_error": _denoising_error(run, progress),
         "notes": run.notes,
         "settings": settings,
     }
+
+
+def _shows_ipf_maps(run: EvaluatedRun) -> bool:
+    representation = run.dataset.preparation.representation
+    if isinstance(representation, Orientations):
+        return True
+    return bool(run.config.data.ipf_direction) and representation.channels == 3
 
 
 def _laue_group(run: EvaluatedRun) -> str:

@@ -15,10 +15,9 @@ from microgen_jax import data, evaluation
 from microgen_jax.config.schema import DataConfig
 from microgen_jax.data import Dataset, augment, resize
 from microgen_jax.data.catalogue import image_name
-from microgen_jax.data.pipeline import prepare
+from microgen_jax.data.pipeline import cut, prepare
 from microgen_jax.errors import UserError
 from microgen_jax.evaluation import Comparison, ImageSet, TrainingImages
-from microgen_jax.images import to_uint8
 from microgen_jax.sampling.generator import Generator
 from microgen_jax.types import Record, Source
 
@@ -102,7 +101,9 @@ def open_images(
     reading = DataConfig() if reading is None else reading
     plain = {"holdout": 0.0, "augment": False, "conditions": (), "split_by": "", "label_by": ""}
     source = "auto" if reading.source == "polycrystal" else reading.source
-    config = replace(reading, root=str(path), name="", source=source, pad="reflect", **plain)
+    config = replace(
+        reading, root=str(path), name="", source=source, pad="reflect", representation="image", **plain
+    )
     try:
         dataset = data.open_dataset(config if size is None else replace(config, size=tuple(size)), 0)
         count = len(dataset.train) if num is None else min(num, len(dataset.train))
@@ -198,10 +199,9 @@ def _whole_image(record: Record, dataset: Dataset) -> np.ndarray:
     """uint8 [h, w, C]: the whole image where the network is trained on crops of it, else the prepared one."""
     preparation = dataset.preparation
     small = resize.too_small(record.image.shape[:2], preparation.size, preparation.resample)
-    if preparation.resample == "none" and not small:
-        pixels = resize.to_channels(record.image, preparation.channels, to_grey=preparation.to_grey)
-        return to_uint8(resize.to_float(pixels, record.image.dtype))
-    return to_uint8(prepare(record, preparation).image)
+    whole = preparation.resample == "none" and not small
+    window = record.image if whole else cut(record, preparation)
+    return preparation.representation.render_window(window, record.image.dtype)
 
 
 def _read(source: Source, dataset: Dataset, count: int, origin: str, *, keep_grey: bool = False) -> ImageSet:
@@ -217,7 +217,8 @@ def _read(source: Source, dataset: Dataset, count: int, origin: str, *, keep_gre
         channels.add(record.image.shape[-1])
         prepared = prepare(record, dataset.preparation)
         conditions.append(prepared.condition)
-        images.append(to_uint8(prepared.image))
+        window = cut(record, dataset.preparation)
+        images.append(dataset.preparation.representation.render_window(window, record.image.dtype))
     stacked = np.stack(images)
     stacked = stacked[..., :1] if keep_grey and channels == {1} else stacked
     values = np.array(conditions, np.float32).reshape(count, -1)

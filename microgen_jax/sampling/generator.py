@@ -4,22 +4,20 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, UInt8
+from jaxtyping import Float, UInt8
 
 from microgen_jax import methods
 from microgen_jax.config import fields
 from microgen_jax.config.run_config import Resolved
 from microgen_jax.config.schema import Config
-from microgen_jax.diffusion import Chain
+from microgen_jax.data.representations import Orientations, OrientationStack
 from microgen_jax.diffusion.samplers.scan import kept_levels
 from microgen_jax.errors import UserError, did_you_mean, renamed
-from microgen_jax.images import to_uint8
 from microgen_jax.sampling import batching, requests
 from microgen_jax.sampling.samples import Samples
-from microgen_jax.types import Condition, Method, Params
+from microgen_jax.types import Method, Params
 
 Progress = Callable[[int, UInt8[np.ndarray, "B H W C"]], object]
 
@@ -104,20 +102,25 @@ class Generator:
             raise UserError("progress_every", f"{progress_every} is less than 1", "give a number of steps")
         labels, conditions, values = self._request(num, label, condition)
         requests.warn_outside(self.resolved, labels, conditions)
-        steps = _steps(method)
+        steps, representation = batching.count_steps(method), self.resolved.representation
         stops = [*range(progress_every, steps, progress_every), steps] if progress else [steps]
         program, parts = self._program(config, method), []
         for indices, cond in batching.batches_of(labels, values, self._batch_size):
             left, stopped = num - indices[0], False
             for stop, (x, x0) in zip(stops, program(self._parameters(), seed, indices, cond, stops)):
                 if progress is not None:
-                    stopped = progress(len(parts) * steps + stop, _to_host(x0)[:left]) is False
-                if stop == steps or stopped:
-                    parts.append(_to_host(x if stop == steps else x0)[:left])
+                    shown = representation.render(np.asarray(x0)[:left])
+                    stopped = progress(len(parts) * steps + stop, shown) is False
+                if stop == steps:
+                    parts.append(self._decoded(np.asarray(x)[:left]))
+                elif stopped:
+                    parts.append((shown, None))
+                if stopped:
                     break
             if stopped:
                 break
-        images = np.concatenate(parts)
+        images, maps = zip(*parts)
+        images = np.concatenate(images)
         made = len(images)
         label = label if isinstance(label, str) else ""
         sample = dataclasses.replace(config.sample, num=made, seed=seed, label=label)
@@ -130,6 +133,7 @@ class Generator:
             dataclasses.replace(config, sample=sample),
             self.resolved,
             finished=made == num and stop == steps,
+            orientations=None if None in maps else OrientationStack.joined(maps),
         )
 
     def count_steps(self, num: int, **sampling: Any) -> int:
@@ -142,7 +146,9 @@ class Generator:
         Raises:
           UserError: as `sample`.
         """
-        return -(-_checked("num", num) // self._batch_size) * _steps(self._with_settings(sampling)[1])
+        return -(-_checked("num", num) // self._batch_size) * batching.count_steps(
+            self._with_settings(sampling)[1]
+        )
 
     def trajectory(
         self,
@@ -167,7 +173,13 @@ class Generator:
           UserError: as `sample`; of `times`: the method has no steps to look at, or there is no such time.
         """
         if not isinstance(self.method, methods.DDPM):
-            raise UserError("times", f"{self.config.method} generates in one step", "leave it out")
+            several = isinstance(self.method, methods.Cascade)
+            why = (
+                "orientations come in two stages"
+                if several
+                else f"{self.config.method} generates in one step"
+            )
+            raise UserError("times", f"{why}, and there is no trajectory", "leave it out")
         config, method = self._with_settings(sampling)
         num, seed = _checked("num", num), _checked("seed", seed)
         labels, _, values = self._request(num, label, condition)
@@ -176,20 +188,35 @@ class Generator:
             stops, frame_of = np.unique(kept_levels(levels, times), return_inverse=True)
         indices, cond = next(batching.batches_of(labels, values, self._batch_size))
         walk = self._program(config, method)(self._parameters(), seed, indices, cond, stops.tolist())
-        return np.stack([_to_host(x)[:num] for x, _ in walk])[frame_of]
+        render = self.resolved.representation.render
+        return np.stack([render(np.asarray(x)[:num]) for x, _ in walk])[frame_of]
 
-    def batches(self, labels: np.ndarray, value: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-        """Generate a batch at a time.
+    def batches(
+        self, labels: np.ndarray, value: np.ndarray, seed: int
+    ) -> Iterator[UInt8[np.ndarray, "B H W C"]]:
+        """Generate the images of a batch at a time.
 
         Args:
           labels: class of each image.
           value: standardised conditions of each image [N, K]; NaN = not given.
           seed: seed of the images.
         """
-        program, stops = self._program(self.config, self.method), [_steps(self.method)]
+        program, stops = self._program(self.config, self.method), [batching.count_steps(self.method)]
         for indices, cond in batching.batches_of(labels, value, self._batch_size):
             for x, _ in program(self._parameters(), seed, indices, cond, stops):
-                yield _to_host(x)[: len(labels) - indices[0]]
+                yield self._decoded(np.asarray(x)[: len(labels) - indices[0]])[0]
+
+    def _decoded(
+        self, channels: Float[np.ndarray, "B H W C"]
+    ) -> tuple[UInt8[np.ndarray, "B H W c"], OrientationStack | None]:
+        """Return images of 8 bits, and the maps of orientation models."""
+        representation = self.resolved.representation
+        if not isinstance(representation, Orientations):
+            return representation.render(channels), None
+        maps = representation.decode(
+            channels, "none" if self.config.sample.reconstruct == "none" else "grains"
+        )
+        return representation.colours(maps.quaternions, maps.phase), maps
 
     @property
     def _batch_size(self) -> int:
@@ -222,28 +249,14 @@ class Generator:
     def _program(self, config: Config, method: Method) -> batching.Walk:
         key = self._settings(config)
         if key not in self._programs:
-            if isinstance(method, methods.DDPM):
-                program = batching.compile_chain(self._chain(method), self._mesh, config.data.size)
-            else:
-                program = batching.in_one_step(
-                    batching.compile_batch(method.generate, self._mesh, config.data.size)
-                )
-            self._programs[key] = program
+            self._programs[key] = batching.compile_walk(
+                method,
+                self._mesh,
+                config.data.size,
+                self.resolved.representation,
+                weak=self.weak is not None,
+            )
         return self._programs[key]
-
-    def _chain(self, method: methods.DDPM) -> Callable[[Params, Array, Condition], Chain]:
-        """Return `method.chain` as a function of `_parameters()`."""
-        if self.weak is None:
-            return method.chain
-        return lambda both, keys, cond: method.chain(both[0], keys, cond, both[1])
-
-
-def _steps(method: Method) -> int:
-    return method.sampling.steps if isinstance(method, methods.DDPM) else 1
-
-
-def _to_host(images: Array) -> UInt8[np.ndarray, "B H W C"]:
-    return to_uint8(jax.device_get(images))
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -291,6 +304,7 @@ def build_method(config: Config, resolved: Resolved, changed: Mapping[str, Any] 
         return methods.build(
             config,
             channels=resolved.channels,
+            stages=resolved.stages,
             num_classes=len(resolved.classes),
             num_conditions=len(resolved.conditions),
         )

@@ -36,6 +36,9 @@ def open_run(config: Config, resolved: Resolved, workdir: Path) -> Generator:
     Raises:
       UserError: no checkpoint, one that does not fit, or a setting that cannot be.
     """
+    if config.sample.reconstruct == "grains" and not resolved.phases:
+        problem = "'grains' is for orientations, and this model makes images"
+        raise UserError("sample.reconstruct", problem, "set auto")
     method = build_method(config, resolved)
     with argument_of("mesh"):
         mesh = meshes.make_mesh(config.mesh.data, config.mesh.fsdp)
@@ -122,7 +125,7 @@ def load(workdir: str | Path, **sample: Any) -> Generator:
     Args:
       workdir: folder of the run, or its gs:// or s3:// address.
       **sample: settings of the sampler, such as `sampler="ddim", steps=50`; `batch_size` of a device; `checkpoint`
-        ('newest', 'best' or a step), `ema`, `autoguidance`.
+        ('newest', 'best' or a step), `ema`, `autoguidance`; `reconstruct`, 'none' for each pixel's own orientation.
 
     Raises:
       UserError: no run, no checkpoint, or (names the argument) a setting that does not exist or cannot be.
@@ -135,7 +138,7 @@ def load(workdir: str | Path, **sample: Any) -> Generator:
     for name in {"checkpoint", "autoguidance"} & sample.keys():
         if not isinstance(sample[name], (str, bool)):
             sample[name] = str(sample[name])
-    known = (*methods.sampling_fields(run.config.method), *_CHECKPOINT_FIELDS, "batch_size")
+    known = (*methods.sampling_fields(run.config.method), *_CHECKPOINT_FIELDS, "batch_size", "reconstruct")
     config = with_sample(run.config, sample, known)
     without_files = dataclasses.replace(config.sample, frames=0, trajectory_times=())
     config = dataclasses.replace(config, sample=without_files, mesh=MeshConfig())

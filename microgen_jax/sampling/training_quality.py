@@ -11,7 +11,6 @@ from microgen_jax.config.schema import Config
 from microgen_jax.data import Dataset
 from microgen_jax.evaluation import baseline
 from microgen_jax.evaluation.quality import quality
-from microgen_jax.images import to_uint8
 from microgen_jax.sampling import batching
 from microgen_jax.training.state import TrainState
 
@@ -40,10 +39,12 @@ def watch(config: Config, dataset: Dataset, mesh: Mesh) -> Callable[[TrainState]
     method = methods.build(
         config,
         channels=dataset.preparation.channels,
+        stages=dataset.preparation.representation.stages,
         num_classes=len(dataset.classes),
         num_conditions=len(dataset.conditions),
     )
-    generate = batching.compile_batch(method.generate, mesh, config.data.size)
+    representation = dataset.preparation.representation
+    generate = batching.compile_method(method, mesh, config.data.size, representation)
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def now(state: TrainState) -> dict[str, float]:
@@ -59,8 +60,9 @@ def watch(config: Config, dataset: Dataset, mesh: Mesh) -> Callable[[TrainState]
             seed=config.sample.seed,
             batch_size=config.sample.batch_size * mesh.size,
         )
-        ipf_maps = bool(config.data.ipf_direction) and dataset.preparation.channels == 3
-        return quality(np.concatenate(list(parts)), real, ipf_maps=ipf_maps)
+        images = representation.render(np.concatenate(list(parts)))
+        ipf_maps = bool(config.data.ipf_direction) and images.shape[-1] == 3
+        return quality(images, real, ipf_maps=ipf_maps)
 
     return now
 
@@ -72,4 +74,8 @@ def _held_out(dataset: Dataset, limit: int, workers: int) -> tuple[np.ndarray, n
         dataset.holdout, dataset.preparation, batch_size=size, limit=size, workers=workers
     )
     batch, _ = next(iter(stream))
-    return to_uint8(batch.image), np.asarray(batch.label), np.asarray(batch.condition)
+    return (
+        dataset.preparation.representation.render(batch.image),
+        np.asarray(batch.label),
+        np.asarray(batch.condition),
+    )

@@ -19,6 +19,7 @@ def state(workdir: Path, step: int) -> TrainState:
     method = methods.build(
         run.config,
         channels=run.resolved.channels,
+        stages=run.resolved.stages,
         num_classes=len(run.resolved.classes),
         num_conditions=len(run.resolved.conditions),
     )

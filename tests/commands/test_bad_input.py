@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import struct
 import zlib
 from pathlib import Path
@@ -172,13 +173,10 @@ class TestWorkdir:
         refused(result, "model.channels", "(8, 16)", "(16, 16)")
         assert sorted(p.name for p in trained.iterdir()) == before
 
-    def test_holds_a_run_on_other_classes(self, run, start, tmp_path, maps):
+    def test_holds_a_run_on_other_classes(self, run, tmp_path, maps):
         """The record is written before anything is compiled: the first run is stopped there."""
         flags = {"workdir": tmp_path / "w", "config__data__root": maps}
-        process = start(**flags)
-        next(line for line in process.stdout if line.startswith("devices:"))
-        process.kill()
-        process.communicate()
+        run(signals={"devices:": signal.SIGKILL}, **flags)
         image(maps / "Torsion" / "Images" / "0.png")
         refused(run(**flags), "classes", "Torsion")
 

@@ -37,7 +37,7 @@ def sets(tmp_path_factory) -> Path:
     np.savez(folder / "nan.npz", images=np.full((6, 16, 16, 3), np.nan, np.float32))
     escaped = folder / "<b>bold & <i>"
     escaped.mkdir()
-    for n, image in enumerate(tiles(2000, 8)):
+    for n, image in enumerate(tiles(2000, 24)):
         (escaped / f"{n}.png").write_bytes(png(image))
     return folder
 
@@ -64,10 +64,10 @@ def evaluate(run, sets: Path, real: str, generated: str, **flags):
     return run(mode="evaluate", config=None, **(plain | paths | flags))
 
 
-def test_two_files_need_no_run(run, sets, tmp_path) -> None:
-    result = evaluate(run, sets, "real.npz", "other.npz", workdir=tmp_path / "w")
+def test_two_sets_need_no_run_and_the_report_stands_alone_and_escapes(run, sets, tmp_path) -> None:
+    result = evaluate(run, sets, "real.npz", "<b>bold & <i>", workdir=tmp_path / "<script>w")
     assert result.returncode == 0, result.stderr
-    written = tmp_path / "w" / "evaluation"
+    written = tmp_path / "<script>w" / "evaluation"
     assert sorted(p.name for p in written.iterdir()) == ["metrics.json", "report.html"]
     content = json.loads((written / "metrics.json").read_text())
     assert set(content) == {"settings", "metrics"}
@@ -84,11 +84,7 @@ def test_two_files_need_no_run(run, sets, tmp_path) -> None:
     assert content["metrics"]["copies"]["value"] is None
     assert "workdir" in content["metrics"]["copies"]["note"]
 
-
-def test_the_report_stands_alone_and_escapes(run, sets, tmp_path) -> None:
-    result = evaluate(run, sets, "real.npz", "<b>bold & <i>", workdir=tmp_path / "<script>w")
-    assert result.returncode == 0, result.stderr
-    text = (tmp_path / "<script>w" / "evaluation" / "report.html").read_text()
+    text = (written / "report.html").read_text()
     page = Page(text)
     assert not {"script", "link", "b", "i", "iframe"} & set(page.tags)
     assert all(
@@ -173,6 +169,7 @@ def test_samples_by_name_are_judged_and_copies_are_counted(run, trained, tmp_pat
         config=None,
         config__evaluate__generated="stolen",
         config__evaluate__copy_search_num=0,
+        config__evaluate__metrics="('intensity','copies')",
     )
     assert result.returncode == 0, result.stderr
     metrics = json.loads((trained / "evaluation" / "metrics.json").read_text())["metrics"]
@@ -212,7 +209,8 @@ def test_classes_of_other_real_images_go_by_name(run, trained, tmp_path) -> None
 
 
 def test_flat_images_are_reported_and_do_not_stop(run, sets, tmp_path) -> None:
-    result = evaluate(run, sets, "real.npz", "flat.npz", workdir=tmp_path)
+    metrics = "('intensity','grain_diameter')"
+    result = evaluate(run, sets, "real.npz", "flat.npz", workdir=tmp_path, config__evaluate__metrics=metrics)
     assert result.returncode == 0, result.stderr
     assert "one flat colour" in result.stdout
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["metrics"]

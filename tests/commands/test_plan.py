@@ -7,10 +7,11 @@ import jax
 import pytest
 
 from microgen_jax import methods, networks
-from microgen_jax.commands.plan import plan
+from microgen_jax.commands.plan import Estimate, _entry, plan
 from microgen_jax.config import fields
 from microgen_jax.config.command_line import Request
 from microgen_jax.errors import UserError
+from microgen_jax.runtime import memory_plan
 from microgen_jax.runtime import mesh as meshes
 from tests.command_line import ROOT
 
@@ -19,7 +20,7 @@ from tests.command_line import ROOT
 def config():
     config = runpy.run_path(str(ROOT / "configs" / "quickstart.py"))["get_config"]()
     config.data.size = (16, 16)
-    config.model.update(channels=(8, 64), attention_levels=(False, True), remat=(False, False))
+    config.model.update(channels=(64,), attention_levels=(True,), remat=(False,))
     config.train.batch_size = 4
     config.plan.devices = (1, 8)
     config.mesh.fsdp = 2
@@ -48,6 +49,14 @@ def test_plan_equals_the_real_state_and_the_count_by_hand(config, tmp_path):
     assert eight["batch_size"] == 32
     assert not one["sent_bytes"]
     assert 0 < eight["efficiency"] < 1
+
+
+@pytest.mark.parametrize(("gb", "fits"), [(0.0, True), (40.0, False), (60.0, True)])
+def test_a_card_of_less_memory_than_its_kind_has(config, gb, fits):
+    config.plan.update(chip="a100", memory_gb=gb)
+    cost = memory_plan.Cost(flops=1.0, bytes_accessed=1.0, temporaries=30 * 10**9, messages={})
+    found = Estimate(devices=1, batch=4, params=0, state=20 * 10**9, cost=cost, seconds=1.0)
+    assert _entry(fields.freeze(config), found, found)["fits"] is fits
 
 
 @pytest.mark.slow

@@ -7,14 +7,15 @@ import time
 import pytest
 
 from microgen_jax.config import run_config
+from tests.command_line import ONE_LEVEL
 from tests.commands.stored import same_bits, state
 
-STEPS = {"config__train__steps": 12, "config__train__checkpoint_every": 3, "config__model__dropout": 0.1}
-
-
-def finish(process) -> None:
-    process.kill()
-    process.communicate()
+STEPS = {
+    **ONE_LEVEL,
+    "config__train__steps": 12,
+    "config__train__checkpoint_every": 1,
+    "config__model__dropout": 0.1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +31,21 @@ def metrics(workdir) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in lines if "loss" in line}
 
 
-def test_killed_after_step_five(run, start, undisturbed, tmp_path):
+def test_killed_then_stopped_it_ends_with_the_undisturbed_bits(run, undisturbed, tmp_path):
     """A save waits for the one before, so with a checkpoint a step the fourth step's is whole at the fifth."""
-    steps = {**STEPS, "config__train__checkpoint_every": 1}
-    process = start(workdir=tmp_path, **steps)
-    for line in process.stdout:
-        if line.startswith("step 5/"):
-            break
-    finish(process)
+    killed = run(workdir=tmp_path, signals={"step 5/": signal.SIGKILL}, **STEPS)
+    assert killed.returncode == -signal.SIGKILL
+    stopped = run(workdir=tmp_path, signals={"step 7/": signal.SIGTERM}, **STEPS)
+    assert stopped.returncode == 0, stopped.stderr
+    assert int(stopped.stdout.split("resuming from step ")[1].split()[0]) >= 3
+    assert "SIGTERM: stopped after step" in stopped.stdout
     assert not (tmp_path / "checkpoints" / "12").exists()
-    result = run(workdir=tmp_path, **steps)
-    assert result.returncode == 0, result.stderr
-    assert int(result.stdout.split("resuming from step ")[1].split()[0]) >= 3
+    assert run(workdir=tmp_path, **STEPS).returncode == 0
     assert same_bits(state(tmp_path, 12), state(undisturbed, 12))
     assert metrics(tmp_path) == metrics(undisturbed)
 
 
+@pytest.mark.slow
 def test_killed_while_a_checkpoint_is_written(run, start, undisturbed, tmp_path):
     process = start(workdir=tmp_path, **STEPS)
     deadline = time.monotonic() + 120
@@ -53,25 +53,13 @@ def test_killed_while_a_checkpoint_is_written(run, start, undisturbed, tmp_path)
     while not writing and time.monotonic() < deadline:
         writing = list((tmp_path / "checkpoints").glob("*tmp*")) if tmp_path.exists() else []
         time.sleep(0.0005)
-    finish(process)
+    process.kill()
+    process.communicate()
     assert writing, "no checkpoint was ever being written"
     result = run(workdir=tmp_path, **STEPS)
     assert result.returncode == 0, result.stderr
     assert same_bits(state(tmp_path, 12), state(undisturbed, 12))
     assert not list((tmp_path / "checkpoints").glob("*tmp*"))
-
-
-def test_sigterm_saves_and_leaves_with_zero(run, start, undisturbed, tmp_path):
-    process = start(workdir=tmp_path, **STEPS)
-    for line in process.stdout:
-        if line.startswith("step 4/"):
-            break
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert "SIGTERM: stopped after step" in output
-    assert run(workdir=tmp_path, **STEPS).returncode == 0
-    assert same_bits(state(tmp_path, 12), state(undisturbed, 12))
 
 
 def test_goes_on_past_the_first_end(run, undisturbed):

@@ -3,6 +3,7 @@
 import io
 import json
 import runpy
+import shutil
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -97,9 +98,10 @@ def test_training_leaves_what_ddpm_leaves_and_the_curves(trained):
 
 
 def test_a_run_that_stopped_goes_on_with_the_same_bits(trained, tmp_path):
-    do("train", tmp_path / "w", train__steps=2)
-    do("train", tmp_path / "w")
-    assert_same_bits(newest(tmp_path / "w"), newest(trained))
+    workdir = Path(shutil.copytree(trained, tmp_path / "w"))
+    shutil.rmtree(workdir / "checkpoints" / "4")
+    assert "resuming from step 2" in do("train", workdir)
+    assert_same_bits(newest(workdir), newest(trained))
 
 
 def test_samples_and_evaluation_by_the_same_commands(trained):

@@ -68,7 +68,8 @@ def test_every_field_is_described_and_its_default_is_allowed():
         assert len(field.option.help) >= 4
         assert field.option.help[-1] != "."
         assert fields.check_value(field, field.default) == field.default
-        assert field.option.choices == () or field.default in field.option.choices
+        values = field.default if field.is_tuple else (field.default,)
+        assert field.option.choices == () or set(values) <= set(field.option.choices)
 
 
 @settings(deadline=None, max_examples=20)
@@ -112,8 +113,9 @@ def test_values_outside_of_the_rules_are_refused_by_the_fields_name(data):
 def test_a_misspelt_choice_is_answered_with_the_nearest(name):
     for choice in FIELDS[name].option.choices:
         if len(choice) > 4:
+            misspelt = choice[:-1] + "#"
             with pytest.raises(UserError) as refused:
-                fields.replace(Config(), {name: choice[:-1] + "#"})
+                fields.replace(Config(), {name: (misspelt,) if FIELDS[name].is_tuple else misspelt})
             assert refused.value.where == name
             assert "did you mean" in refused.value.fix
             assert choice in refused.value.fix

@@ -8,6 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
+from microgen_jax.crystal.maps import read_map
+from microgen_jax.errors import UserError
+
 TSL = {"m-3m": 43, "6/mmm": 62, "6/m": 6, "-3m": 32, "-3": 3}
 CHANNEL = {"m-3m": 11, "6/mmm": 9, "6/m": 8, "-3m": 7, "-3": 6}
 EBSDLIB = {"m-3m": 1, "6/mmm": 0}
@@ -223,19 +226,30 @@ def write_mtex_text(path: Path, truth: Truth) -> Path:
     return path
 
 
+WRITERS: dict[str, Callable[[Path, Truth], Path]] = {  # functions (path without suffix, truth) -> path
+    "ang": write_ang,
+    "ctf": write_ctf,
+    "cpr": write_cpr,
+    "edax": write_edax,
+    "oxford": write_oxford,
+    "orix": write_orix,
+    "dream3d": write_dream3d,
+    "dream3d 8": write_dream3d_8,
+    "tsl text": write_tsl_text,
+    "mtex text": write_mtex_text,
+    "bruker": write_bruker,
+}
+
+
 @pytest.fixture(scope="session")
 def writers() -> dict[str, Callable[[Path, Truth], Path]]:
-    """A function (path without suffix, truth) -> path for every format."""
-    return {
-        "ang": write_ang,
-        "ctf": write_ctf,
-        "cpr": write_cpr,
-        "edax": write_edax,
-        "oxford": write_oxford,
-        "bruker": write_bruker,
-        "orix": write_orix,
-        "dream3d": write_dream3d,
-        "dream3d 8": write_dream3d_8,
-        "tsl text": write_tsl_text,
-        "mtex text": write_mtex_text,
-    }
+    return WRITERS
+
+
+def fault_of(path: Path) -> str | None:
+    """The line of the UserError that reading a file ends in, None where it is read."""
+    try:
+        read_map(path)
+    except UserError as fault:
+        return str(fault)
+    return None

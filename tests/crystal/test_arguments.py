@@ -35,7 +35,6 @@ CASES = {
     "float colours": (ipf.colour_direction, (IMAGE / 255.0, "m-3m"), "colours"),
     "colours with alpha": (ipf.colour_direction, (IMAGE[..., [0, 1, 2, 0]], "m-3m"), "colours"),
     "a float map": (ipf.off_key_share, (IMAGE / 255.0,), "image"),
-    "quaternions of both signs": (ipf.image_colour, (-Q, "m-3m"), "image"),
     "quaternions to fold": (ipf.fold, (Q, "m-3m"), "directions"),
     "two shapes": (orientations.multiply, (Q, V), "b"),
     "a scalar": (orientations.conjugate, (np.float64(1),), "quaternions"),

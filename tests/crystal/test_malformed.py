@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from microgen_jax.crystal.maps import read_map
 from microgen_jax.errors import UserError
+from tests.crystal.conftest import fault_of
 
 
 def text_case(kind, change):
@@ -349,15 +349,6 @@ def _cut(path, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     return path
-
-
-def fault_of(path):
-    """The line of the UserError that reading a file ends in, None where it is read."""
-    try:
-        read_map(path)
-    except UserError as fault:
-        return str(fault)
-    return None
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -12,21 +12,8 @@ from microgen_jax.crystal.readers.points import Phase
 from microgen_jax.crystal.segmentation import grains_from_orientations
 from microgen_jax.crystal.symmetry import misorientation_angle
 from microgen_jax.errors import UserError
-from tests.crystal.conftest import oxford_euler
+from tests.crystal.conftest import WRITERS, oxford_euler
 
-FORMATS = [
-    "ang",
-    "ctf",
-    "cpr",
-    "edax",
-    "oxford",
-    "bruker",
-    "orix",
-    "dream3d",
-    "dream3d 8",
-    "tsl text",
-    "mtex text",
-]
 ANSWERS = [  # answer, raw file
     ("NiSA_defdap", "defdap_testDataEBSD.cpr"),
     ("NiSA_defdap", "defdap_testDataEBSD.crc"),
@@ -42,11 +29,7 @@ def same_turns(a: np.ndarray, b: np.ndarray, tolerance: float) -> np.ndarray:
     return np.minimum(difference, 2 * np.pi - difference) < tolerance
 
 
-def test_every_format_is_tried(writers):
-    assert sorted(writers) == sorted(FORMATS)
-
-
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", WRITERS)
 def test_a_written_scan_is_read_back(kind, writers, truth, tmp_path):
     path = writers[kind](tmp_path / "scan", truth)
     scan = read_map(path)

@@ -5,22 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from microgen_jax.crystal.maps import read_map
-from microgen_jax.errors import UserError
+from tests.crystal.conftest import WRITERS, fault_of
 
-FORMATS = [
-    "ang",
-    "ctf",
-    "cpr",
-    "edax",
-    "oxford",
-    "orix",
-    "dream3d",
-    "dream3d 8",
-    "tsl text",
-    "mtex text",
-    "bruker",
-]
 EXTREMES = (
     b"nan inf -inf 1e308 -1e308 1e-320 0 -1 255 4294967296 99999999999999999999 1,5 ; # % \t \n \xff".split(
         b" "
@@ -60,21 +46,12 @@ def mutate(content: bytes, rng: np.random.Generator) -> tuple[bytes, int]:
     return bytes(data), changed
 
 
-def fault_of(path):
-    """The line of the UserError that reading a file ends in, None where it is read."""
-    try:
-        read_map(path)
-    except UserError as fault:
-        return str(fault)
-    return None
-
-
 def fuzz(kind, seed, bytes_wanted, writers, truth, folder) -> tuple[int, int, int]:
     """Reads mutated files until so many bytes changed; returns files, bytes changed, files still read."""
     path = writers[kind](folder / "scan", truth)
     paths = [path, path.with_suffix(".crc")] if kind == "cpr" else [path]
     sound = [part.read_bytes() for part in paths]
-    rng = np.random.default_rng([seed, FORMATS.index(kind)])
+    rng = np.random.default_rng([seed, [*WRITERS].index(kind)])
     tried = mutated = read = 0
     while mutated < bytes_wanted:
         which = rng.integers(len(paths))
@@ -90,7 +67,7 @@ def fuzz(kind, seed, bytes_wanted, writers, truth, folder) -> tuple[int, int, in
     return tried, mutated, read
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", WRITERS)
 def test_mutated_scans_end_in_a_scan_or_in_one_line(kind, writers, truth, tmp_path):
     tried, mutated, _ = fuzz(kind, 0, 10_000, writers, truth, tmp_path)
     assert tried >= 20
@@ -98,7 +75,7 @@ def test_mutated_scans_end_in_a_scan_or_in_one_line(kind, writers, truth, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", WRITERS)
 def test_a_million_mutated_bytes(kind, writers, truth, tmp_path, capsys):
     """Eleven formats, 150,000 bytes each."""
     tried, mutated, read = fuzz(kind, 1, 150_000, writers, truth, tmp_path)

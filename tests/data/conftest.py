@@ -12,10 +12,11 @@ from microgen_jax.config.schema import DataConfig
 
 @pytest.fixture
 def data_config() -> Callable[..., DataConfig]:
-    """The defaults for a root, with some fields changed; not checked."""
+    """The defaults for images of a root, with some fields changed; not checked."""
 
     def build(root: Path | str, **fields) -> DataConfig:
-        return DataConfig(**{"root": str(root), "size": (16, 16), "workers": 2, **fields})
+        small = {"root": str(root), "size": (16, 16), "workers": 2, "representation": "image"}
+        return DataConfig(**{**small, **fields})
 
     return build
 

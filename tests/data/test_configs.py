@@ -19,7 +19,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
         ("cifar10", "classic/cifar1000_jpeg.npz", "npz", 1000, (32, 32, 3)),
         ("nickel64", "nickel_list/mics_64.csv", "list", 18, (64, 64, 1)),
         ("voronoi64", "voronoi_h5", "hdf5", 720, (64, 64, 1)),
-        ("ebsd64", "scans/defdap_testDataEBSD.cpr", "ebsd", 54, (64, 64, 3)),
+        ("ebsd64", "scans/defdap_testDataEBSD.cpr", "ebsd", 54, (64, 64, 12)),
     ],
 )  # fmt: skip
 def test_a_config_reads_its_data(shared, name, root, kind, count, shape):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from microgen_jax.data import Preparation, batches, checks, evaluation_batches
 from microgen_jax.data.augment import DIHEDRAL
 from microgen_jax.data.pipeline import prepare
+from microgen_jax.data.representations import Images
 from microgen_jax.errors import UserError
 from microgen_jax.types import Record
 
@@ -32,7 +33,7 @@ class Numbered:
 
 
 PREPARATION = Preparation(
-    size=(4, 4), channels=1, transforms=(tuple(DIHEDRAL),) * 2, mean=(4.5, 0.0), std=(2.0, 1.0)
+    size=(4, 4), representation=Images(1), transforms=(tuple(DIHEDRAL),) * 2, mean=(4.5, 0.0), std=(2.0, 1.0)
 )
 
 
@@ -140,7 +141,7 @@ def test_an_empty_training_part_is_refused():
 
 def test_a_mistake_found_on_a_thread_arrives_as_it_is():
     with pytest.raises(UserError) as caught:
-        take(1, preparation=PREPARATION._replace(channels=2))
+        take(1, preparation=PREPARATION._replace(representation=Images(2)))
     assert caught.value.where == "channels"
 
 
@@ -154,14 +155,14 @@ def test_the_grey_among_black_and_white_is_found(dtype):
         name = "abc".__getitem__
 
     originals = ImageKind(Record(original, 0, np.zeros(0, np.float32), "") for original in image)
-    preparation = Preparation((8, 8), 1)
+    preparation = Preparation((8, 8), Images(1))
     assert checks.grey(originals, preparation) is None
     image[1, 3, 5] = white // 4 if white > 1 else 0.25
     image[1, 3, 6] = white // 8 if white > 1 else 0.125
     name, level = checks.grey(originals, preparation)
     assert name == "b"
     assert level == pytest.approx(0.25, abs=0.01)
-    halved = Preparation((4, 4), 1, resample="area")
+    halved = Preparation((4, 4), Images(1), resample="area")
     assert checks.grey(originals, halved) == ("a", pytest.approx(0.5))
 
 

@@ -167,7 +167,7 @@ def pooled(images: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 1000), turns=st.integers(0, 3), flipped=st.booleans())
 def test_statistics_do_not_change_under_dihedral_moves(seed: int, turns: int, flipped: bool) -> None:
     images = tiles(4 * seed, 4)

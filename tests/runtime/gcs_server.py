@@ -21,7 +21,7 @@ class Objects:
       environment: variables that lead to it.
       content: bytes by name; one bucket, called 'bucket'.
       generations: generation by name.
-      read: bytes of media that were sent, by name.
+      read: bytes of media that were sent, by name; a byte that is asked for again, as after a timeout, counts once.
       requests: how many were received.
       fails: `(number, method) -> '' | '500' | '403' | 'drops'`, asked before each request.
     """
@@ -33,6 +33,7 @@ class Objects:
         self.content: dict[str, bytes] = {}
         self.generations: dict[str, int] = {}
         self.read: dict[str, int] = {}
+        self.sent: dict[str, bytearray] = {}  # by name, a 1 for each byte that was
         self.uploads: dict[str, tuple[str, bytes]] = {}
         self.requests, self.lock = 0, threading.RLock()
         self.fails: Callable[[int, str], str] = lambda number, method: ""
@@ -147,7 +148,7 @@ def _handler(objects: Objects) -> type[BaseHTTPRequestHandler]:
                 del objects.content[name]
                 self._answer(204)
             elif query.get("alt") == "media":
-                content, status, headers = objects.content[name], 200, {}
+                content, status, headers, start = objects.content[name], 200, {}, 0
                 if asked := re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", "")):
                     start, end = self._range(asked, len(content))
                     if start >= len(content):
@@ -155,7 +156,10 @@ def _handler(objects: Objects) -> type[BaseHTTPRequestHandler]:
                         return
                     headers["Content_Range"] = f"bytes {start}-{end - 1}/{len(content)}"
                     content, status = content[start:end], 206
-                objects.read[name] = objects.read.get(name, 0) + len(content)
+                if name not in objects.read:
+                    objects.sent[name] = bytearray(len(objects.content[name]))
+                objects.sent[name][start : start + len(content)] = b"\1" * len(content)
+                objects.read[name] = objects.sent[name].count(1)
                 self._answer(status, content, x_goog_generation=str(objects.generations[name]), **headers)
             else:
                 self._answer(200, objects.entry(name))

@@ -62,6 +62,14 @@ def restored(url: str) -> tuple[int, dict]:
             checkpoints.close()
 
 
+def assert_arrays_read(objects, checkpoints: int, arrays: int) -> None:
+    """Arrays are read alone, as there is more than the 1 MB between them that orbax reads over; and 3 kB of indices."""
+    read = {name: number for name, number in objects.read.items() if "/checkpoints/" in name}
+    stored = sum(number for name, number in read.items() if "/ocdbt.process_0/d/" in name)
+    assert 0.85 < stored / arrays / state(0).ema_params["w"].nbytes < 1  # zstd leaves 0.92 of random numbers
+    assert sum(read.values()) - stored < 6000 * checkpoints
+
+
 def test_a_reader_reads_the_averages_of_one_checkpoint(objects, url):
     with storage.opened(url, owning=True) as folder:
         write(folder, 1, 2)
@@ -70,10 +78,7 @@ def test_a_reader_reads_the_averages_of_one_checkpoint(objects, url):
     assert step == 2
     np.testing.assert_array_equal(params["w"], state(2).ema_params["w"])
     assert read_of(objects, url, 1) < 1000
-    arrays = (
-        2 if url.startswith("gs") else 5
-    )  # tensorstore may ask twice; of s3:// the whole checkpoint comes
-    assert sum(objects.read.values()) < 1.1 * arrays * state(2).ema_params["w"].nbytes
+    assert_arrays_read(objects, checkpoints=1, arrays=1 if url.startswith("gs") else 5)
 
 
 def test_of_the_checkpoints_that_are_averaged_only_the_averages_are_read(objects, url):
@@ -88,8 +93,7 @@ def test_of_the_checkpoints_that_are_averaged_only_the_averages_are_read(objects
             ):
                 np.testing.assert_array_equal(found["w"], kept["w"])
         checkpoints.close()
-    arrays = 2 * (3.5 if url.startswith("gs") else 5)  # of 2 and of 5 arrays; tensorstore may ask twice
-    assert sum(objects.read.values()) < 1.1 * arrays * state(2).ema_params["w"].nbytes
+    assert_arrays_read(objects, checkpoints=2, arrays=2 * (2 if url.startswith("gs") else 5))
 
 
 def test_another_machine_goes_on_from_the_newest_and_older_ones_go(objects, url):

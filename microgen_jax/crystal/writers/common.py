@@ -203,6 +203,11 @@ def notes_on(
         notes.append(
             f"{int(kept.sum())} of {kept.size} points keep the columns that they were read with, others get new ones"
         )
+        notes += [
+            f"phase {number} has no pixel and no Laue group: written as triclinic"
+            for (number, _, _), phase in zip(numbered_phases(scan), scan.phases)
+            if not phase.laue_group
+        ]
     lost = [name for name in scan.columns if name not in set(copied)]
     if lost:
         more = f" and {len(lost) - MAX_NAMED} more" if len(lost) > MAX_NAMED else ""

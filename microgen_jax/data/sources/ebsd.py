@@ -1,10 +1,4 @@
-"""EBSD scans as images cut into tiles: IPF maps along one sample direction, along X, Y and Z, or orientations.
-
-An orientation image has four channels, float32, (q + 1) / 2 of the unit quaternion q = (w, x, y, z): the one
-of all equivalents that turns least, with w >= 0 (`symmetry.reduce`), so that neighbours of a grain have
-neighbouring numbers; they jump only where an orientation crosses the edge of the fundamental zone. A point that
-is not indexed is its nearest indexed one, or q = 0 (`fill='black'`), which no orientation is: the mask travels in
-the norm. The Laue group is one for all points, `data.laue_group`; phases of another count as not indexed.
+"""EBSD scans cut into tiles: as IPF maps along one sample direction, along X, Y and Z, or as orientations.
 
 Tiles lie on a grid at the scan's own step and overlap, so a split must keep a scan together. A class of one
 scan is split by place instead: the far end of its longer axis is held out, tiles are cut in both parts
@@ -22,20 +16,22 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped, UInt8
+from jaxtyping import Bool, Shaped, UInt8
 from scipy.ndimage import distance_transform_edt
 
 from microgen_jax.config.schema import DataConfig
 from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.maps import EbsdMap, read_map
 from microgen_jax.crystal.readers.points import TURNED_SETTING
-from microgen_jax.crystal.symmetry import laue_group, reduce, twofold_axis
+from microgen_jax.crystal.symmetry import laue_group, twofold_axis
 from microgen_jax.data.augment import parse_direction
 from microgen_jax.data.catalogue import Catalogue, bad_file_error
 from microgen_jax.data.conditions import SIDECAR, read_table, sidecar_columns, without_index
 from microgen_jax.data.decoding import BadFile, Header
+from microgen_jax.data.representations import PhaseName
 from microgen_jax.data.sources.file_tree import BROKEN, Tree, open_tree, reason_of
 from microgen_jax.data.sources.folder import class_names
+from microgen_jax.data.sources.orientation_maps import orientation_map, phase_names
 from microgen_jax.data.sources.scans import facts, files_beside, one_pixel_size, require_size, share_note
 from microgen_jax.data.splits import holdout_mask
 from microgen_jax.data.tiles import starts, window_shape
@@ -57,7 +53,7 @@ class Rendering(NamedTuple):
       key: colour key: tsl | edax.
       laue_group: Laue group of the phases for which the file names none; '' = such a phase is refused.
       fill: what unindexed points become: nearest = the nearest indexed one | black.
-      kept_as: ipf = colours, uint8 | quaternions = orientations of `laue_group`, float32 of four channels.
+      representation: image = colours, uint8 | orientation = windows of `representations.Orientations`, float32.
       min_confidence: least CI, or largest MAD in degrees, of an indexed point; 0 = off.
     """
 
@@ -65,7 +61,7 @@ class Rendering(NamedTuple):
     key: str = "tsl"
     laue_group: str = ""
     fill: str = "nearest"
-    kept_as: str = "ipf"
+    representation: str = "image"
     min_confidence: float = 0.0
 
 
@@ -116,10 +112,8 @@ def open_ebsd(
       UserError: no scan, a phase without a Laue group, no tile that is indexed well enough, or (with
         `on_bad_file='raise'`) a scan that cannot be read.
     """
-    if rendering.kept_as == "quaternions" and not rendering.laue_group:
-        problem = "is empty, and data.ebsd=quaternions needs the Laue group of the phases kept"
-        raise UserError("laue_group", problem, "as in --config.data.laue_group=m-3m")
-    if rendering.kept_as == "ipf" and not rendering.direction:
+    orientations = rendering.representation == "orientation"
+    if not orientations and not rendering.direction:
         problem = "is empty, and EBSD scans are shown along a direction"
         raise UserError("ipf_direction", problem, "choose X, Y, Z, XYZ or three numbers")
     names = scan_names(tree)
@@ -129,11 +123,17 @@ def open_ebsd(
         with renamed(GROUP_FIELD):
             laue_group(rendering.laue_group)
     maps, masks, kept, found, axes, notes, unused, refused = [], [], [], [], [], [], [], list(tree.refused)
+    phases: list[PhaseName] = []
     for name in names:
         try:
             scan = _read(tree, name, rendering)
             require_size(scan, tiling.size)
-            image, known = _rendered(scan, rendering, name)
+            own = phase_names(scan, rendering.laue_group, name) if orientations else ()
+            all_phases = list(dict.fromkeys([*phases, *own]))
+            if orientations:
+                image, known = orientation_map(scan, all_phases, rendering.laue_group, name)
+            else:
+                image, known = ipf_map(scan, rendering, name), scan.indexed
             if not _corners(known, tiling, slice(None), slice(None)):
                 raise BadFile(
                     f"no tile of {tiling.size[0]}x{tiling.size[1]} px has {tiling.min_indexed:.0%} indexed points"
@@ -142,6 +142,7 @@ def open_ebsd(
         except BadFile as error:
             refused.append((name, str(error)))
             continue
+        phases = all_phases
         maps.append(image)
         masks.append(known)
         kept.append(name)
@@ -191,6 +192,7 @@ def open_ebsd(
         scans=tuple(found),
         frames=tuple(dict.fromkeys(axes)),
         pixel_size_um=pixel_size,
+        phases=tuple(phases),
         groups=scans,
         held_out=np.array([tile.held_out for tile in tiles]),
         held_out_notes=held_out_notes,
@@ -225,45 +227,9 @@ def scan_names(tree: Tree) -> list[str]:
 
 
 def _described(rendering: Rendering) -> str:
-    if rendering.kept_as == "quaternions":
-        return f"orientations as quaternions in the fundamental zone of {laue_group(rendering.laue_group)}"
+    if rendering.representation == "orientation":
+        return "orientations, turned into the frame of the images"
     return f"IPF-{rendering.direction} by the {rendering.key} key"
-
-
-def _rendered(
-    scan: EbsdMap, rendering: Rendering, name: str
-) -> tuple[Shaped[np.ndarray, "H W C"], Bool[np.ndarray, "H W"]]:
-    """Return the image, and the points of it that are indexed."""
-    if rendering.kept_as == "ipf":
-        return ipf_map(scan, rendering, name), scan.indexed
-    return orientation_map(scan, rendering)
-
-
-def orientation_map(
-    scan: EbsdMap, rendering: Rendering
-) -> tuple[Float32[np.ndarray, "H W 4"], Bool[np.ndarray, "H W"]]:
-    """Return (q + 1) / 2 of every point, and which points are indexed and of a phase of the Laue group.
-
-    Args:
-      scan: the scan.
-      rendering: its Laue group and how unindexed points are filled.
-
-    Raises:
-      UserError: no such Laue group.
-      BadFile: there is no such point.
-    """
-    with renamed(GROUP_FIELD):
-        group = laue_group(rendering.laue_group)
-    ids = [phase.id for phase in scan.phases if laue_group(phase.laue_group or group) == group]
-    known = scan.indexed & np.isin(scan.phase, ids)
-    if not known.any():
-        found = ", ".join(sorted({phase.laue_group for phase in scan.phases}))
-        raise BadFile(
-            f"no indexed point is of the Laue group {group} (data.laue_group); its phases are of {found}"
-        )
-    image = np.full((*known.shape, 4), 0.5, np.float32)
-    image[known] = (reduce(scan.orientations[known], group) + 1) / 2
-    return (image if rendering.fill == "black" else fill_nearest(image, known)), known
 
 
 def ipf_map(scan: EbsdMap, rendering: Rendering, name: str = "") -> UInt8[np.ndarray, "H W C"]:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from microgen_jax.crystal.polycrystal import CLASSES, polycrystal
+from microgen_jax.crystal.polycrystal import CLASSES, Polycrystal, polycrystal
+from microgen_jax.crystal.segmentation import grains_from_orientations
 from microgen_jax.data.decoding import Header
+from microgen_jax.data.representations.orientations import WINDOW_CHANNELS
 from microgen_jax.data.sources.value_range import boundaries as boundary_network
 from microgen_jax.errors import UserError, require_known
 from microgen_jax.types import Record
@@ -17,13 +19,15 @@ from microgen_jax.types import Record
 STATISTICS_SAMPLE = 256  # images whose descriptors give the conditions' mean and standard deviation
 MAX_KEPT_BYTES = 2**28  # images that take no more than this together are made once and kept
 CHANNELS = (1, 3)  # grain boundaries, IPF colours
+LAUE_GROUP = "m-3m"
 ELONGATED = "elongated"  # so that this class is orthotropic, whatever data.symmetry says
 
 
 class Polycrystals:
     """Images `start` to `start + count` of the series `seed`, made on access.
 
-    They are IPF-Z colours, or black grain boundaries on white in one channel.
+    They are IPF-Z colours; or black grain boundaries on white in one channel; or orientations, windows of
+    `representations.Orientations` with grains at 5 degrees.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class Polycrystals:
         conditions: Sequence[str] = (),
         *,
         boundaries: bool = False,
+        orientations: bool = False,
     ) -> None:
         """Take a range of a series.
 
@@ -45,6 +50,7 @@ class Polycrystals:
           size: height, width in px.
           conditions: names of the descriptors that are the conditions.
           boundaries: whether images are grain boundaries.
+          orientations: whether images are orientations.
 
         Raises:
           UserError: fewer images than classes, or a descriptor that the polycrystals do not have.
@@ -54,7 +60,7 @@ class Polycrystals:
                 "count", f"{count} images are fewer than classes", f"set data.count to {len(CLASSES)} or more"
             )
         self._seed, self._start, self._count, self._size = seed, start, count, size
-        self._boundaries = boundaries
+        self._boundaries, self._orientations = boundaries, orientations
         known = [name for name, value in self._make(0).descriptors.items() if isinstance(value, float)]
         for name in conditions:
             require_known("conditions", name, known)
@@ -77,11 +83,20 @@ class Polycrystals:
             return self._kept[index]
         made = self._make(index)
         condition = np.float32([made.descriptors[name] for name in self._conditions])
-        image = boundary_network(made.grains[..., None]) if self._boundaries else made.image
+        image = self._image(made)
         record = Record(image, int(self.labels[index]), condition, self.name(index))
         if self._count * image.nbytes <= MAX_KEPT_BYTES:
             self._kept[index] = record
         return record
+
+    def _image(self, made: Polycrystal) -> np.ndarray:
+        if self._boundaries:
+            return boundary_network(made.grains[..., None])
+        if not self._orientations:
+            return made.image
+        quaternions = made.orientations[made.grains]
+        grains = grains_from_orientations(quaternions, LAUE_GROUP)[..., None]
+        return np.concatenate([quaternions, 0 * grains, grains], axis=-1, dtype=np.float32)
 
     def name(self, index: int) -> str:
         """Return seed and number of the image."""
@@ -91,6 +106,8 @@ class Polycrystals:
 
     def header(self, index: int) -> Header:
         """Return height, width, channels and dtype, the same for all images."""
+        if self._orientations:
+            return Header(*self._size, WINDOW_CHANNELS, "float32")
         return Header(*self._size, 1 if self._boundaries else 3, "uint8")
 
     def condition_sample(self) -> np.ndarray:

@@ -196,6 +196,14 @@ def test_every_laue_group_and_unit(tmp_path: Path, measured: EbsdMap, suffix: st
 
 
 @every_format
+def test_a_phase_without_group_and_pixels_is_said(tmp_path: Path, measured: EbsdMap, suffix: str) -> None:
+    more = replace(measured, phases=(*measured.phases, Phase(9, "unknown", "")))
+    notes = write_map(more, tmp_path / f"a{suffix}")
+    assert "phase 3 has no pixel and no Laue group: written as triclinic" in notes
+    assert read_map(tmp_path / f"a{suffix}").phases[2] == Phase(3, "unknown", "-1")
+
+
+@every_format
 def test_a_unit_that_is_no_length_is_refused(tmp_path: Path, measured: EbsdMap, suffix: str) -> None:
     with pytest.raises(UserError) as error:
         write_map(replace(measured, unit="px"), tmp_path / f"a{suffix}")

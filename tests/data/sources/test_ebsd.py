@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from microgen_jax.config import run_config
-from microgen_jax.crystal.ipf import image_colour, ipf_colour
+from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.maps import read_map
 from microgen_jax.crystal.orientations import conjugate, from_euler, from_matrix, multiply, to_euler
 from microgen_jax.crystal.symmetry import misorientation_angle
@@ -238,40 +238,64 @@ def test_real_scans_give_the_maps_that_orix_draws(shared, data_config, scan, dra
             assert near.mean() >= 0.995
 
 
-def test_orientations_can_be_kept_whole(tmp_path, data_config):
-    truth = random_truth(20, 24, missing=0.1)
-    path = write_ang(tmp_path / "a", truth)
+@pytest.mark.parametrize("write", [write_ang, write_ctf])
+def test_orientations_of_two_phases_are_windows_in_the_frame_of_the_image(tmp_path, data_config, write):
+    path = write(tmp_path / "a", random_truth(20, 24, missing=0.1))
     scan = read_map(path)
-    data = data_config(
-        path, ebsd="quaternions", laue_group="m-3m", channels=4, fill_unindexed="black", min_indexed=0.0
-    )
-    dataset = open_dataset(data)
-    nickel = scan.indexed & (scan.phase == 1)
+    dataset = open_dataset(data_config(path, representation="orientation", min_indexed=0.0))
+    represented = dataset.preparation.representation
+    assert [tuple(phase) for phase in represented.phases] == [("Nickel", "m-3m"), ("Magnesium", "6/mmm")]
+    in_image = multiply(scan.orientations, conjugate(from_matrix(np.array(scan.frame.to_image, float))))
     for part in (dataset.train, dataset.holdout):
-        for (_, y, x), image in tiles(part).items():
-            window = np.s_[y : y + 16, x : x + 16]
-            known, quaternions = nickel[window], 2.0 * image - 1
-            assert image.dtype == np.float32
-            assert (quaternions[~known] == 0).all()
-            angles = misorientation_angle(quaternions[known], scan.orientations[window][known], "m-3m")
-            assert angles.max() < 1e-3
-            assert (quaternions[known, 0] > np.cos(np.radians(62.8 / 2))).all()
-            drawn = image_colour(image, "m-3m")
-            exact = ipf_colour(scan.orientations[window], "Z", "m-3m") * known[..., None]
-            assert np.abs(drawn.astype(int) - exact).max() <= 1
+        for (_, y, x), window in tiles(part).items():
+            where = np.s_[y : y + 16, x : x + 16]
+            known = scan.indexed[where]
+            assert (window.dtype, window.shape) == (np.float32, (16, 16, 6))
+            np.testing.assert_array_equal(window[known][:, 4] + 1, scan.phase[where][known])
+            for number, group in enumerate(("m-3m", "6/mmm")):
+                inside = known & (window[..., 4] == number)
+                angles = misorientation_angle(
+                    window[inside, :4].astype(np.float64), in_image[where][inside], group
+                )
+                assert angles.max() < 1e-3
+            drawn, exact = represented.render_window(window), coloured(path, "Z")[where]
+            assert np.abs(drawn[known].astype(int) - exact[known]).max() <= 1
     batch = next(batches(dataset.train, dataset.preparation, seed=0, batch_size=8))
-    assert batch.image.shape == (8, 16, 16, 4)
-    norms = np.linalg.norm(batch.image, axis=-1)
-    assert ((np.abs(norms) < 1e-5) | (np.abs(norms - 1) < 1e-5)).all()
+    assert batch.image.shape == (8, 16, 16, 3 + 9 + 18 + 2)
     assert len(dataset.preparation.transforms[0]) == 8
-    for where, fields in (
-        ("data.laue_group", {"laue_group": ""}),
-        (str(path), {"laue_group": "4/m"}),
-        (f"{path}[0,0]", {"channels": 3}),
-    ):
+
+
+@pytest.mark.parametrize(
+    ("fields", "channels"),
+    [
+        ({}, 32),
+        ({"fill_unindexed": "black"}, 3),
+        ({"ipf_direction": "X"}, 3),
+        ({"ipf_direction": "XYZ", "channels": 9}, 9),
+    ],
+)
+def test_scans_give_orientations_unless_colours_are_asked_for(tmp_path, data_config, fields, channels):
+    path = write_ang(tmp_path / "a", random_truth(20, 24))
+    dataset = open_dataset(data_config(path, representation="auto", min_indexed=0.0, **fields))
+    assert dataset.preparation.channels == channels
+
+
+def test_what_orientations_need_is_asked_for(tmp_path, data_config):
+    truth = random_truth(20, 24)._replace(phases=(("Nickel", ""), ("Magnesium", "6/mmm")))
+    path = write_mtex_text(tmp_path / "a", truth)
+    orientations = data_config(path, source="ebsd", representation="orientation", min_indexed=0.0)
+    with pytest.raises(UserError) as caught:
+        open_dataset(orientations)
+    assert (caught.value.where, "has no Laue group" in caught.value.problem) == ("data.laue_group", True)
+    named = replace(orientations, laue_group="m-3m")
+    assert {phase.laue_group for phase in open_dataset(named).preparation.representation.phases} == {"m-3m"}
+    for field, value in {"fill_unindexed": "black", "resample": "area", "pad": "background"}.items():
         with pytest.raises(UserError) as caught:
-            open_dataset(replace(data, **fields))
-        assert caught.value.where == where
+            open_dataset(replace(named, **{field: value}))
+        assert caught.value.where == f"data.{field}"
+    with pytest.raises(UserError) as caught:
+        open_dataset(replace(named, laue_group="m9m"))
+    assert caught.value.where == "data.laue_group"
 
 
 @pytest.mark.parametrize("direction", ["1,0,1", "1,1,0", "1,1,1", "0,1,2", "-1,1,0"])
