@@ -33,7 +33,7 @@ from microgen_jax.crystal.readers.grid import Grid, to_grid
 from microgen_jax.crystal.readers.hdf5_scans import read_hdf5
 from microgen_jax.crystal.readers.npz import read_npz
 from microgen_jax.crystal.readers.points import Phase, Points, checked, setting_notes
-from microgen_jax.crystal.readers.unindexed import sure_enough
+from microgen_jax.crystal.readers.unindexed import above_threshold
 from microgen_jax.crystal.writers.ang import write_ang
 from microgen_jax.crystal.writers.ctf import write_ctf
 from microgen_jax.crystal.writers.damask import write_damask
@@ -174,7 +174,7 @@ def read_euler(
 def _open(path: Path, min_confidence: float = 0.0) -> tuple[Points, Grid]:
     with _faults_of(path), np.errstate(all="ignore"):  # NaN and infinities of a file are looked for by name
         points = checked(_reader(path)(path))
-        indexed, notes = sure_enough(points.confidence, points.indexed, min_confidence)
+        indexed, notes = above_threshold(points.confidence, points.indexed, min_confidence)
         notes = points.notes + setting_notes(points.phases) + notes
         return replace(points, indexed=indexed, notes=notes), to_grid(points)
 

@@ -2,9 +2,9 @@ import numpy as np
 
 from microgen_jax.crystal.frames import in_frame
 from microgen_jax.crystal.orientations import random_uniform, rotate
-from microgen_jax.crystal.readers.points import OXFORD, TSL, untold_frame
+from microgen_jax.crystal.readers.points import OXFORD, TSL, assumed_frame
 
-MAP = untold_frame("map")
+MAP = assumed_frame("map")
 
 RIGHT_DOWN_IN = {  # the map's axes in each frame's coordinates
     MAP: ((1, 0, 0), (0, 1, 0), (0, 0, 1)),

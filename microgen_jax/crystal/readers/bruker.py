@@ -20,12 +20,12 @@ from microgen_jax.crystal.readers.hdf5_columns import (
     table_of,
     whole,
 )
-from microgen_jax.crystal.readers.points import Points, untold_frame, whole_numbers
+from microgen_jax.crystal.readers.points import Points, assumed_frame, whole_numbers
 from microgen_jax.crystal.readers.unindexed import confidence_of, judge, oxford_failures
 from microgen_jax.crystal.readers.untrusted_hdf5 import column, has, names, subgroup
 from microgen_jax.crystal.symmetry import laue_group_of_space_group
 
-FRAME = untold_frame("Bruker: as Esprit wrote it", "a*")
+FRAME = assumed_frame("Bruker: as Esprit wrote it", "a*")
 PLACED = ("phi1", "PHI", "phi2", "Phase", "X BEAM", "Y BEAM")
 
 

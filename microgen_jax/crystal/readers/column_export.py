@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from microgen_jax.crystal.readers import described
-from microgen_jax.crystal.readers.points import TSL, Phase, Points, untold_frame, whole_numbers
+from microgen_jax.crystal.readers.points import TSL, Phase, Points, assumed_frame, whole_numbers
 from microgen_jax.crystal.readers.text_parsing import open_text, read_lines, read_table, take_header
 from microgen_jax.crystal.readers.unindexed import FULL_TURNS, confidence_of, judge, tsl_failures
 from microgen_jax.errors import UserError
@@ -28,7 +28,7 @@ ALIASES = {
     "ci": ("ci", "confidenceindex"),
 }
 NUMBERS = ("phi1", "phi", "phi2", "x", "y", "phase", "ci")
-FRAME = untold_frame("as exported")
+FRAME = assumed_frame("as exported")
 
 
 def read_column_export(path: Path) -> Points:

@@ -9,7 +9,7 @@ import numpy as np
 
 from microgen_jax.crystal.readers import described
 from microgen_jax.crystal.readers.hdf5_columns import single, table_of
-from microgen_jax.crystal.readers.points import MAX_POINTS, Phase, Points, untold_frame, whole_numbers
+from microgen_jax.crystal.readers.points import MAX_POINTS, Phase, Points, assumed_frame, whole_numbers
 from microgen_jax.crystal.readers.unindexed import (
     Failures,
     confidence_of,
@@ -34,7 +34,7 @@ EULER = ("EulerAngles", "CellEulerAngles", "Euler Angles", "Eulers")
 PHASES = ("Phases", "CellPhases", "Phase")
 MASKS = ("Mask", "GoodVoxels", "Good Voxels", "ThresholdArray")
 CONFIDENCES = ("Confidence Index", "ConfidenceIndex", "CI")
-FRAME = untold_frame("DREAM.3D: as its pipeline left it")
+FRAME = assumed_frame("DREAM.3D: as its pipeline left it")
 
 
 def read_dream3d(file: h5py.File) -> Points:

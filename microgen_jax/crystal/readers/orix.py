@@ -14,14 +14,14 @@ from microgen_jax.crystal.readers.hdf5_columns import (
     step_of,
     table_of,
 )
-from microgen_jax.crystal.readers.points import Points, untold_frame, whole_numbers
+from microgen_jax.crystal.readers.points import Points, assumed_frame, whole_numbers
 from microgen_jax.crystal.readers.text_parsing import count
 from microgen_jax.crystal.readers.unindexed import confidence_of, judge
 from microgen_jax.crystal.readers.untrusted_hdf5 import column, has, names, subgroup, text
 from microgen_jax.crystal.symmetry import laue_group, laue_group_of_space_group
 from microgen_jax.errors import UserError
 
-FRAME = untold_frame("orix: as the file that orix read")
+FRAME = assumed_frame("orix: as the file that orix read")
 PLACED = ("phase_id", "phi1", "Phi", "phi2", "is_in_data", "x", "y")
 
 

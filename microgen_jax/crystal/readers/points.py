@@ -76,7 +76,7 @@ OXFORD = Frame(
 )
 
 
-def untold_frame(text: str, crystal_x: str = "a") -> Frame:
+def assumed_frame(text: str, crystal_x: str = "a") -> Frame:
     """Return the frame of a file that gives none: the sample's axes are assumed to be the map's.
 
     Args:

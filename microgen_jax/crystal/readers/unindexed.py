@@ -29,7 +29,7 @@ Column = Shaped[np.ndarray, "N"] | None
 
 
 class Confidence(NamedTuple):
-    """A column that says how sure a program was.
+    """Confidence of the indexing, as the program gives it.
 
     Attributes:
       name: name of the column, CI or MAD.
@@ -124,7 +124,7 @@ def judge(failures: Failures) -> tuple[Bool[np.ndarray, "N"], tuple[str, ...]]:
     return ~failed, (f"{failed.mean():.1%} of the points are unindexed: {', '.join(counts)}",)
 
 
-def sure_enough(
+def above_threshold(
     confidence: Confidence | None, indexed: Bool[np.ndarray, "N"], threshold: float
 ) -> tuple[Bool[np.ndarray, "N"], tuple[str, ...]]:
     """Return which points stay indexed under a threshold, and a note on the others.

@@ -24,7 +24,7 @@ from microgen_jax.crystal.ebsd_map import EbsdMap
 from microgen_jax.crystal.embedding import Embedding, embedding
 from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.orientations import normalise
-from microgen_jax.crystal.readers.points import Phase, untold_frame
+from microgen_jax.crystal.readers.points import Phase, assumed_frame
 from microgen_jax.crystal.reconstruction import merge_alike, region_means
 from microgen_jax.crystal.segmentation import ORIENTATION_TOLERANCE
 from microgen_jax.crystal.structure import CHANNELS as STRUCTURE
@@ -33,7 +33,7 @@ from microgen_jax.crystal.symmetry import misorientation_angle
 
 WINDOW_CHANNELS = 6
 FLOAT32 = np.dtype(np.float32)
-FRAME = untold_frame("generated in the frame of the map: x right, y down, z inwards")
+FRAME = assumed_frame("generated in the frame of the map: x right, y down, z inwards")
 PIXEL_SIZE_NOTE = "the pixel size is not known: written as 1 um"
 
 

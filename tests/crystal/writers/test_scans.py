@@ -15,7 +15,7 @@ from microgen_jax.crystal.frames import in_frame
 from microgen_jax.crystal.maps import EbsdMap
 from microgen_jax.crystal.orientations import from_axis_angle, multiply, random_uniform
 from microgen_jax.crystal.readers.dream3d import FRAME as DREAM3D
-from microgen_jax.crystal.readers.points import OXFORD, TSL, Phase, untold_frame
+from microgen_jax.crystal.readers.points import OXFORD, TSL, Phase, assumed_frame
 from microgen_jax.crystal.symmetry import LAUE_GROUPS
 from microgen_jax.errors import UserError
 
@@ -32,7 +32,7 @@ def angle(a: EbsdMap, b: EbsdMap) -> float:
 
 
 @every_format
-@pytest.mark.parametrize("frame", [OXFORD, TSL, untold_frame("ours")], ids=["oxford", "tsl", "ours"])
+@pytest.mark.parametrize("frame", [OXFORD, TSL, assumed_frame("ours")], ids=["oxford", "tsl", "ours"])
 def test_a_written_map_is_read_back(tmp_path: Path, measured: EbsdMap, suffix: str, frame) -> None:
     turned = replace(
         measured, orientations=in_frame(measured.orientations, measured.frame, frame), frame=frame
