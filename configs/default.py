@@ -147,7 +147,7 @@ def get_config() -> ConfigDict:
     sample.autoguidance = ""
     sample.num = 16  # number of images
     sample.frames = 0  # frames of denoising.gif and denoising.png, from noise to image; 0 = neither
-    sample.trajectory_times = ()  # times shown in stills.png, as in (999,600,300,100,0); () = no file
+    sample.trajectory_times = ()  # times shown in trajectory.png, as in (999,600,300,100,0); () = no file
     sample.batch_size = 16  # images of a batch on each device
     sample.seed = 0  # seed of the images
     sample.label = ""  # class by name or number; '' = every class in turn

@@ -1,9 +1,9 @@
-"""microgen-jax: train a generator on your microstructures, and generate new ones that can be trusted.
+"""microgen-jax: train a generator on microstructures, generate new ones, and measure how close they are to the real.
 
-    from microgen_jax import compare, load
+    from microgen_jax import load
     samples = load("runs/ipf128").sample(16, label="Tension", seed=0)   # samples.images: uint8 [16, 128, 128, 3]
 
-`docs/api.md` lists what can be imported from here; everything else is done by `main.py`.
+`docs/api.md` lists what can be imported from here; everything else is done by the command `microgen`.
 """
 
 import importlib

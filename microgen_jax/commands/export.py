@@ -26,7 +26,8 @@ def export(request: Request) -> None:
     run = run_config.read(workdir)
     config = for_run(request, run.config)
     if config.method != "ddpm":
-        raise UserError("--mode", f"export writes diffusion models, and this run's method is {config.method}")
+        problem = f"export writes diffusion models, and this run's method is {config.method}"
+        raise UserError("--mode", problem, "generate images with --mode=sample")
     if run.resolved.phases:
         raise UserError(
             "--mode",

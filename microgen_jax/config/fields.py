@@ -236,4 +236,8 @@ def _check_together(config: Config) -> None:
             )
     name = config.sample.name
     if not name or len(name) > 100 or name != name.strip(". ") or set(name) & set('/\\:*?"<>|'):
-        raise UserError("sample.name", f"{name!r} must be a plain folder name")
+        raise UserError(
+            "sample.name",
+            f"{name!r} must be a plain folder name",
+            'leave out / \\ : * ? " < > |, as in first',
+        )

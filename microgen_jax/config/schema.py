@@ -278,7 +278,7 @@ class SampleConfig:
         0, "frames of denoising.gif and denoising.png, from noise to image; 0 = neither", low=0, high=10**4
     )
     trajectory_times: tuple[int, ...] = option(
-        (), "times shown in stills.png, as in (999,600,300,100,0); () = no file", low=0, high=10**6
+        (), "times shown in trajectory.png, as in (999,600,300,100,0); () = no file", low=0, high=10**6
     )
     batch_size: int = option(16, "images of a batch on each device", low=1, high=WIDE)
     seed: int = option(0, "seed of the images", low=0, high=SEED)

@@ -205,8 +205,10 @@ def _reader(path: Path) -> Callable[[Path], Points]:
 
 
 def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise UserError("path", "does not exist", "check the path")
     if not path.is_file():
-        raise UserError("path", "is no regular file" if path.exists() else "does not exist")
+        raise UserError("path", "is no regular file", "name the file itself")
     return path
 
 

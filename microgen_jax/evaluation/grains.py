@@ -179,12 +179,12 @@ def area_weighted_mean(grains: Grains) -> float:
 
 
 def astm_intercept(intercept: Float[np.ndarray, "*n"], pixel_size_um: float) -> Float[np.ndarray, "*n"]:
-    """ASTM grain size number of a mean lineal intercept in px, eq. 3; `step` is that of a pixel, in micrometres."""
+    """ASTM grain size number of a mean lineal intercept in px, eq. 3; `pixel_size_um` is the width of a pixel."""
     return -6.6439 * np.log10(intercept * pixel_size_um * 1e-3) - 3.288
 
 
 def astm_area(area: Float[np.ndarray, "*n"], pixel_size_um: float) -> Float[np.ndarray, "*n"]:
-    """ASTM grain size number of a mean grain area in px, eq. 4; `step` is that of a pixel, in micrometres."""
+    """ASTM grain size number of a mean grain area in px, eq. 4; `pixel_size_um` is the width of a pixel."""
     return -3.3223 * np.log10(area * (pixel_size_um * 1e-3) ** 2) - 2.955
 
 

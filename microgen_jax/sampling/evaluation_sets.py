@@ -206,7 +206,7 @@ def _whole_image(record: Record, dataset: Dataset) -> np.ndarray:
 
 def _read(source: Source, dataset: Dataset, count: int, origin: str, *, keep_grey: bool = False) -> ImageSet:
     if count == 0:
-        raise UserError("", f"{origin}: there are no images")
+        raise UserError("", f"{origin}: there are no images", "name a folder of images")
     labels, groups, conditions, images, channels, lossy = [], [], [], [], set(), 0
     for n in range(count):
         place = n * len(source) // count

@@ -20,7 +20,7 @@ class TrainingStatus:
     Attributes:
       step: updates done, as logged.
       total: updates that the run is to do.
-      running: whether a process trains it now; always False for object stores.
+      running: whether a process trains it now.
       seconds_left: estimate from the logged speed, without held-out losses, samples and checkpoints; None where the
         speed is not known yet.
       checkpoint: step of the newest checkpoint; None where there is none.
@@ -42,8 +42,10 @@ def training_status(workdir: str | Path) -> TrainingStatus:
       workdir: folder of the run.
 
     Raises:
-      UserError: the folder holds no run.
+      UserError: the folder holds no run, or an address is given.
     """
+    if "://" in str(workdir):
+        raise UserError("workdir", f"{workdir} is an address", "give a folder of this machine")
     folder = Path(workdir).expanduser()
     try:
         config = files.read_json(folder / "config.json")["config"]

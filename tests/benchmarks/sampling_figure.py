@@ -11,14 +11,14 @@ import matplotlib.pyplot as plt
 
 MARKERS = {"ancestral": "o", "dpmpp2m": "s", "dpmpp2m_sde": "D", "ddim": "^", "unipc": "v"}
 COLOURS = {name: f"C{i}" for i, name in enumerate(MARKERS)}
-DRAWN = {1.0: "-", 1.03: "--"}  # eps_scale and its line
+LINES = {1.0: "-", 1.03: "--"}  # eps_scale and its line
 
 
-def main(samplers: str, obedience: str, out: str) -> None:
+def main(samplers: str, accuracy: str, out: str) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
     data, *rows = json.loads(Path(samplers).read_text())["rows"]
     for name, eps_scale in sorted({(row["sampler"], row["eps_scale"]) for row in rows}):
-        if eps_scale not in DRAWN:
+        if eps_scale not in LINES:
             continue
         mine = [row for row in rows if (row["sampler"], row["eps_scale"]) == (name, eps_scale)]
         mine.sort(key=lambda row: row["calls"])
@@ -33,7 +33,7 @@ def main(samplers: str, obedience: str, out: str) -> None:
             middle,
             around,
             marker=MARKERS[name],
-            ls=DRAWN[eps_scale],
+            ls=LINES[eps_scale],
             color=COLOURS[name],
             capsize=3,
             label=label,
@@ -42,9 +42,9 @@ def main(samplers: str, obedience: str, out: str) -> None:
     left.set(xscale="log", xlabel="network calls", ylabel="distance to the data", ylim=(0, None))
     left.legend(fontsize=8)
 
-    told = json.loads(Path(conditions32).read_text())
-    asked = told["requested"]["grain_diameter"]
-    for row in told["rows"]:
+    measured = json.loads(Path(accuracy).read_text())
+    asked = measured["requested"]["grain_diameter"]
+    for row in measured["rows"]:
         if row["condition"] == "grain_diameter":
             label = "data" if row["guidance"] == "data" else f"guidance {row['guidance']:g}"
             right.plot(asked, row["measured"], "k--" if row["guidance"] == "data" else "o-", label=label)

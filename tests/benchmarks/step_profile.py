@@ -31,6 +31,7 @@ def kinds(programs: list[str]) -> dict[str, str]:
     """`{operation: kind}` of optimised programs as text; what is neither a convolution nor a product is left out."""
     lines: dict[str, str] = {}
     bodies: dict[str, list[str]] = {}
+    computation = ""
     for line in "\n".join(programs).splitlines():
         if found := INSTRUCTION.match(line):
             lines[found[1]] = found[2]

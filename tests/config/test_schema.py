@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from configs.default import get_config
 from microgen_jax.config import default_file, fields
 from microgen_jax.config.schema import Config
+from microgen_jax.diffusion.samplers import SAMPLERS
 from microgen_jax.errors import UserError
 from tests.command_line import ROOT
 from tests.config.error_lines import parsed
@@ -70,6 +71,10 @@ def test_every_field_is_described_and_its_default_is_allowed():
         assert fields.check_value(field, field.default) == field.default
         values = field.default if field.is_tuple else (field.default,)
         assert field.option.choices == () or set(values) <= set(field.option.choices)
+
+
+def test_every_sampler_can_be_chosen():
+    assert set(FIELDS["sample.sampler"].option.choices) == set(SAMPLERS)
 
 
 @settings(deadline=None, max_examples=20)

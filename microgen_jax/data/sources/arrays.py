@@ -67,7 +67,8 @@ def open_arrays(
     given, reader = parse_range(value_range), READERS[kind]
     files = [name for name in tree.files if name.lower().endswith(reader.SUFFIXES)]
     if not files:
-        raise UserError("root", f"no {kind} file ({', '.join(reader.SUFFIXES)}) in {root}")
+        problem = f"no {kind} file ({', '.join(reader.SUFFIXES)}) in {root}"
+        raise UserError("root", problem, "name a file or a folder of them, or set data.source=auto")
     arrays, refused = [], list(tree.refused)
     for name in files:
         try:

@@ -118,7 +118,8 @@ def open_ebsd(
         raise UserError("ipf_direction", problem, "choose X, Y, Z, XYZ or three numbers")
     names = scan_names(tree)
     if not names:
-        raise UserError("root", f"no EBSD scan ({', '.join(SUFFIXES)}) in {root}")
+        problem = f"no EBSD scan ({', '.join(SUFFIXES)}) in {root}"
+        raise UserError("root", problem, "name a scan or a folder of scans, or set data.source=auto")
     if rendering.laue_group:
         with renamed(GROUP_FIELD):
             laue_group(rendering.laue_group)

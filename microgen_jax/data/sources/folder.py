@@ -51,7 +51,8 @@ def open_folder(
     """
     names = [name for name in tree.files if decoding.is_image(name)]
     if not names:
-        raise UserError("root", f"no PNG, JPEG, TIFF or BMP image under {root}")
+        problem = f"no PNG, JPEG, TIFF or BMP image under {root}"
+        raise UserError("root", problem, "put images there, a folder for each class, or set data.source")
     label_of = class_names(names, tree.name)
     refused = list(tree.refused)
     refused += [(name, "a class folder without images") for name in empty_classes(names, tree.folders)]

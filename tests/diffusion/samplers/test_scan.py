@@ -138,11 +138,11 @@ def test_trajectory_runs_from_noise_to_the_image():
     np.testing.assert_array_equal(draw(keys, steps=9, trajectory=1)[1], x0[None])
 
 
-def test_stills_are_those_nearest_to_the_times_asked_for():
+def test_frames_kept_are_those_nearest_to_the_times_asked_for():
     keys = keys_of(0, 2)
     _, frames = draw(keys, steps=10, trajectory=11)  # at 99, 89, ..., 9 and the image
-    _, stills = draw(keys, steps=10, trajectory=(99, 60, 60, 3, 0))
-    np.testing.assert_array_equal(stills, frames[np.array([0, 4, 4, 10, 10])])
+    _, kept = draw(keys, steps=10, trajectory=(99, 60, 60, 3, 0))
+    np.testing.assert_array_equal(kept, frames[np.array([0, 4, 4, 10, 10])])
     assert kept_levels(make_levels(SCHEDULE, 100, "linspace"), (99, 1, 0)).tolist() == [0, 98, 100]
 
 
