@@ -21,7 +21,7 @@ from microgen_jax.crystal.readers.points import OXFORD
 from microgen_jax.crystal.writers.common import microns, notes_on, one_line, require_writable
 from microgen_jax.crystal.writers.vti import vti
 from microgen_jax.errors import UserError
-from microgen_jax.files import write_bytes, write_folder
+from microgen_jax.files import write_bytes
 
 _HEAD = """\
 homogenization:
@@ -31,7 +31,7 @@ phase:
 
 
 def write_damask(path: Path, scan: EbsdMap) -> tuple[str, ...]:
-    """Write geom.vti and material.yaml.
+    """Write geom.vti and material.yaml, each whole; other files of the folder stay.
 
     Args:
       path: path of the folder.
@@ -42,9 +42,11 @@ def write_damask(path: Path, scan: EbsdMap) -> tuple[str, ...]:
 
     Raises:
       UserError: a map that no format can hold (`require_writable`), unindexed pixels, fewer than two columns, or a unit
-        that is no length.
+        that is no length; or the path is a file.
     """
     require_writable(scan)
+    if path.is_file():
+        raise UserError(str(path), "is a file where a folder is written", "choose another path")
     missing = int(np.count_nonzero(~scan.indexed))
     if missing:
         raise UserError(
@@ -61,12 +63,8 @@ def write_damask(path: Path, scan: EbsdMap) -> tuple[str, ...]:
     configuration = _material_yaml(
         entries, {phase.id: one_line(phase.name, phase.id) for phase in scan.phases}
     )
-
-    def fill(folder: Path) -> None:
-        write_bytes(folder / "geom.vti", geometry)
-        write_bytes(folder / "material.yaml", configuration.encode())
-
-    write_folder(path, fill)
+    write_bytes(path / "geom.vti", geometry)
+    write_bytes(path / "material.yaml", configuration.encode())
     return (
         "material.yaml holds no properties: give each phase its lattice and mechanical section",
         *notes_on(scan),

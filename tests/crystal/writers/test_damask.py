@@ -50,3 +50,24 @@ def test_what_a_solver_cannot_take_is_refused(tmp_path: Path, scan: EbsdMap) -> 
         assert error.value.where == "scan"
         assert problem in error.value.problem
     assert not list(tmp_path.iterdir())
+
+
+def test_other_files_of_the_folder_stay(tmp_path: Path, scan: EbsdMap) -> None:
+    folder = tmp_path / "case.damask"
+    folder.mkdir()
+    (folder / "load.yaml").write_text("loadstep: []")
+    (folder / "geom.vti").write_text("old")
+    write_damask(folder, scan)
+    assert sorted(file.name for file in folder.iterdir()) == ["geom.vti", "load.yaml", "material.yaml"]
+    assert (folder / "load.yaml").read_text() == "loadstep: []"
+    assert "material" in read_vti(folder / "geom.vti")[0]
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path, scan: EbsdMap) -> None:
+    path = tmp_path / "case.damask"
+    path.write_text("mine")
+    with pytest.raises(UserError) as error:
+        write_damask(path, scan)
+    assert error.value.where == str(path)
+    assert "is a file" in error.value.problem
+    assert path.read_text() == "mine"
