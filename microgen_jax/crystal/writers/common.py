@@ -8,7 +8,14 @@ from jaxtyping import Bool, Float, Float32, Int, Shaped
 
 from microgen_jax.crystal.ebsd_map import HEXAGONAL, MICRONS, TO_X_ALONG_A, EbsdMap
 from microgen_jax.crystal.frames import in_frame
-from microgen_jax.crystal.orientations import conjugate, from_euler, multiply, normalise, to_euler
+from microgen_jax.crystal.orientations import (
+    LARGEST_EULER,
+    conjugate,
+    from_euler,
+    multiply,
+    normalise,
+    to_euler,
+)
 from microgen_jax.crystal.readers.points import Frame
 from microgen_jax.crystal.symmetry import laue_group as laue_group_named
 from microgen_jax.errors import UserError
@@ -162,10 +169,11 @@ def untouched(
     Args:
       scan: map to write.
       written: angles of the map in the vendor's frames, radians.
-      read: angles in the columns, radians.
+      read: angles in the columns, radians; anything where unindexed.
     """
-    overlap = np.abs(np.sum(from_euler(written) * from_euler(read), axis=-1))
-    return scan.indexed & (scan.columns.index >= 0) & (overlap > SAME)
+    sound = (np.abs(read) <= LARGEST_EULER).all(axis=-1)
+    overlap = np.abs(np.sum(from_euler(written) * from_euler(np.where(sound[..., None], read, 0.0)), axis=-1))
+    return scan.indexed & (scan.columns.index >= 0) & sound & (overlap > SAME)
 
 
 def with_kept(
