@@ -73,7 +73,7 @@ def _map_of(arrays: dict[str, np.ndarray]) -> EbsdMap:
         unit=str(arrays["unit"][()]),
         frame=_frame(arrays),
         columns=_columns(arrays, shape),
-        metadata=dict(json.loads(str(arrays["metadata"][()]))),
+        metadata=_metadata(str(arrays["metadata"][()])),
         notes=tuple(map(str, arrays["notes"].tolist())),
         unused=tuple(map(str, arrays["unused"].tolist())),
         described=int(arrays["described"]),
@@ -122,6 +122,13 @@ def _frame(arrays: dict[str, np.ndarray]) -> Frame:
         raise ValueError(f"{crystal_x!r} is no axis for x")
     right, down, inwards = map(tuple, turn.tolist())
     return Frame(str(arrays["frame_text"][()]), (right, down, inwards), crystal_x)
+
+
+def _metadata(text: str) -> dict[str, str | float]:
+    entries = json.loads(text, parse_int=float)
+    if not isinstance(entries, dict) or not all(isinstance(value, str | float) for value in entries.values()):
+        raise ValueError("metadata is no JSON object of texts and numbers")
+    return entries
 
 
 def _columns(arrays: dict[str, np.ndarray], shape: tuple[int, int]) -> Columns:

@@ -17,6 +17,7 @@ from microgen_jax.crystal.orientations import (
     to_euler,
 )
 from microgen_jax.crystal.readers.points import Frame
+from microgen_jax.crystal.readers.text_parsing import number
 from microgen_jax.crystal.symmetry import laue_group as laue_group_named
 from microgen_jax.errors import UserError
 
@@ -83,11 +84,11 @@ def require_writable(scan: EbsdMap) -> None:
             "scan", f"pixel size {scan.pixel_size} must be positive", "set its pixel_size (dy, dx)"
         )
     groups = {phase.id: phase.laue_group for phase in scan.phases}
-    for number in np.unique(scan.phase[scan.indexed]).tolist():
-        if not groups.get(number):
+    for unnamed in np.unique(scan.phase[scan.indexed]).tolist():
+        if not groups.get(unnamed):
             raise UserError(
                 "scan",
-                f"phase {number} has no Laue group",
+                f"phase {unnamed} has no Laue group",
                 "name it in phases, as in Phase(1, 'Nickel', 'm-3m')",
             )
 
@@ -159,6 +160,17 @@ def microns(scan: EbsdMap) -> tuple[float, float]:
         raise UserError("scan", f"unit of length {scan.unit!r} is not known", f"known: {', '.join(MICRONS)}")
     dy, dx = scan.pixel_size
     return dy * MICRONS[scan.unit], dx * MICRONS[scan.unit]
+
+
+def entry_number(scan: EbsdMap, key: str) -> float:
+    """Return an entry of a map's metadata as a number; 0 where there is none.
+
+    Args:
+      scan: map to write.
+      key: name of the entry.
+    """
+    value = number(str(scan.metadata.get(key, 0)))
+    return value if np.isfinite(value) else 0.0
 
 
 def untouched(

@@ -78,6 +78,23 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path: Path, scan: EbsdMap) -
     assert "cannot be written" in error.value.problem
 
 
+@every_format
+def test_metadata_may_be_text(tmp_path: Path, scan: EbsdMap, suffix: str) -> None:
+    texts = {
+        "AcqE1": "12.5",
+        "AcqE2": "abc",
+        "AcqE3": "nan",
+        "x-star": "0,5",
+        "WorkingDistance": "",
+        "vendor": "x",
+    }
+    square = replace(scan, pixel_size=(0.5, 0.5), metadata=texts)
+    write_map(square, tmp_path / f"a{suffix}")
+    if suffix in (".ctf", ".h5oina"):
+        found = read_map(tmp_path / f"a{suffix}").metadata
+        assert [float(found.get(f"AcqE{i}", 0)) for i in (1, 2, 3)] == pytest.approx([12.5, 0, 0])
+
+
 @pytest.fixture
 def full(scan: EbsdMap) -> EbsdMap:
     """A map with something in every field."""
@@ -139,6 +156,8 @@ def test_npz_takes_a_laue_group_but_no_threshold(tmp_path: Path, scan: EbsdMap) 
         ("point", np.full((40, 64), 99999), "do not belong together"),
         ("column_names", np.array(["CI", "x", "y"]), "column_2"),
         ("metadata", np.array("{"), "JSON"),
+        ("metadata", np.array('{"AcqE1": [1]}'), "texts and numbers"),
+        ("metadata", np.array('[["AcqE1", 1]]'), "texts and numbers"),
         ("notes", np.array([{}], object), "Object"),
     ],
 )
