@@ -113,8 +113,9 @@ def read_map(path: str | Path, *, min_confidence: float = 0.0, laue_group: str =
 
 
 def write_map(scan: EbsdMap, path: str | Path) -> tuple[str, ...]:
-    """Write an EBSD map in the format of a suffix, whole or not at all, in the place of what was there.
+    """Write an EBSD map in the format of a suffix, in the place of what was there.
 
+    A file is written whole or not at all; in a .damask folder, files of other names stay.
     Points that were not touched since they were read from a file of the same vendor keep its columns (CI, MAD, ...);
     new ones get what means "not measured" there.
 

@@ -20,6 +20,7 @@ _BROKEN = (
     ValueError,
     KeyError,
     TypeError,
+    OverflowError,
     EOFError,
     NotImplementedError,
     RuntimeError,
@@ -73,7 +74,7 @@ def _map_of(arrays: dict[str, np.ndarray]) -> EbsdMap:
         unit=str(arrays["unit"][()]),
         frame=_frame(arrays),
         columns=_columns(arrays, shape),
-        metadata=dict(json.loads(str(arrays["metadata"][()]))),
+        metadata=_metadata(str(arrays["metadata"][()])),
         notes=tuple(map(str, arrays["notes"].tolist())),
         unused=tuple(map(str, arrays["unused"].tolist())),
         described=int(arrays["described"]),
@@ -88,14 +89,21 @@ def _typed(arrays: dict[str, np.ndarray], name: str, kind: type, shape: tuple[in
 
 
 def _unit(orientations: np.ndarray, indexed: np.ndarray) -> np.ndarray:
-    if not np.all(np.abs(np.linalg.norm(orientations[indexed], axis=1) - 1) < 1e-6):
+    with np.errstate(all="ignore"):
+        unit = np.abs(np.linalg.norm(orientations, axis=-1) - 1) < 1e-6
+    if not unit[indexed].all():
         raise ValueError("orientations hold one that is no unit quaternion")
-    return orientations
+    return np.where(unit[..., None], orientations, [1.0, 0.0, 0.0, 0.0])
 
 
 def _phases(arrays: dict[str, np.ndarray]) -> tuple[Phase, ...]:
-    columns = (arrays[name].tolist() for name in ("phase_ids", "phase_names", "laue_groups"))
-    phases = tuple(Phase(int(number), str(name), str(group)) for number, name, group in zip(*columns))
+    columns = [arrays[name].tolist() for name in ("phase_ids", "phase_names", "laue_groups", "twofold_axes")]
+    phases = tuple(Phase(int(number), *map(str, texts)) for number, *texts in zip(*columns, strict=True))
+    ids = [phase.id for phase in phases]
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"phases have the same number: {ids}")
+    if wrong := {phase.twofold_axis for phase in phases} - {"", "a*"}:
+        raise ValueError(f"{min(wrong)!r} is no twofold axis")
     if unknown := {phase.laue_group for phase in phases} - {"", *LAUE_GROUPS}:
         raise ValueError(f"{min(unknown)!r} is no Laue group")
     return phases
@@ -122,6 +130,13 @@ def _frame(arrays: dict[str, np.ndarray]) -> Frame:
         raise ValueError(f"{crystal_x!r} is no axis for x")
     right, down, inwards = map(tuple, turn.tolist())
     return Frame(str(arrays["frame_text"][()]), (right, down, inwards), crystal_x)
+
+
+def _metadata(text: str) -> dict[str, str | float]:
+    entries = json.loads(text, parse_int=float)
+    if not isinstance(entries, dict) or not all(isinstance(value, str | float) for value in entries.values()):
+        raise ValueError("metadata is no JSON object of texts and numbers")
+    return entries
 
 
 def _columns(arrays: dict[str, np.ndarray], shape: tuple[int, int]) -> Columns:

@@ -14,11 +14,11 @@ from jaxtyping import Bool, Shaped
 
 from microgen_jax.crystal.ebsd_map import EbsdMap
 from microgen_jax.crystal.readers.points import TSL
-from microgen_jax.crystal.readers.text_parsing import number
 from microgen_jax.crystal.readers.unindexed import FULL_TURNS
 from microgen_jax.crystal.writers.common import (
     LATTICE_NOTE,
     Layout,
+    entry_number,
     lattice,
     lay_out,
     microns,
@@ -120,7 +120,7 @@ def _header(scan: EbsdMap) -> list[str]:
     dy, dx = microns(scan)
     lines = ["TEM_PIXperUM          1.000000"]
     for key in ("x-star", "y-star", "z-star"):
-        lines.append(f"{key:<22}{np.nan_to_num(number(str(scan.metadata.get(key, 0)))):.6f}")
+        lines.append(f"{key:<22}{entry_number(scan, key):.6f}")
     lines += ["WorkingDistance       0.000000", ""]
     for place, name, group in numbered_phases(scan):
         lengths, angles = (" ".join(f"{part:.3f}" for part in parts) for parts in lattice(group))

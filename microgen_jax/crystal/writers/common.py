@@ -8,8 +8,16 @@ from jaxtyping import Bool, Float, Float32, Int, Shaped
 
 from microgen_jax.crystal.ebsd_map import HEXAGONAL, MICRONS, TO_X_ALONG_A, EbsdMap
 from microgen_jax.crystal.frames import in_frame
-from microgen_jax.crystal.orientations import conjugate, from_euler, multiply, normalise, to_euler
+from microgen_jax.crystal.orientations import (
+    LARGEST_EULER,
+    conjugate,
+    from_euler,
+    multiply,
+    normalise,
+    to_euler,
+)
 from microgen_jax.crystal.readers.points import Frame
+from microgen_jax.crystal.readers.text_parsing import number
 from microgen_jax.crystal.symmetry import laue_group as laue_group_named
 from microgen_jax.errors import UserError
 
@@ -76,11 +84,11 @@ def require_writable(scan: EbsdMap) -> None:
             "scan", f"pixel size {scan.pixel_size} must be positive", "set its pixel_size (dy, dx)"
         )
     groups = {phase.id: phase.laue_group for phase in scan.phases}
-    for number in np.unique(scan.phase[scan.indexed]).tolist():
-        if not groups.get(number):
+    for unnamed in np.unique(scan.phase[scan.indexed]).tolist():
+        if not groups.get(unnamed):
             raise UserError(
                 "scan",
-                f"phase {number} has no Laue group",
+                f"phase {unnamed} has no Laue group",
                 "name it in phases, as in Phase(1, 'Nickel', 'm-3m')",
             )
 
@@ -154,6 +162,17 @@ def microns(scan: EbsdMap) -> tuple[float, float]:
     return dy * MICRONS[scan.unit], dx * MICRONS[scan.unit]
 
 
+def entry_number(scan: EbsdMap, key: str) -> float:
+    """Return an entry of a map's metadata as a number; 0 where there is none.
+
+    Args:
+      scan: map to write.
+      key: name of the entry.
+    """
+    value = number(str(scan.metadata.get(key, 0)))
+    return value if np.isfinite(value) else 0.0
+
+
 def untouched(
     scan: EbsdMap, written: Float[np.ndarray, "H W 3"], read: Float[np.ndarray, "H W 3"]
 ) -> Bool[np.ndarray, "H W"]:
@@ -162,10 +181,11 @@ def untouched(
     Args:
       scan: map to write.
       written: angles of the map in the vendor's frames, radians.
-      read: angles in the columns, radians.
+      read: angles in the columns, radians; anything where unindexed.
     """
-    overlap = np.abs(np.sum(from_euler(written) * from_euler(read), axis=-1))
-    return scan.indexed & (scan.columns.index >= 0) & (overlap > SAME)
+    sound = (np.abs(read) <= LARGEST_EULER).all(axis=-1)
+    overlap = np.abs(np.sum(from_euler(written) * from_euler(np.where(sound[..., None], read, 0.0)), axis=-1))
+    return scan.indexed & (scan.columns.index >= 0) & sound & (overlap > SAME)
 
 
 def with_kept(

@@ -18,6 +18,7 @@ from microgen_jax.crystal.symmetry import LAUE_GROUPS
 from microgen_jax.crystal.writers.common import (
     LATTICE_NOTE,
     Layout,
+    entry_number,
     lattice,
     lay_out,
     microns,
@@ -75,7 +76,7 @@ def _header(scan: EbsdMap) -> list[str]:
     dy, dx = microns(scan)
     lines = ["Channel Text File", "Prj\tmicrogen-jax", "Author\t", "JobMode\tGrid"]
     lines += [f"XCells\t{width}", f"YCells\t{height}", f"XStep\t{dx:.9g}", f"YStep\t{dy:.9g}"]
-    lines += [f"AcqE{i}\t{scan.metadata.get(f'AcqE{i}', 0):g}" for i in (1, 2, 3)]
+    lines += [f"AcqE{i}\t{entry_number(scan, f'AcqE{i}'):g}" for i in (1, 2, 3)]
     lines.append(
         "Euler angles refer to Sample Coordinate system (CS0)!\tMag\t0\tCoverage\t100\tDevice\t0\tKV\t0"
     )

@@ -21,6 +21,7 @@ from microgen_jax.crystal.symmetry import LAUE_GROUPS
 from microgen_jax.crystal.writers.common import (
     LATTICE_NOTE,
     Layout,
+    entry_number,
     lattice,
     lay_out,
     microns,
@@ -97,7 +98,7 @@ def _fresh(layout: Layout) -> dict[str, Shaped[np.ndarray, "H W ..."]]:
 def _fill_header(header: h5py.Group, scan: EbsdMap) -> None:
     height, width = scan.phase.shape
     dy, dx = microns(scan)
-    surface = np.radians([float(scan.metadata.get(f"AcqE{i}", 0)) for i in (1, 2, 3)])
+    surface = np.radians([entry_number(scan, f"AcqE{i}") for i in (1, 2, 3)])
     header["Project Label"] = _text(str(scan.metadata.get("Project Label", "microgen-jax")))
     for name, cells in (("X Cells", width), ("Y Cells", height)):
         header[name] = np.array([cells], np.int32)

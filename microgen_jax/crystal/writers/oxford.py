@@ -54,17 +54,11 @@ def kept_points(scan: EbsdMap, layout: Layout) -> Kept:
         return nothing
     same_phase = columns["Phase"] == layout.phase
     found = [
-        Kept(same_phase & untouched(scan, layout.euler, np.nan_to_num(_within(values))), unit)
-        for unit, values in angles.items()
+        Kept(same_phase & untouched(scan, layout.euler, values), unit) for unit, values in angles.items()
     ]
     best = max(found, key=lambda kept: kept.points.sum())
     lost = ~scan.indexed & (columns.index >= 0) & same_phase
     return best._replace(points=best.points | lost)
-
-
-def _within(radians: np.ndarray) -> np.ndarray:
-    """Return angles with those beyond two full turns, which are of another unit or of no point, as 0."""
-    return np.where(np.abs(radians) <= 4 * np.pi, radians, 0.0)
 
 
 def as_ctf(scan: EbsdMap, kept: Kept) -> dict[str, Shaped[np.ndarray, "H W ..."]]:

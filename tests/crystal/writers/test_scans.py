@@ -140,6 +140,22 @@ def test_what_was_not_touched_keeps_its_columns(tmp_path: Path, measured: EbsdMa
     assert again.columns[quality][11, 12] == read.columns[quality][11, 12] > 0
 
 
+@pytest.mark.parametrize("suffix", [".ang", ".dream3d"])
+@pytest.mark.parametrize("angle_read", [np.nan, 99.0])
+def test_unindexed_points_may_hold_any_angles(
+    tmp_path: Path, measured: EbsdMap, suffix: str, angle_read
+) -> None:
+    write_map(measured, tmp_path / f"a{suffix}")
+    read = read_map(tmp_path / f"a{suffix}")
+    lost = int(read.columns.index[7, 9])  # not indexed
+    for name in {"phi1", "EulerAngles"} & set(read.columns):
+        read.columns.table[name][lost] = angle_read
+    write_map(read, tmp_path / f"b{suffix}")
+    again = read_map(tmp_path / f"b{suffix}")
+    assert angle(read, again) < 2e-4
+    np.testing.assert_array_equal(again.indexed, measured.indexed)
+
+
 def test_quality_goes_between_files_of_oxford(tmp_path: Path, measured: EbsdMap) -> None:
     path = tmp_path / "a.ctf"
     write_map(measured, path)

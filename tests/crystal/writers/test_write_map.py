@@ -78,6 +78,23 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path: Path, scan: EbsdMap) -
     assert "cannot be written" in error.value.problem
 
 
+@every_format
+def test_metadata_may_be_text(tmp_path: Path, scan: EbsdMap, suffix: str) -> None:
+    texts = {
+        "AcqE1": "12.5",
+        "AcqE2": "abc",
+        "AcqE3": "nan",
+        "x-star": "0,5",
+        "WorkingDistance": "",
+        "vendor": "x",
+    }
+    square = replace(scan, pixel_size=(0.5, 0.5), metadata=texts)
+    write_map(square, tmp_path / f"a{suffix}")
+    if suffix in (".ctf", ".h5oina"):
+        found = read_map(tmp_path / f"a{suffix}").metadata
+        assert [float(found.get(f"AcqE{i}", 0)) for i in (1, 2, 3)] == pytest.approx([12.5, 0, 0])
+
+
 @pytest.fixture
 def full(scan: EbsdMap) -> EbsdMap:
     """A map with something in every field."""
@@ -114,6 +131,21 @@ def test_npz_gives_everything_back(tmp_path: Path, full: EbsdMap) -> None:
         assert again.columns.table[name].dtype == full.columns.table[name].dtype
 
 
+def test_npz_keeps_the_setting_of_a_phase(tmp_path: Path, scan: EbsdMap) -> None:
+    quartz = replace(scan, phases=(scan.phases[0], Phase(2, "Quartz", "-3m", "a*")))
+    write_map(quartz, tmp_path / "a.npz")
+    assert read_map(tmp_path / "a.npz").phases == quartz.phases
+
+
+def test_unindexed_pixels_of_npz_without_orientation_have_the_identity(tmp_path: Path, full: EbsdMap) -> None:
+    orientations = full.orientations.copy()
+    orientations[5, 6] = np.nan
+    write_map(replace(full, orientations=orientations), tmp_path / "a.npz")
+    again = read_map(tmp_path / "a.npz")
+    np.testing.assert_array_equal(again.orientations[5, 6], [1, 0, 0, 0])
+    np.testing.assert_array_equal(again.orientations[full.indexed], full.orientations[full.indexed])
+
+
 def test_npz_takes_a_laue_group_but_no_threshold(tmp_path: Path, scan: EbsdMap) -> None:
     more = replace(scan, phases=(*scan.phases, Phase(3, "unknown", "")))
     write_map(more, tmp_path / "a.npz")
@@ -132,6 +164,10 @@ def test_npz_takes_a_laue_group_but_no_threshold(tmp_path: Path, scan: EbsdMap) 
         ("orientations", np.zeros((40, 64, 4), np.float32), "float32"),
         ("phase_ids", np.array([7, 8]), "phase 1 has no name"),
         ("laue_groups", np.array(["m-3m", "cubic?"]), "'cubic?' is no Laue group"),
+        ("laue_groups", np.array(["m-3m", "6/mmm", "-1"]), "longer"),
+        ("phase_ids", np.array([1, 1]), "same number: [1, 1]"),
+        ("phase_ids", np.array([1, np.inf]), "infinity"),
+        ("twofold_axes", np.array(["", "b"]), "'b' is no twofold axis"),
         ("pixel_size", np.array([0.0, 1.0]), "pixel size (0.0, 1.0)"),
         ("pixel_size", np.array([1.0]), "pixel"),
         ("frame_to_image", np.zeros((3, 3), np.int64), "proper rotation"),
@@ -139,6 +175,8 @@ def test_npz_takes_a_laue_group_but_no_threshold(tmp_path: Path, scan: EbsdMap) 
         ("point", np.full((40, 64), 99999), "do not belong together"),
         ("column_names", np.array(["CI", "x", "y"]), "column_2"),
         ("metadata", np.array("{"), "JSON"),
+        ("metadata", np.array('{"AcqE1": [1]}'), "texts and numbers"),
+        ("metadata", np.array('[["AcqE1", 1]]'), "texts and numbers"),
         ("notes", np.array([{}], object), "Object"),
     ],
 )
