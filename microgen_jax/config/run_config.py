@@ -217,6 +217,9 @@ def _check_stages(content: dict[str, Any], require: Callable[[bool, str], None])
         f"{len(channels)} names for {content['channels']} channels",
     )
     require(all(group in LAUE_GROUPS for _, group in phases), "a phase of an unknown Laue group")
+    whole = Orientations(tuple(PhaseName(*phase) for phase in phases)).stages
+    fits = _tuples(stages) == whole if phases else len(stages) <= 1
+    require(fits, "stages that are not those of the phases")
 
 
 def _is_table(table: Any, content: dict[str, Any]) -> bool:
