@@ -295,6 +295,9 @@ def test_what_orientations_need_is_asked_for(tmp_path, data_config):
         with pytest.raises(UserError) as caught:
             open_dataset(replace(named, **{field: value}))
         assert caught.value.where == f"data.{field}"
+    with pytest.raises(UserError, match=r"smaller than data\.size=\(24, 24\)") as caught:
+        open_dataset(replace(named, size=(24, 24)))
+    assert caught.value.where.startswith(str(path))
     with pytest.raises(UserError) as caught:
         open_dataset(replace(named, laue_group="m9m"))
     assert caught.value.where == "data.laue_group"
