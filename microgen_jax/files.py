@@ -1,5 +1,6 @@
 """Files are written whole: beside their place first, then renamed into it."""
 
+import glob
 import json
 import os
 import shutil
@@ -73,14 +74,18 @@ def read_json(path: Path) -> Any:
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Write a folder, replacing what was there in one step.
 
+    What ended processes left half-written beside it is removed.
+
     Args:
       path: path of the folder.
       fill: function that writes into the fresh folder that it is given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh, old = _beside(path), path.with_name(f".{path.name}.{os.getpid()}.old")
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
-        shutil.rmtree(left, ignore_errors=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        pid = left.name.removeprefix(f".{path.name}.").removesuffix(".tmp")
+        if pid.isdecimal() and (int(pid) == os.getpid() or not _is_alive(int(pid))):
+            shutil.rmtree(left, ignore_errors=True)
     fresh.mkdir()
     try:
         fill(fresh)
@@ -94,6 +99,16 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def check_writable(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """Nothing is ever half-written."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -23,6 +25,18 @@ def test_folder_is_replaced_whole_or_not_at_all(tmp_path):
     files.write_folder(target, lambda fresh: (fresh / "b").write_text("new"))
     assert os.listdir(target) == ["b"]
     assert os.listdir(tmp_path) == ["samples"]
+
+
+def test_only_what_ended_processes_left_is_removed(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    target = tmp_path / "maps[12]"
+    alive, other = tmp_path / f".maps[12].{os.getppid()}.tmp", tmp_path / f".maps1.{ended.pid}.tmp"
+    dead = [tmp_path / f".maps[12].{pid}.tmp" for pid in (ended.pid, os.getpid())]
+    for folder in (alive, other, *dead):
+        folder.mkdir()
+    files.write_folder(target, lambda fresh: (fresh / "a").write_text("new"))
+    assert sorted(os.listdir(tmp_path)) == sorted([target.name, alive.name, other.name])
 
 
 def test_json_goes_there_and_back_and_refuses_nan(tmp_path):

@@ -69,6 +69,7 @@ def _config(request: Request, folder: DiffusersFolder) -> Config:
     values = {f"model.{name}": value for name, value in architecture.items()}
     values = {name: value for name, value in values.items() if name in fields.fields()}
     values |= {"data.size": architecture["size"], "data.channels": architecture["image_channels"]}
+    values |= {"data.representation": "image"}
     values |= {f"diffusion.{name}": value for name, value in folder.diffusion.items()}
     if not folder.diffusion and not request.has_config:
         usual = {f"diffusion.{name}": value for name, value in _default_diffusion().items()}

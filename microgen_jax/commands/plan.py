@@ -10,6 +10,7 @@ A and the temporaries are those of XLA's CPU program (which keeps bfloat16 activ
 less), and so are upper bounds. P, H and L are the makers' published figures, dense, for bfloat16.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -20,8 +21,10 @@ from rich.table import Table
 
 from microgen_jax import diffusion, files, methods
 from microgen_jax.config.command_line import Request
-from microgen_jax.config.schema import Config
+from microgen_jax.config.schema import Config, DataConfig
 from microgen_jax.data.representations import Images, Orientations, PhaseName, Representation
+from microgen_jax.data.representations.choice import choose
+from microgen_jax.data.sources.detect import detect_source
 from microgen_jax.errors import UserError, argument_of
 from microgen_jax.runtime import compile_cache, memory_plan
 from microgen_jax.runtime import mesh as meshes
@@ -125,10 +128,21 @@ def _use_virtual_devices(devices: int) -> None:
 
 def _representation(config: Config) -> Representation:
     """Return what the channels mean; orientations are of one phase, cubic unless `data.laue_group` is set."""
-    asked, scans = config.data.representation, config.data.source == "ebsd"
-    if asked == "orientation" or (asked == "auto" and scans):
+    with argument_of("data"):
+        chosen = choose(config.data, _kind(config.data))
+    if chosen == "orientation":
         return Orientations((PhaseName("", config.data.laue_group or "m-3m"),))
     return Images(config.plan.channels)
+
+
+def _kind(data: DataConfig) -> str:
+    """Return the kind of the source; where its data are not here, the one that the representation needs."""
+    if data.source != "auto":
+        return data.source
+    try:
+        return detect_source(data.source, os.path.expanduser(data.root), data.name)
+    except UserError:
+        return "ebsd" if data.representation == "orientation" else "folder"
 
 
 def _check(config: Config) -> None:

@@ -217,6 +217,9 @@ def _check_stages(content: dict[str, Any], require: Callable[[bool, str], None])
         f"{len(channels)} names for {content['channels']} channels",
     )
     require(all(group in LAUE_GROUPS for _, group in phases), "a phase of an unknown Laue group")
+    whole = Orientations(tuple(PhaseName(*phase) for phase in phases)).stages
+    fits = _tuples(stages) == whole if phases else len(stages) <= 1
+    require(fits, "stages that are not those of the phases")
 
 
 def _is_table(table: Any, content: dict[str, Any]) -> bool:
@@ -277,7 +280,15 @@ def check_resumable(workdir: Path, config: Config, resolved: Resolved) -> None:
 
 
 def _check_fits(workdir: Path, imported: Resolved, resolved: Resolved) -> None:
-    """Refuse to fine-tune imported weights on data with other classes, or with conditions."""
+    """Refuse to fine-tune imported weights on data of other channels, stages or classes, or with conditions."""
+    stages = len(resolved.stages)
+    if resolved.channels != imported.channels or stages > 1:
+        raise UserError(
+            f"--workdir={workdir}",
+            f"holds imported weights for images of {imported.channels} channels; the data have {resolved.channels} "
+            f"channels in {stages or 1} stage{'s' * (stages > 1)}",
+            "set data.representation=image, and data.channels as imported",
+        )
     if len(imported.classes) != len(resolved.classes) or resolved.conditions:
         raise UserError(
             f"--workdir={workdir}",

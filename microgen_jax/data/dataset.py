@@ -264,11 +264,13 @@ def _cached(data: DataConfig, catalogue: Catalogue, names: Sequence[str], write:
 
 def _misfit(header: Header, data: DataConfig) -> tuple[str, str]:
     """Return problem and fix of an image that does not fit; '' and '' where it does."""
-    if data.pad == "refuse" and resize.too_small(header[:2], data.size, data.resample):
-        problem = f"{header.height}x{header.width} px is smaller than data.size={data.size}"
-        return problem, "lower it, or set data.pad=reflect"
+    small = resize.too_small(header[:2], data.size, data.resample)
+    problem = f"{header.height}x{header.width} px is smaller than data.size={data.size}"
     if data.representation == "orientation":
-        return "", ""
+        fix = "lower it, or set data.representation=image"
+        return (f"{problem}, and padding would not mirror the orientations", fix) if small else ("", "")
+    if data.pad == "refuse" and small:
+        return problem, "lower it, or set data.pad=reflect"
     found, wanted = header.channels, data.channels
     if found == wanted or (found, wanted) == (1, 3):
         return "", ""

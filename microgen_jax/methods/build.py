@@ -73,20 +73,29 @@ def build(
         if len(sizes) > 1:
             raise UserError(
                 "method",
-                "wgan_gp makes images in one stage, and data.representation=orientation has several",
-                "set method=ddpm or data.representation=image",
+                "wgan_gp makes images in one stage, and maps of orientations are made in several",
+                "set data.representation=image, or method=ddpm",
             )
         return _wgan_gp(config, channels, num_classes)
+    if len(sizes) > 1:
+        _check_several_stages(config)
     models = [
         _ddpm(config, size, sum(sizes[:index]), num_classes, num_conditions)
         for index, size in enumerate(sizes)
     ]
     if len(models) == 1:
         return models[0]
+    return Cascade(tuple((name, model) for (name, _), model in zip(stages, models)))
+
+
+def _check_several_stages(config: Config) -> None:
+    """Refuse what a model of several stages, one of orientations, does not have."""
     if config.train.ema_widths:
         problem = f"{tuple(config.train.ema_widths)}: a model of several stages keeps one average of each"
         raise UserError("train.ema_widths", problem, "set ()")
-    return Cascade(tuple((name, model) for (name, _), model in zip(stages, models)))
+    if config.diffusion.loss == "bce":
+        problem = "'bce' needs black and white images, and maps of orientations are none"
+        raise UserError("diffusion.loss", problem, "set diffusion.loss=mse")
 
 
 def _ddpm(config: Config, channels: int, given_channels: int, num_classes: int, num_conditions: int) -> DDPM:

@@ -11,6 +11,7 @@ from microgen_jax.config.run_config import Resolved
 from microgen_jax.config.schema import Config
 from microgen_jax.data import Dataset
 from microgen_jax.data.representations import Orientations
+from microgen_jax.data.representations.choice import shows_ipf_maps
 from microgen_jax.errors import UserError
 from microgen_jax.evaluation import TrainingImages, copy_search
 from microgen_jax.evaluation.features import metrics as features
@@ -90,20 +91,13 @@ def arguments(run: EvaluatedRun, networks: features.Networks, progress: Progress
     return {
         "laue_group": _laue_group(run),
         "colour_key": run.config.data.colour_key,
-        "ipf_maps": _shows_ipf_maps(run),
+        "ipf_maps": shows_ipf_maps(run.config.data, run.dataset.preparation.representation),
         "condition_names": run.dataset.conditions,
         "training": _training_images(run, networks, progress),
         "denoising_error": _denoising_error(run, progress),
         "notes": run.notes,
         "settings": settings,
     }
-
-
-def _shows_ipf_maps(run: EvaluatedRun) -> bool:
-    representation = run.dataset.preparation.representation
-    if isinstance(representation, Orientations):
-        return True
-    return bool(run.config.data.ipf_direction) and representation.channels == 3
 
 
 def _laue_group(run: EvaluatedRun) -> str:

@@ -39,6 +39,9 @@ def open_run(config: Config, resolved: Resolved, workdir: Path) -> Generator:
     if config.sample.reconstruct == "grains" and not resolved.phases:
         problem = "'grains' is for orientations, and this model makes images"
         raise UserError("sample.reconstruct", problem, "set auto")
+    if config.sample.ema and len(resolved.stages) > 1:
+        problem = f"{config.sample.ema:g}: a model of several stages keeps one average of each"
+        raise UserError("sample.ema", problem, "set 0")
     method = build_method(config, resolved)
     with argument_of("mesh"):
         mesh = meshes.make_mesh(config.mesh.data, config.mesh.fsdp)

@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from microgen_jax import data, methods
 from microgen_jax.config.schema import Config
 from microgen_jax.data import Dataset
+from microgen_jax.data.representations.choice import shows_ipf_maps
 from microgen_jax.evaluation import baseline
 from microgen_jax.evaluation.quality import quality
 from microgen_jax.sampling import batching
@@ -61,8 +62,7 @@ def watch(config: Config, dataset: Dataset, mesh: Mesh) -> Callable[[TrainState]
             batch_size=config.sample.batch_size * mesh.size,
         )
         images = representation.render(np.concatenate(list(parts)))
-        ipf_maps = bool(config.data.ipf_direction) and images.shape[-1] == 3
-        return quality(images, real, ipf_maps=ipf_maps)
+        return quality(images, real, ipf_maps=shows_ipf_maps(config.data, representation))
 
     return now
 

@@ -17,8 +17,9 @@ import microgen_jax
 from configs import default
 from microgen_jax.commands.export import export
 from microgen_jax.commands.import_run import import_run
-from microgen_jax.config import fields
+from microgen_jax.config import fields, run_config
 from microgen_jax.config.command_line import Request
+from microgen_jax.data.representations import Images, Orientations, PhaseName
 from microgen_jax.diffusion import Sampling
 from microgen_jax.errors import UserError
 from microgen_jax.export import stablehlo
@@ -159,6 +160,21 @@ def test_an_imported_run_is_fine_tuned_and_goes_on(run, imported, tmp_path):
     assert "already trained for 4 steps" in again.stdout, again.stderr[-500:]
     other = run(workdir=workdir, config=None, config__model__dropout=0.1)
     assert "model.dropout" in other.stderr
+
+
+def test_imported_weights_of_images_are_not_trained_on_orientations(imported):
+    run = run_config.read(imported)
+    assert run.config.data.representation == "image"
+    changed = fields.replace(run.config, {"data.source": "ebsd"})
+    images = replace(run.resolved, kind="ebsd", stages=Images(3).stages)
+    run_config.check_resumable(imported, changed, images)
+    phases = (("Ni", "m-3m"),)
+    found = Orientations((PhaseName("Ni", "m-3m"),))
+    maps = replace(images, channels=found.channels, stages=found.stages, phases=phases)
+    for other in (maps, replace(maps, channels=3)):
+        with pytest.raises(UserError, match="in 2 stages") as caught:
+            run_config.check_resumable(imported, changed, other)
+        assert "data.representation=image" in caught.value.fix
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from microgen_jax import methods, networks
-from microgen_jax.commands.plan import Estimate, _entry, plan
+from microgen_jax.commands.plan import Estimate, _entry, _representation, plan
 from microgen_jax.config import fields
 from microgen_jax.config.command_line import Request
 from microgen_jax.errors import UserError
@@ -57,6 +57,33 @@ def test_a_card_of_less_memory_than_its_kind_has(config, gb, fits):
     cost = memory_plan.Cost(flops=1.0, bytes_accessed=1.0, temporaries=30 * 10**9, messages={})
     found = Estimate(devices=1, batch=4, params=0, state=20 * 10**9, cost=cost, seconds=1.0)
     assert _entry(fields.freeze(config), found, found)["fits"] is fits
+
+
+@pytest.mark.parametrize(
+    ("data", "channels"),
+    [
+        ({}, 3),
+        ({"representation": "orientation"}, 12),
+        ({"representation": "orientation", "root": "nowhere"}, 12),
+        ({"source": "ebsd"}, 12),
+        ({"source": "ebsd", "ipf_direction": "X"}, 3),
+        ({"root": "a.ang"}, 12),
+        ({"root": "a.ang", "fill_unindexed": "black"}, 3),
+        ({"root": "nowhere"}, 3),
+    ],
+)
+def test_what_is_planned_is_what_training_would_choose(config, data, channels, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.ang").touch()
+    config.data.update(data)
+    assert _representation(fields.freeze(config)).channels == channels
+
+
+def test_a_plan_of_what_training_refuses_is_refused(config):
+    config.data.update(representation="orientation", source="ebsd", pad="background")
+    with pytest.raises(UserError) as refused:
+        plan(Request(fields.freeze(config), {}, True, None))
+    assert refused.value.where == "data.pad"
 
 
 @pytest.mark.slow

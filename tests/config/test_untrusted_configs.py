@@ -14,6 +14,7 @@ from microgen_jax.config import command_line, fields, run_config
 from microgen_jax.config.command_line import Request
 from microgen_jax.config.run_config import Resolved
 from microgen_jax.config.schema import Config
+from microgen_jax.data.representations import Orientations, PhaseName
 from microgen_jax.errors import UserError
 
 RESOLVED = Resolved(("a", "b"), ("grain",), (2.0,), (1.0,), 3, "folder", "0")
@@ -151,6 +152,20 @@ def test_ranges_of_classes_are_read_back(tmp_path):
     resolved = replace(RESOLVED, class_ranges=(((0.5, 2.0),), (None,)))
     run_config.write(tmp_path, Config(), resolved)
     assert run_config.read(tmp_path).resolved == resolved
+
+
+def test_stages_that_are_not_those_of_the_phases_are_damaged(altered):
+    found = Orientations((PhaseName("Ni", "m-3m"),))
+    stages = [[name, list(names)] for name, names in found.stages]
+    altered("resolved", "channels", found.channels)
+    altered("resolved", "phases", [["Ni", "m-3m"]])
+    assert run_config.read(altered("resolved", "stages", stages)).resolved.representation == found
+    for other in ([], [["image", stages[0][1] + stages[1][1]]], stages[::-1]):
+        with pytest.raises(UserError, match=r"config\.json: is damaged .*phases"):
+            run_config.read(altered("resolved", "stages", other))
+    altered("resolved", "stages", stages)
+    with pytest.raises(UserError, match=r"config\.json: is damaged .*phases"):
+        run_config.read(altered("resolved", "phases", []))
 
 
 @pytest.mark.parametrize("value", [None, [], {"seed": 0}])

@@ -10,10 +10,11 @@ from microgen_jax.config import fields
 from microgen_jax.errors import UserError
 
 
-def build(num_classes: int = 4, num_conditions: int = 0, **values):
+def build(num_classes: int = 4, num_conditions: int = 0, stages: tuple = (), **values):
     changed = {name.replace("__", "."): value for name, value in values.items()}
     config = fields.replace(fields.freeze(quickstart.get_config()), changed)
-    return methods.build(config, channels=3, num_classes=num_classes, num_conditions=num_conditions)
+    counts = {"num_classes": num_classes, "num_conditions": num_conditions}
+    return methods.build(config, channels=3, stages=stages, **counts)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,23 @@ def test_is_refused_by_the_name_of_its_field(values, where):
     assert error.value.where == where
     assert error.value.problem
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "where", "fix"),
+    [
+        ({"diffusion__loss": "bce"}, "diffusion.loss", "set diffusion.loss=mse"),
+        ({"train__ema_widths": (0.1,)}, "train.ema_widths", "set ()"),
+        ({"method": "wgan_gp", "data__size": (32, 32)}, "method", "set data.representation=image"),
+    ],
+)
+def test_what_several_stages_do_not_have_is_refused_as_such(values, where, fix):
+    stages = (("structure", ("a", "b")), ("values", ("c",)))
+    with pytest.raises(UserError) as error:
+        build(stages=stages, **values)
+    assert (error.value.where, error.value.fix.split(", or ")[0]) == (where, fix)
+    assert "stages" in error.value.problem or "orientations" in error.value.problem
+    assert "data.representation" not in error.value.problem
 
 
 def test_no_interval_is_all_levels():

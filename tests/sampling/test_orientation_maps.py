@@ -19,6 +19,7 @@ from microgen_jax.errors import UserError
 from microgen_jax.runtime import mesh as meshes
 from microgen_jax.sampling import Generator
 from microgen_jax.sampling.generator import build_method
+from microgen_jax.sampling.opening import open_run
 from microgen_jax.sampling.samples import MAP_FORMATS, require_formats
 
 PHASES = (("Ni", "m-3m"),)
@@ -142,6 +143,13 @@ def test_every_format_holds_the_maps(samples, tmp_path):
         f"00002.{suffix}" for suffix in MAP_FORMATS
     )
     assert json.loads((folder / "manifest.json").read_text())["notes"] == list(notes)
+
+
+def test_a_width_of_the_average_is_refused_before_anything_is_opened(generator, tmp_path):
+    config = fields.replace(generator.config, {"sample.ema": 0.1})
+    with pytest.raises(UserError, match="several stages") as caught:
+        open_run(config, resolved(), tmp_path)
+    assert (caught.value.where, caught.value.fix) == ("sample.ema", "set 0")
 
 
 def test_what_cannot_be_written_is_refused():

@@ -289,10 +289,15 @@ def test_what_orientations_need_is_asked_for(tmp_path, data_config):
     assert (caught.value.where, "has no Laue group" in caught.value.problem) == ("data.laue_group", True)
     named = replace(orientations, laue_group="m-3m")
     assert {phase.laue_group for phase in open_dataset(named).preparation.representation.phases} == {"m-3m"}
-    for field, value in {"fill_unindexed": "black", "resample": "area", "pad": "background"}.items():
+    averaging = {"fill_unindexed": "black", "resample": "area", "pad": "background"}
+    colours = {"channels": 1, "ipf_direction": "X", "colour_key": "edax"}
+    for field, value in {**averaging, **colours}.items():
         with pytest.raises(UserError) as caught:
             open_dataset(replace(named, **{field: value}))
         assert caught.value.where == f"data.{field}"
+    with pytest.raises(UserError, match=r"smaller than data\.size=\(24, 24\)") as caught:
+        open_dataset(replace(named, size=(24, 24)))
+    assert caught.value.where.startswith(str(path))
     with pytest.raises(UserError) as caught:
         open_dataset(replace(named, laue_group="m9m"))
     assert caught.value.where == "data.laue_group"
