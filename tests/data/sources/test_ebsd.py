@@ -15,7 +15,7 @@ from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.maps import read_map
 from microgen_jax.crystal.orientations import conjugate, from_euler, from_matrix, multiply, to_euler
 from microgen_jax.crystal.symmetry import misorientation_angle
-from microgen_jax.data import augment, batches, open_dataset
+from microgen_jax.data import augment, batches, open_dataset, shown_windows, summary
 from microgen_jax.data.sources import ebsd
 from microgen_jax.errors import UserError
 from tests.crystal.conftest import Truth, write_ang, write_cpr, write_ctf, write_edax, write_mtex_text
@@ -262,6 +262,11 @@ def test_orientations_of_two_phases_are_windows_in_the_frame_of_the_image(tmp_pa
             assert np.abs(drawn[known].astype(int) - exact[known]).max() <= 1
     batch = next(batches(dataset.train, dataset.preparation, seed=0, batch_size=8))
     assert batch.image.shape == (8, 16, 16, 3 + 9 + 18 + 2)
+    expected = np.stack([represented.render_window(record.image) for record in dataset.train])
+    np.testing.assert_array_equal(summary.tiles_of(dataset), expected)  # grains of one pixel stay
+    shown = shown_windows(dataset.train, dataset.preparation, limit=2, batch_size=1)
+    np.testing.assert_array_equal(shown.image, expected[[0, len(expected) // 2]])
+    assert shown.label.shape == (2,)
     assert len(dataset.preparation.transforms[0]) == 8
 
 
