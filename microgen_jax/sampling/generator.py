@@ -119,8 +119,8 @@ class Generator:
                     break
             if stopped:
                 break
-        images, maps = zip(*parts)
-        images = np.concatenate(images)
+        images = np.concatenate([shown for shown, _ in parts])
+        maps = [found for _, found in parts if found is not None]
         made = len(images)
         label = label if isinstance(label, str) else ""
         sample = dataclasses.replace(config.sample, num=made, seed=seed, label=label)
@@ -133,7 +133,7 @@ class Generator:
             dataclasses.replace(config, sample=sample),
             self.resolved,
             finished=made == num and stop == steps,
-            orientations=None if None in maps else OrientationStack.joined(maps),
+            orientations=OrientationStack.joined(maps) if maps else None,
         )
 
     def count_steps(self, num: int, **sampling: Any) -> int:

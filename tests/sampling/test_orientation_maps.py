@@ -105,6 +105,20 @@ def test_sampling_that_is_stopped_leaves_images(generator, last):
     assert stopped.images.shape == (2, 8, 8, 3)
 
 
+def test_finished_maps_outlive_a_stop_and_what_is_not_written_is_said(generator, samples, tmp_path):
+    stopped = generator.sample(3, seed=4, progress=lambda step, _: step <= 2 * STEPS)
+    assert (len(stopped), len(stopped.maps), stopped.finished) == (3, 2, False)
+    kept = samples.orientations.quaternions[:2]
+    np.testing.assert_array_equal(stopped.orientations.quaternions, kept)
+    note, *_ = stopped.save(tmp_path / "some", ("ctf",))
+    assert "last 1 of 3 images" in note
+    assert len(list((tmp_path / "some" / "maps").iterdir())) == 2
+    early = generator.sample(3, seed=4, progress=lambda step, _: False)
+    (note,) = early.save(tmp_path / "none", ("ctf",))
+    assert "last 2 of 2 images" in note
+    assert not (tmp_path / "none" / "maps").exists()
+
+
 def test_each_pixel_may_keep_its_own_orientation(generator, samples):
     config = fields.replace(generator.config, {"sample.reconstruct": "none"})
     own = Generator(config, resolved(), generator.params, 0, meshes.make_mesh(1, 1), generator.method)
