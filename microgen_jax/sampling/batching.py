@@ -95,8 +95,9 @@ def _compile_stages(
     def walk(
         params: Params, seed: int, indices: np.ndarray, cond: Condition, stops: Sequence[int]
     ) -> Iterator[tuple[Array, Array]]:
-        done, given = 0, ()
+        done, x = 0, None
         for (name, stage), program in zip(method.stages, programs):
+            given = () if x is None else (representation.given(x),)
             own = tuple(part[name] for part in params) if weak else params[name]
             steps = count_steps(stage)
             ends = [stop - done for stop in stops if done < stop <= done + steps]
@@ -105,7 +106,7 @@ def _compile_stages(
                 x, x0 = (np.concatenate([*given, jax.device_get(one)], axis=-1) for one in found)
                 if end in ends:
                     yield x, x0
-            done, given = done + steps, (representation.given(x),)
+            done += steps
 
     return walk
 

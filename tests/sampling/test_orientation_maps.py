@@ -119,6 +119,20 @@ def test_finished_maps_outlive_a_stop_and_what_is_not_written_is_said(generator,
     assert not (tmp_path / "none" / "maps").exists()
 
 
+def test_a_batch_is_decoded_once_between_the_stages_and_once_at_the_end(generator, samples, monkeypatch):
+    regions, calls = Orientations.regions, []
+    monkeypatch.setattr(Orientations, "regions", lambda *args: calls.append(0) or regions(*args))
+    shown = []
+    watched = generator.sample(
+        2, seed=4, progress=lambda step, x0: shown.append(x0), progress_every=2 * STEPS
+    )
+    assert len(calls) == 2
+    np.testing.assert_array_equal(shown[-1], watched.images)
+    (batch,) = generator.batches(watched.labels, np.zeros((2, 0), np.float32), 4)
+    assert len(calls) == 4
+    np.testing.assert_array_equal(batch, samples.images[:2])
+
+
 def test_each_pixel_may_keep_its_own_orientation(generator, samples):
     config = fields.replace(generator.config, {"sample.reconstruct": "none"})
     own = Generator(config, resolved(), generator.params, 0, meshes.make_mesh(1, 1), generator.method)
