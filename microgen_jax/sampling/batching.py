@@ -58,6 +58,8 @@ def compile_walk(
 ) -> Walk:
     """Return `(params, seed, indices, cond, stops) -> (x, x0) after each of the stops` of any method.
 
+    Stop 0 gives the noise of a chain, and of a cascade that of its first stage.
+
     Args:
       method: method of the run.
       mesh: devices, from `make_mesh`; the images are whole on each of them.
@@ -100,7 +102,7 @@ def _compile_stages(
             given = () if x is None else (representation.given(x),)
             own = tuple(part[name] for part in params) if weak else params[name]
             steps = count_steps(stage)
-            ends = [stop - done for stop in stops if done < stop <= done + steps]
+            ends = [stop - done for stop in stops if done < stop <= done + steps or stop == done == 0]
             last = () if steps in ends else (steps,)
             for end, found in zip([*ends, *last], program(own, seed, indices, cond, [*ends, *last], *given)):
                 x, x0 = (np.concatenate([*given, jax.device_get(one)], axis=-1) for one in found)

@@ -17,7 +17,7 @@ from microgen_jax.crystal.symmetry import misorientation_angle
 from microgen_jax.data.representations import Orientations, PhaseName
 from microgen_jax.errors import UserError
 from microgen_jax.runtime import mesh as meshes
-from microgen_jax.sampling import Generator
+from microgen_jax.sampling import Generator, batching
 from microgen_jax.sampling.generator import build_method
 from microgen_jax.sampling.samples import MAP_FORMATS, require_formats
 
@@ -131,6 +131,15 @@ def test_a_batch_is_decoded_once_between_the_stages_and_once_at_the_end(generato
     (batch,) = generator.batches(watched.labels, np.zeros((2, 0), np.float32), 4)
     assert len(calls) == 4
     np.testing.assert_array_equal(batch, samples.images[:2])
+
+
+def test_stop_0_is_the_noise_of_the_first_stage(generator):
+    mesh, orientations = meshes.make_mesh(1, 1), generator.resolved.representation
+    walk = batching.compile_walk(generator.method, mesh, (8, 8), orientations)
+    indices, cond = next(batching.batches_of(np.zeros(2, np.int32), np.zeros((2, 0), np.float32), 2))
+    noise, start = (np.asarray(x) for x, _ in walk(generator.params, 4, indices, cond, [0, 1]))
+    assert noise.shape == start.shape == (2, 8, 8, 3)
+    assert 0.8 < noise.std() < 1.2
 
 
 def test_each_pixel_may_keep_its_own_orientation(generator, samples):
