@@ -16,7 +16,9 @@ from microgen_jax.crystal.maps import read_map
 from microgen_jax.crystal.orientations import conjugate, from_euler, from_matrix, multiply, to_euler
 from microgen_jax.crystal.symmetry import misorientation_angle
 from microgen_jax.data import augment, batches, open_dataset, shown_windows, summary
+from microgen_jax.data.decoding import BadFile
 from microgen_jax.data.sources import ebsd
+from microgen_jax.data.sources.orientation_maps import phases_of
 from microgen_jax.errors import UserError
 from tests.crystal.conftest import Truth, write_ang, write_cpr, write_ctf, write_edax, write_mtex_text
 
@@ -170,6 +172,16 @@ def test_a_phase_without_a_group_names_the_field(tmp_path, data_config):
     assert caught.value.where == "data.laue_group"
     with pytest.raises(UserError, match="m-3n"):
         open_dataset(data_config(path, source="ebsd", laue_group="m-3n"))
+
+
+def test_the_phases_of_a_scan_are_those_that_occur(tmp_path):
+    scan = read_map(write_ang(tmp_path / "a", random_truth(8, 8)))
+    magnesium = scan.indexed & (scan.phase == 2)
+    unnamed = tuple(phase._replace(name="") for phase in scan.phases)
+    found = phases_of(replace(scan, phases=unnamed, indexed=magnesium), "a.ang")
+    assert {number: tuple(phase) for number, phase in found.items()} == {2: ("phase 2", "6/mmm")}
+    with pytest.raises(BadFile, match="no point is indexed"):
+        phases_of(replace(scan, indexed=np.zeros((8, 8), bool)), "a.ang")
 
 
 def test_a_broken_scan_stops_the_run_or_is_listed(tmp_path, data_config):
