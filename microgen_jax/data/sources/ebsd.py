@@ -94,7 +94,7 @@ def open_ebsd(
     holdout: float = 0.1,
     on_bad_file: str = "raise",
 ) -> Catalogue:
-    """List the tiles of all scans of a tree. The rendered maps stay in memory, 3 bytes a point and direction.
+    """List the tiles of all scans of a tree. The maps stay in memory: 3 bytes a point and direction, orientations 24.
 
     The class is the scan's folder, or, where no scan is in a folder, the scan's own name. `metadata.csv` may hold
     further columns for each scan.
