@@ -163,10 +163,21 @@ class Samples:
                 name: values.tolist() for name, values in self.conditions.items() if np.isfinite(values).all()
             },
             "flat_share": self.flat_share(),
+            **self._decoding(),
             "resolved": asdict(self.resolved),
             "config": to_dict(self.settings),
             "versions": run_config.versions(),
             "device": jax.devices()[0].device_kind,
+        }
+
+    def _decoding(self) -> dict[str, Any]:
+        """Return how far the decoded values are from those of orientations, by name; {} of images."""
+        if self.orientations is None:
+            return {}
+        length, residual = self.orientations.length, self.orientations.residual
+        return {
+            "length": {"mean": float(length.mean()), "smallest": float(length.min())},
+            "residual": {"mean": float(residual.mean()), "largest": float(residual.max())},
         }
 
     def flat_share(self) -> float:

@@ -178,7 +178,10 @@ def test_every_format_holds_the_maps(samples, tmp_path):
     assert sorted(path.name for path in (folder / "maps").glob("00002.*")) == sorted(
         f"00002.{suffix}" for suffix in MAP_FORMATS
     )
-    assert json.loads((folder / "manifest.json").read_text())["notes"] == list(notes)
+    manifest, found = json.loads((folder / "manifest.json").read_text()), samples.orientations
+    assert manifest["notes"] == list(notes)
+    assert manifest["residual"]["mean"] <= manifest["residual"]["largest"] == found.residual.max()
+    assert manifest["length"]["mean"] >= manifest["length"]["smallest"] == found.length.min()
 
 
 def test_what_cannot_be_written_is_refused():
