@@ -14,7 +14,8 @@ class Record(NamedTuple):
     """One image as its file has it.
 
     Attributes:
-      image: uint8, uint16 or float32 [H, W, C]; integers span their type, floats lie in [0, 1].
+      image: uint8, uint16 or float32 [H, W, C]; of images integers span their type and floats lie in [0, 1]; windows of
+        orientation maps are float32 quaternions, phases and grains (`data.representations.orientations`).
       label: index into the sorted class names.
       condition: float32 [K], in the units of the file names, lists or metadata; NaN where it is not known.
       group: what a split must keep on one side (specimen, series, scan, file).

@@ -27,50 +27,43 @@ CLEARLY_INSIDE = -0.9
 MIN_PIXELS = 3
 
 
-def structure_channels(
-    grains: Int[np.ndarray, "*N H W"], periodic: tuple[bool, bool] = (False, False)
-) -> Float32[np.ndarray, "*N H W 3"]:
+def structure_channels(grains: Int[np.ndarray, "*N H W"]) -> Float32[np.ndarray, "*N H W 3"]:
     """Return the structure of label maps in [-1, 1] (eqs. 1, 2), in the order of CHANNELS, float32 [..., H, W, 3].
 
     Args:
       grains: number of the grain of each pixel [..., H, W].
-      periodic: whether opposite edges continue each other, down and across.
     """
-    right = _differs(grains, 0, 1, periodic)
-    below = _differs(grains, 1, 0, periodic)
+    right = _differs(grains, 0, 1)
+    below = _differs(grains, 1, 0)
     distance = np.full(grains.shape, CUT_OFF, np.float32)
     reach = int(CUT_OFF)
     for dy, dx in np.ndindex(2 * reach + 1, 2 * reach + 1):
         length = np.float32(np.hypot(dy - reach, dx - reach))
         if 0 < length < CUT_OFF:
-            other = _differs(grains, dy - reach, dx - reach, periodic)
+            other = _differs(grains, dy - reach, dx - reach)
             distance[other] = np.minimum(distance[other], length)
     scaled = 2 * (distance - 1) / np.float32(CUT_OFF - 1) - 1
     return np.stack([2 * right.astype(np.float32) - 1, 2 * below.astype(np.float32) - 1, scaled], axis=-1)
 
 
-def _differs(grains: np.ndarray, dy: int, dx: int, periodic: tuple[bool, bool]) -> Bool[np.ndarray, "*N H W"]:
+def _differs(grains: np.ndarray, dy: int, dx: int) -> Bool[np.ndarray, "*N H W"]:
     """Return whether the pixel dy below and dx to the right exists and belongs to another grain."""
     different = np.roll(grains, (-dy, -dx), (-2, -1)) != grains
-    if dy and not periodic[0]:
+    if dy:
         different[..., -dy if dy > 0 else 0 : None if dy > 0 else -dy, :] = False
-    if dx and not periodic[1]:
+    if dx:
         different[..., -dx if dx > 0 else 0 : None if dx > 0 else -dx] = False
     return different
 
 
 def grains_from_structure(
-    structure: Float[np.ndarray, "H W C"],
-    *,
-    min_pixels: int = MIN_PIXELS,
-    periodic: tuple[bool, bool] = (False, False),
+    structure: Float[np.ndarray, "H W C"], *, min_pixels: int = MIN_PIXELS
 ) -> Int32[np.ndarray, "H W"]:
     """Return the grain of each pixel, 0..G-1 in reading order (eq. 3).
 
     Args:
       structure: channels in the order of CHANNELS [H, W, C]; the two edges are read.
       min_pixels: least size of a grain in px; smaller regions go to a neighbour.
-      periodic: whether opposite edges continue each other, down and across.
 
     Raises:
       UserError: another shape, or values that are not finite.
@@ -81,8 +74,7 @@ def grains_from_structure(
     right, below = structure[..., 0].astype(np.float64), structure[..., 1].astype(np.float64)
     if not (np.isfinite(right).all() and np.isfinite(below).all()):
         raise UserError("structure", "holds NaN or infinite values")
-    wrap_down, wrap_across = periodic
-    right, below = right[:, : None if wrap_across else -1], below[: None if wrap_down else -1]
+    right, below = right[:, :-1], below[:-1]
     pieces = join(right < CLEARLY_INSIDE, below < CLEARLY_INSIDE)
     regions = _Regions(pieces, right, below)
     regions.merge_while_below(0.0)
@@ -162,13 +154,12 @@ def _common_edges(
     pieces: np.ndarray, right: np.ndarray, below: np.ndarray
 ) -> Iterator[tuple[int, int, float, int]]:
     """Yield regions a < b that are neighbours, and the sum and number of the edges between them."""
-    wide, high = right.shape[1], below.shape[0]
-    here = np.concatenate([pieces[:, :wide].ravel(), pieces[:high].ravel()])
-    there = np.concatenate([np.roll(pieces, -1, 1)[:, :wide].ravel(), np.roll(pieces, -1, 0)[:high].ravel()])
+    here = np.concatenate([pieces[:, :-1].ravel(), pieces[:-1].ravel()])
+    there = np.concatenate([pieces[:, 1:].ravel(), pieces[1:].ravel()])
     values = np.concatenate([right.ravel(), below.ravel()])
     apart = here != there
-    low, high_label = np.minimum(here, there)[apart], np.maximum(here, there)[apart]
-    pairs, which = np.unique(low.astype(np.int64) * pieces.size + high_label, return_inverse=True)
+    low, high = np.minimum(here, there)[apart], np.maximum(here, there)[apart]
+    pairs, which = np.unique(low.astype(np.int64) * pieces.size + high, return_inverse=True)
     totals, counts = np.bincount(which, values[apart]), np.bincount(which)
     return zip(
         (pairs // pieces.size).tolist(), (pairs % pieces.size).tolist(), totals.tolist(), counts.tolist()

@@ -5,7 +5,7 @@
 """
 
 from microgen_jax.data.dataset import Dataset, open_dataset
-from microgen_jax.data.pipeline import Preparation, batches, evaluation_batches, names
+from microgen_jax.data.pipeline import Preparation, batches, evaluation_batches, names, shown_windows
 from microgen_jax.data.read_timeout import ReadTimeout
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "evaluation_batches",
     "names",
     "open_dataset",
+    "shown_windows",
 ]

@@ -58,9 +58,12 @@ def prepare(record: Record, preparation: Preparation, rng: np.random.Generator |
       UserError: channels that do not fit.
     """
     window = cut(record, preparation, rng)
+    return _row(preparation.representation.encode(window, record.image.dtype), record, preparation)
+
+
+def _row(image: np.ndarray, record: Record, preparation: Preparation) -> Batch:
     condition = (record.condition - np.float32(preparation.mean)) / np.float32(preparation.std)
-    channels = preparation.representation.encode(window, record.image.dtype)
-    return Batch(channels, np.int32(record.label), condition)
+    return Batch(image, np.int32(record.label), condition)
 
 
 def cut(record: Record, preparation: Preparation, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -257,3 +260,36 @@ def evaluation_batches(
 
     count = -(-total // batch_size) * len(local)
     return _read_ahead(grain.MapDataset.range(count).map(element), len(local), workers, read_timeout, tracked)
+
+
+def shown_windows(
+    source: Source, preparation: Preparation, *, limit: int, batch_size: int = 32, workers: int = 4
+) -> Batch:
+    """Return centre windows as 8-bit images, with their classes and conditions.
+
+    Orientations are shown as the data have them: a way through the channels would take small grains away.
+
+    Args:
+      source: the images.
+      preparation: how a record becomes a row.
+      limit: number of images to read at most (spread evenly over the source).
+      batch_size: images to read at once.
+      workers: number of threads that decode.
+
+    Returns:
+      image uint8 [N, H, W, C], label int32 [N], condition float32 [N, K].
+
+    Raises:
+      UserError: an image that cannot be read or prepared.
+      ReadTimeout: no image within 300 s.
+    """
+    _parse_flags()
+    total, tracked = min(limit, len(source)), TrackedSource(source)
+
+    def element(n: int) -> Batch:
+        record = tracked[n * len(source) // total]
+        window = cut(record, preparation)
+        return _row(preparation.representation.render_window(window, record.image.dtype), record, preparation)
+
+    parts = list(_read_ahead(grain.MapDataset.range(total).map(element), batch_size, workers, 300.0, tracked))
+    return Batch(*(np.concatenate([getattr(part, name) for part in parts]) for name in Batch._fields[:3]))

@@ -13,7 +13,7 @@ from microgen_jax.crystal.segmentation import flat_share
 from microgen_jax.data import checks, overlaps
 from microgen_jax.data.dataset import Dataset
 from microgen_jax.data.decoding import Header
-from microgen_jax.data.pipeline import evaluation_batches
+from microgen_jax.data.pipeline import shown_windows
 from microgen_jax.data.rendered import rendered
 from microgen_jax.data.representations import Orientations
 from microgen_jax.types import Source
@@ -26,15 +26,12 @@ _DEPTHS = {"uint8": "8 bit", "uint16": "16 bit", "float32": "float"}
 
 
 def tiles_of(dataset: Dataset) -> UInt8[np.ndarray, "N H W C"]:
-    """Return centre tiles spread over the training images, as training will see them; orientations in IPF-Z colours.
+    """Return centre tiles spread over the training images; orientations in IPF-Z colours.
 
     Args:
       dataset: the data set.
     """
-    stream = evaluation_batches(dataset.train, dataset.preparation, batch_size=32, limit=MAX_TILES)
-    return np.concatenate(
-        [dataset.preparation.representation.render(batch.image[mask]) for batch, mask in stream]
-    )
+    return shown_windows(dataset.train, dataset.preparation, limit=MAX_TILES).image
 
 
 def whole_images(source: Source) -> Iterator[UInt8[np.ndarray, "h w C"]]:

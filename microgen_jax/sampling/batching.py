@@ -10,13 +10,13 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 
 from microgen_jax.data.representations import Orientations, Representation
 from microgen_jax.diffusion import Chain, SampleState, run_piece, start_state
-from microgen_jax.methods import DDPM, Cascade
+from microgen_jax.methods import DDPM, WGANGP, Cascade
 from microgen_jax.runtime import compile_cache
 from microgen_jax.runtime import mesh as meshes
 from microgen_jax.types import Condition, Method, Params
 
 Generate = Callable[[Params, int, np.ndarray, Condition], Array]
-Walk = Callable[[Params, int, np.ndarray, Condition, Sequence[int]], Iterator[tuple[Array, Array]]]
+Walk = Callable[..., Iterator[tuple[Array, Array]]]  # of params, seed, indices, cond, stops, *given
 
 
 def image_keys(seed: UInt32[Array, ""], indices: Int[Array, "B"], stage: int = 0) -> Key[Array, "B"]:
@@ -33,7 +33,7 @@ def count_steps(method: Method) -> int:
 
 
 def compile_method(
-    method: Method, mesh: Mesh, size: tuple[int, int], representation: Representation
+    method: DDPM | WGANGP | Cascade, mesh: Mesh, size: tuple[int, int], representation: Representation
 ) -> Generate:
     """Return `(params, seed, indices, cond) -> channels` of one batch over all devices of a mesh.
 
@@ -54,9 +54,16 @@ def compile_method(
 
 
 def compile_walk(
-    method: Method, mesh: Mesh, size: tuple[int, int], representation: Representation, *, weak: bool = False
+    method: DDPM | WGANGP | Cascade,
+    mesh: Mesh,
+    size: tuple[int, int],
+    representation: Representation,
+    *,
+    weak: bool = False,
 ) -> Walk:
     """Return `(params, seed, indices, cond, stops) -> (x, x0) after each of the stops` of any method.
+
+    Stop 0 gives the noise of a chain, and of a cascade that of its first stage.
 
     Args:
       method: method of the run.
@@ -95,17 +102,18 @@ def _compile_stages(
     def walk(
         params: Params, seed: int, indices: np.ndarray, cond: Condition, stops: Sequence[int]
     ) -> Iterator[tuple[Array, Array]]:
-        done, given = 0, ()
+        done, x = 0, None
         for (name, stage), program in zip(method.stages, programs):
+            given = () if x is None else (representation.given(x),)
             own = tuple(part[name] for part in params) if weak else params[name]
             steps = count_steps(stage)
-            ends = [stop - done for stop in stops if done < stop <= done + steps]
+            ends = [stop - done for stop in stops if done < stop <= done + steps or stop == done == 0]
             last = () if steps in ends else (steps,)
             for end, found in zip([*ends, *last], program(own, seed, indices, cond, [*ends, *last], *given)):
                 x, x0 = (np.concatenate([*given, jax.device_get(one)], axis=-1) for one in found)
                 if end in ends:
                     yield x, x0
-            done, given = done + steps, (representation.given(x),)
+            done += steps
 
     return walk
 

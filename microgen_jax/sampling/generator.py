@@ -76,9 +76,9 @@ class Generator:
 
         `progress(step, x0)` is called after every `progress_every` steps of the sampler and at the end of each batch:
         with the steps done so far, counted over all batches up to `count_steps(num)`, and with the clean images that
-        the network predicts for the current batch, uint8 as in `Samples.images`. If it returns False the sampling
-        stops: the result holds the finished batches and this one's predictions, and its `finished` is False. Its
-        exceptions are passed on. Among several processes it must return the same on each.
+        the network predicts for the current batch, at the end of a batch its samples, uint8 as in `Samples.images`. If
+        it returns False the sampling stops: the result holds the finished batches and this one's predictions, and its
+        `finished` is False. Its exceptions are passed on. Among several processes it must return the same on each.
 
         Args:
           num: number of images.
@@ -108,19 +108,20 @@ class Generator:
         for indices, cond in batching.batches_of(labels, values, self._batch_size):
             left, stopped = num - indices[0], False
             for stop, (x, x0) in zip(stops, program(self._parameters(), seed, indices, cond, stops)):
-                if progress is not None:
-                    shown = representation.render(np.asarray(x0)[:left])
-                    stopped = progress(len(parts) * steps + stop, shown) is False
                 if stop == steps:
-                    parts.append(self._decoded(np.asarray(x)[:left]))
-                elif stopped:
-                    parts.append((shown, None))
+                    shown, maps = self._decoded(np.asarray(x)[:left])
+                else:
+                    shown, maps = representation.render(np.asarray(x0)[:left]), None
+                if progress is not None:
+                    stopped = progress(len(parts) * steps + stop, shown) is False
+                if stopped or stop == steps:
+                    parts.append((shown, maps))
                 if stopped:
                     break
             if stopped:
                 break
-        images, maps = zip(*parts)
-        images = np.concatenate(images)
+        images = np.concatenate([shown for shown, _ in parts])
+        maps = [found for _, found in parts if found is not None]
         made = len(images)
         label = label if isinstance(label, str) else ""
         sample = dataclasses.replace(config.sample, num=made, seed=seed, label=label)
@@ -133,7 +134,7 @@ class Generator:
             dataclasses.replace(config, sample=sample),
             self.resolved,
             finished=made == num and stop == steps,
-            orientations=None if None in maps else OrientationStack.joined(maps),
+            orientations=OrientationStack.joined(maps) if maps else None,
         )
 
     def count_steps(self, num: int, **sampling: Any) -> int:

@@ -40,8 +40,8 @@ class Samples:
       resolved: classes, conditions and channels of the run.
       finished: whether all images that were asked for took all steps; False where `progress` ended the sampling, and
         the last batch may then be predictions of clean images.
-      orientations: quaternions, phases, grains, lengths and residuals, of orientation models; None of image models, and
-        where `progress` ended the sampling before the last batch had orientations.
+      orientations: quaternions, phases, grains, lengths and residuals, of orientation models; None of image models;
+        fewer than the images, or None, where `progress` ended the sampling before the last batch had orientations.
     """
 
     images: UInt8[np.ndarray, "N H W C"]
@@ -106,7 +106,7 @@ class Samples:
             scans for images.
         """
         require_formats(formats, self.resolved)
-        notes: list[str] = []
+        notes = self._without_orientations()
         folder = Path(folder).expanduser()
         if folder.exists() and not (folder / _MANIFEST).is_file() and not _is_empty(folder):
             raise UserError("folder", f"{folder} holds something other than samples", "choose a new folder")
@@ -125,6 +125,15 @@ class Samples:
 
         files.write_folder(folder, fill)
         return tuple(notes)
+
+    def _without_orientations(self) -> list[str]:
+        """Return a note where some of the images have no orientations, and so are in no map."""
+        missing = len(self) - (0 if self.orientations is None else len(self.orientations.quaternions))
+        if not missing or not self.resolved.phases:
+            return []
+        return [
+            f"the last {missing} of {len(self)} images were stopped before they had orientations: no maps of them"
+        ]
 
     def _write_maps(self, folder: Path, formats: Sequence[str]) -> tuple[str, ...]:
         """Write every map in every format, and return the notes of the first ones."""
@@ -154,10 +163,21 @@ class Samples:
                 name: values.tolist() for name, values in self.conditions.items() if np.isfinite(values).all()
             },
             "flat_share": self.flat_share(),
+            **self._decoding(),
             "resolved": asdict(self.resolved),
             "config": to_dict(self.settings),
             "versions": run_config.versions(),
             "device": jax.devices()[0].device_kind,
+        }
+
+    def _decoding(self) -> dict[str, Any]:
+        """Return how far the decoded values are from those of orientations, by name; {} of images."""
+        if self.orientations is None:
+            return {}
+        length, residual = self.orientations.length, self.orientations.residual
+        return {
+            "length": {"mean": float(length.mean()), "smallest": float(length.min())},
+            "residual": {"mean": float(residual.mean()), "largest": float(residual.max())},
         }
 
     def flat_share(self) -> float:

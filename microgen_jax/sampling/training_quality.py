@@ -14,6 +14,7 @@ from microgen_jax.evaluation import baseline
 from microgen_jax.evaluation.quality import quality
 from microgen_jax.sampling import batching
 from microgen_jax.training.state import TrainState
+from microgen_jax.types import Batch
 
 STEPS = 25  # of the sampler
 
@@ -46,12 +47,16 @@ def watch(config: Config, dataset: Dataset, mesh: Mesh) -> Callable[[TrainState]
     )
     representation = dataset.preparation.representation
     generate = batching.compile_method(method, mesh, config.data.size, representation)
-    kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    kept: list[Batch] = []
 
     def now(state: TrainState) -> dict[str, float]:
         if not kept:
-            kept.append(_held_out(dataset, 2 * count, config.data.workers))
-        real, label, value = kept[0]
+            kept.append(
+                data.shown_windows(
+                    dataset.holdout, dataset.preparation, limit=2 * count, workers=config.data.workers
+                )
+            )
+        real, label, value, _ = kept[0]
         rows = np.arange(count) % len(real)
         parts = batching.generate_batches(
             generate,
@@ -65,17 +70,3 @@ def watch(config: Config, dataset: Dataset, mesh: Mesh) -> Callable[[TrainState]
         return quality(images, real, ipf_maps=shows_ipf_maps(config.data, representation))
 
     return now
-
-
-def _held_out(dataset: Dataset, limit: int, workers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """uint8 images, classes and standardised conditions."""
-    size = min(limit, len(dataset.holdout))
-    stream = data.evaluation_batches(
-        dataset.holdout, dataset.preparation, batch_size=size, limit=size, workers=workers
-    )
-    batch, _ = next(iter(stream))
-    return (
-        dataset.preparation.representation.render(batch.image),
-        np.asarray(batch.label),
-        np.asarray(batch.condition),
-    )

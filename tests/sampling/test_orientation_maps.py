@@ -17,7 +17,7 @@ from microgen_jax.crystal.symmetry import misorientation_angle
 from microgen_jax.data.representations import Orientations, PhaseName
 from microgen_jax.errors import UserError
 from microgen_jax.runtime import mesh as meshes
-from microgen_jax.sampling import Generator
+from microgen_jax.sampling import Generator, batching
 from microgen_jax.sampling.generator import build_method
 from microgen_jax.sampling.opening import open_run
 from microgen_jax.sampling.samples import MAP_FORMATS, require_formats
@@ -106,6 +106,43 @@ def test_sampling_that_is_stopped_leaves_images(generator, last):
     assert stopped.images.shape == (2, 8, 8, 3)
 
 
+def test_finished_maps_outlive_a_stop_and_what_is_not_written_is_said(generator, samples, tmp_path):
+    stopped = generator.sample(3, seed=4, progress=lambda step, _: step <= 2 * STEPS)
+    assert (len(stopped), len(stopped.maps), stopped.finished) == (3, 2, False)
+    kept = samples.orientations.quaternions[:2]
+    np.testing.assert_array_equal(stopped.orientations.quaternions, kept)
+    note, *_ = stopped.save(tmp_path / "some", ("ctf",))
+    assert "last 1 of 3 images" in note
+    assert len(list((tmp_path / "some" / "maps").iterdir())) == 2
+    early = generator.sample(3, seed=4, progress=lambda step, _: False)
+    (note,) = early.save(tmp_path / "none", ("ctf",))
+    assert "last 2 of 2 images" in note
+    assert not (tmp_path / "none" / "maps").exists()
+
+
+def test_a_batch_is_decoded_once_between_the_stages_and_once_at_the_end(generator, samples, monkeypatch):
+    regions, calls = Orientations.regions, []
+    monkeypatch.setattr(Orientations, "regions", lambda *args: calls.append(0) or regions(*args))
+    shown = []
+    watched = generator.sample(
+        2, seed=4, progress=lambda step, x0: shown.append(x0), progress_every=2 * STEPS
+    )
+    assert len(calls) == 2
+    np.testing.assert_array_equal(shown[-1], watched.images)
+    (batch,) = generator.batches(watched.labels, np.zeros((2, 0), np.float32), 4)
+    assert len(calls) == 4
+    np.testing.assert_array_equal(batch, samples.images[:2])
+
+
+def test_stop_0_is_the_noise_of_the_first_stage(generator):
+    mesh, orientations = meshes.make_mesh(1, 1), generator.resolved.representation
+    walk = batching.compile_walk(generator.method, mesh, (8, 8), orientations)
+    indices, cond = next(batching.batches_of(np.zeros(2, np.int32), np.zeros((2, 0), np.float32), 2))
+    noise, start = (np.asarray(x) for x, _ in walk(generator.params, 4, indices, cond, [0, 1]))
+    assert noise.shape == start.shape == (2, 8, 8, 3)
+    assert 0.8 < noise.std() < 1.2
+
+
 def test_each_pixel_may_keep_its_own_orientation(generator, samples):
     config = fields.replace(generator.config, {"sample.reconstruct": "none"})
     own = Generator(config, resolved(), generator.params, 0, meshes.make_mesh(1, 1), generator.method)
@@ -142,7 +179,10 @@ def test_every_format_holds_the_maps(samples, tmp_path):
     assert sorted(path.name for path in (folder / "maps").glob("00002.*")) == sorted(
         f"00002.{suffix}" for suffix in MAP_FORMATS
     )
-    assert json.loads((folder / "manifest.json").read_text())["notes"] == list(notes)
+    manifest, found = json.loads((folder / "manifest.json").read_text()), samples.orientations
+    assert manifest["notes"] == list(notes)
+    assert manifest["residual"]["mean"] <= manifest["residual"]["largest"] == found.residual.max()
+    assert manifest["length"]["mean"] >= manifest["length"]["smallest"] == found.length.min()
 
 
 def test_a_width_of_the_average_is_refused_before_anything_is_opened(generator, tmp_path):

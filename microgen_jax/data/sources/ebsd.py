@@ -11,13 +11,12 @@ to the images.
 import io
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Shaped, UInt8
-from scipy.ndimage import distance_transform_edt
+from jaxtyping import UInt8
 
 from microgen_jax.config.schema import DataConfig
 from microgen_jax.crystal.ipf import ipf_colour
@@ -31,7 +30,7 @@ from microgen_jax.data.decoding import BadFile, Header
 from microgen_jax.data.representations import PhaseName
 from microgen_jax.data.sources.file_tree import BROKEN, Tree, open_tree, reason_of
 from microgen_jax.data.sources.folder import class_names
-from microgen_jax.data.sources.orientation_maps import orientation_map, phase_names
+from microgen_jax.data.sources.orientation_maps import fill_nearest, orientation_map, phases_of
 from microgen_jax.data.sources.scans import facts, files_beside, one_pixel_size, require_size, share_note
 from microgen_jax.data.splits import holdout_mask
 from microgen_jax.data.tiles import starts, window_shape
@@ -95,7 +94,7 @@ def open_ebsd(
     holdout: float = 0.1,
     on_bad_file: str = "raise",
 ) -> Catalogue:
-    """List the tiles of all scans of a tree. The rendered maps stay in memory, 3 bytes a point and direction.
+    """List the tiles of all scans of a tree. The maps stay in memory: 3 bytes a point and direction, orientations 24.
 
     The class is the scan's folder, or, where no scan is in a folder, the scan's own name. `metadata.csv` may hold
     further columns for each scan.
@@ -129,23 +128,23 @@ def open_ebsd(
         try:
             scan = _read(tree, name, rendering)
             require_size(scan, tiling.size)
-            own = phase_names(scan, rendering.laue_group, name) if orientations else ()
-            all_phases = list(dict.fromkeys([*phases, *own]))
+            own = phases_of(scan, name)
+            all_phases = list(dict.fromkeys([*phases, *own.values()]))
             if orientations:
-                image, known = orientation_map(scan, all_phases, rendering.laue_group, name)
+                image = orientation_map(scan, own, all_phases)
             else:
-                image, known = ipf_map(scan, rendering, name), scan.indexed
-            if not _corners(known, tiling, slice(None), slice(None)):
+                image = ipf_map(scan, own, rendering)
+            if not _corners(scan.indexed, tiling, slice(None), slice(None)):
                 raise BadFile(
                     f"no tile of {tiling.size[0]}x{tiling.size[1]} px has {tiling.min_indexed:.0%} indexed points"
-                    f" (the scan {known.mean():.0%}): lower data.min_indexed"
+                    f" (the scan {scan.indexed.mean():.0%}): lower data.min_indexed"
                 )
         except BadFile as error:
             refused.append((name, str(error)))
             continue
         phases = all_phases
         maps.append(image)
-        masks.append(known)
+        masks.append(scan.indexed)
         kept.append(name)
         found.append(facts(name, scan))
         axes.append(scan.frame.to_image)
@@ -193,7 +192,7 @@ def open_ebsd(
         scans=tuple(found),
         frames=tuple(dict.fromkeys(axes)),
         pixel_size_um=pixel_size,
-        phases=tuple(phases),
+        phases=tuple(phases) if orientations else (),
         groups=scans,
         held_out=np.array([tile.held_out for tile in tiles]),
         held_out_notes=held_out_notes,
@@ -233,42 +232,26 @@ def _described(rendering: Rendering) -> str:
     return f"IPF-{rendering.direction} by the {rendering.key} key"
 
 
-def ipf_map(scan: EbsdMap, rendering: Rendering, name: str = "") -> UInt8[np.ndarray, "H W C"]:
+def ipf_map(
+    scan: EbsdMap, named: Mapping[int, PhaseName], rendering: Rendering
+) -> UInt8[np.ndarray, "H W C"]:
     """Return IPF colours of a scan, three channels a direction.
 
     Args:
-      scan: the scan.
-      rendering: direction, key, Laue group and how unindexed points are filled.
-      name: name of the scan in a message.
-
-    Raises:
-      UserError: a phase whose Laue group neither the file nor `rendering` names.
-      BadFile: no point is indexed.
+      scan: the scan; one point at least is indexed.
+      named: its phases, from `phases_of`.
+      rendering: direction, key and how unindexed points are filled.
     """
-    if not scan.indexed.any():
-        raise BadFile("no point is indexed")
     axes = ("X", "Y", "Z") if rendering.direction == "XYZ" else (parse_direction(rendering.direction),)
     image = np.zeros((*scan.indexed.shape, 3 * len(axes)), np.uint8)
-    for phase in scan.phases:
-        points = scan.indexed & (scan.phase == phase.id)
-        if not points.any():
-            continue
-        group = phase.laue_group or rendering.laue_group
-        if not group:
-            problem = f"phase {phase.id} ({phase.name or 'no name'}) of {name} has no Laue group in the file"
-            raise UserError("laue_group", problem, "set it, as in --config.data.laue_group=m-3m")
+    for number, known in named.items():
+        points = scan.indexed & (scan.phase == number)
         with renamed(GROUP_FIELD):
-            colours = [ipf_colour(scan.orientations[points], axis, group, rendering.key) for axis in axes]
+            colours = [
+                ipf_colour(scan.orientations[points], axis, known.laue_group, rendering.key) for axis in axes
+            ]
         image[points] = np.concatenate(colours, axis=-1)
     return image if rendering.fill == "black" else fill_nearest(image, scan.indexed)
-
-
-def fill_nearest(
-    image: Shaped[np.ndarray, "H W C"], known: Bool[np.ndarray, "H W"]
-) -> Shaped[np.ndarray, "H W C"]:
-    """Return an image whose unknown pixels are the nearest known ones; at least one must be known."""
-    rows, columns = distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return image[rows, columns]
 
 
 def _read(tree: Tree, name: str, rendering: Rendering) -> EbsdMap:

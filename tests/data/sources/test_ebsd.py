@@ -15,8 +15,10 @@ from microgen_jax.crystal.ipf import ipf_colour
 from microgen_jax.crystal.maps import read_map
 from microgen_jax.crystal.orientations import conjugate, from_euler, from_matrix, multiply, to_euler
 from microgen_jax.crystal.symmetry import misorientation_angle
-from microgen_jax.data import augment, batches, open_dataset
+from microgen_jax.data import augment, batches, open_dataset, shown_windows, summary
+from microgen_jax.data.decoding import BadFile
 from microgen_jax.data.sources import ebsd
+from microgen_jax.data.sources.orientation_maps import phases_of
 from microgen_jax.errors import UserError
 from tests.crystal.conftest import Truth, write_ang, write_cpr, write_ctf, write_edax, write_mtex_text
 
@@ -172,6 +174,16 @@ def test_a_phase_without_a_group_names_the_field(tmp_path, data_config):
         open_dataset(data_config(path, source="ebsd", laue_group="m-3n"))
 
 
+def test_the_phases_of_a_scan_are_those_that_occur(tmp_path):
+    scan = read_map(write_ang(tmp_path / "a", random_truth(8, 8)))
+    magnesium = scan.indexed & (scan.phase == 2)
+    unnamed = tuple(phase._replace(name="") for phase in scan.phases)
+    found = phases_of(replace(scan, phases=unnamed, indexed=magnesium), "a.ang")
+    assert {number: tuple(phase) for number, phase in found.items()} == {2: ("phase 2", "6/mmm")}
+    with pytest.raises(BadFile, match="no point is indexed"):
+        phases_of(replace(scan, indexed=np.zeros((8, 8), bool)), "a.ang")
+
+
 def test_a_broken_scan_stops_the_run_or_is_listed(tmp_path, data_config):
     write_ang(tmp_path / "good", random_truth(16, 16))
     (tmp_path / "bad.ang").write_text("# header only\n")
@@ -262,6 +274,11 @@ def test_orientations_of_two_phases_are_windows_in_the_frame_of_the_image(tmp_pa
             assert np.abs(drawn[known].astype(int) - exact[known]).max() <= 1
     batch = next(batches(dataset.train, dataset.preparation, seed=0, batch_size=8))
     assert batch.image.shape == (8, 16, 16, 3 + 9 + 18 + 2)
+    expected = np.stack([represented.render_window(record.image) for record in dataset.train])
+    np.testing.assert_array_equal(summary.tiles_of(dataset), expected)  # grains of one pixel stay
+    shown = shown_windows(dataset.train, dataset.preparation, limit=2, batch_size=1)
+    np.testing.assert_array_equal(shown.image, expected[[0, len(expected) // 2]])
+    assert shown.label.shape == (2,)
     assert len(dataset.preparation.transforms[0]) == 8
 
 
