@@ -20,6 +20,7 @@ _BROKEN = (
     ValueError,
     KeyError,
     TypeError,
+    OverflowError,
     EOFError,
     NotImplementedError,
     RuntimeError,
@@ -88,14 +89,21 @@ def _typed(arrays: dict[str, np.ndarray], name: str, kind: type, shape: tuple[in
 
 
 def _unit(orientations: np.ndarray, indexed: np.ndarray) -> np.ndarray:
-    if not np.all(np.abs(np.linalg.norm(orientations[indexed], axis=1) - 1) < 1e-6):
+    with np.errstate(all="ignore"):
+        unit = np.abs(np.linalg.norm(orientations, axis=-1) - 1) < 1e-6
+    if not unit[indexed].all():
         raise ValueError("orientations hold one that is no unit quaternion")
-    return orientations
+    return np.where(unit[..., None], orientations, [1.0, 0.0, 0.0, 0.0])
 
 
 def _phases(arrays: dict[str, np.ndarray]) -> tuple[Phase, ...]:
-    columns = (arrays[name].tolist() for name in ("phase_ids", "phase_names", "laue_groups"))
-    phases = tuple(Phase(int(number), str(name), str(group)) for number, name, group in zip(*columns))
+    columns = [arrays[name].tolist() for name in ("phase_ids", "phase_names", "laue_groups", "twofold_axes")]
+    phases = tuple(Phase(int(number), *map(str, texts)) for number, *texts in zip(*columns, strict=True))
+    ids = [phase.id for phase in phases]
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"phases have the same number: {ids}")
+    if wrong := {phase.twofold_axis for phase in phases} - {"", "a*"}:
+        raise ValueError(f"{min(wrong)!r} is no twofold axis")
     if unknown := {phase.laue_group for phase in phases} - {"", *LAUE_GROUPS}:
         raise ValueError(f"{min(unknown)!r} is no Laue group")
     return phases

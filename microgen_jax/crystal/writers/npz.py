@@ -6,7 +6,7 @@
 | phase | int32 [H, W] | id of the phase, -1 where unindexed |
 | indexed | bool [H, W] | which pixels have an orientation |
 | pixel_size | float64 [2] | dy, dx in `unit` |
-| phase_ids, phase_names, laue_groups | [P] | the phases |
+| phase_ids, phase_names, laue_groups, twofold_axes | [P] | the phases |
 | unit, frame_text, crystal_x | text | `EbsdMap.unit` and `EbsdMap.frame` |
 | frame_to_image | int64 [3, 3] | `Frame.to_image` |
 | point | int64 [H, W] | number of the file's point in each pixel, -1 where there is none |
@@ -50,6 +50,7 @@ def write_npz(path: Path, scan: EbsdMap) -> tuple[str, ...]:
         "phase_ids": np.array([phase.id for phase in scan.phases], np.int64),
         "phase_names": _texts([phase.name for phase in scan.phases]),
         "laue_groups": _texts([phase.laue_group for phase in scan.phases]),
+        "twofold_axes": _texts([phase.twofold_axis for phase in scan.phases]),
         "unit": np.array(scan.unit),
         "frame_text": np.array(scan.frame.text),
         "frame_to_image": np.array(scan.frame.to_image, np.int64),

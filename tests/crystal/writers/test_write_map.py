@@ -131,6 +131,21 @@ def test_npz_gives_everything_back(tmp_path: Path, full: EbsdMap) -> None:
         assert again.columns.table[name].dtype == full.columns.table[name].dtype
 
 
+def test_npz_keeps_the_setting_of_a_phase(tmp_path: Path, scan: EbsdMap) -> None:
+    quartz = replace(scan, phases=(scan.phases[0], Phase(2, "Quartz", "-3m", "a*")))
+    write_map(quartz, tmp_path / "a.npz")
+    assert read_map(tmp_path / "a.npz").phases == quartz.phases
+
+
+def test_unindexed_pixels_of_npz_without_orientation_have_the_identity(tmp_path: Path, full: EbsdMap) -> None:
+    orientations = full.orientations.copy()
+    orientations[5, 6] = np.nan
+    write_map(replace(full, orientations=orientations), tmp_path / "a.npz")
+    again = read_map(tmp_path / "a.npz")
+    np.testing.assert_array_equal(again.orientations[5, 6], [1, 0, 0, 0])
+    np.testing.assert_array_equal(again.orientations[full.indexed], full.orientations[full.indexed])
+
+
 def test_npz_takes_a_laue_group_but_no_threshold(tmp_path: Path, scan: EbsdMap) -> None:
     more = replace(scan, phases=(*scan.phases, Phase(3, "unknown", "")))
     write_map(more, tmp_path / "a.npz")
@@ -149,6 +164,10 @@ def test_npz_takes_a_laue_group_but_no_threshold(tmp_path: Path, scan: EbsdMap) 
         ("orientations", np.zeros((40, 64, 4), np.float32), "float32"),
         ("phase_ids", np.array([7, 8]), "phase 1 has no name"),
         ("laue_groups", np.array(["m-3m", "cubic?"]), "'cubic?' is no Laue group"),
+        ("laue_groups", np.array(["m-3m", "6/mmm", "-1"]), "longer"),
+        ("phase_ids", np.array([1, 1]), "same number: [1, 1]"),
+        ("phase_ids", np.array([1, np.inf]), "infinity"),
+        ("twofold_axes", np.array(["", "b"]), "'b' is no twofold axis"),
         ("pixel_size", np.array([0.0, 1.0]), "pixel size (0.0, 1.0)"),
         ("pixel_size", np.array([1.0]), "pixel"),
         ("frame_to_image", np.zeros((3, 3), np.int64), "proper rotation"),
