@@ -9,6 +9,7 @@ Source: DAMASK 3, https://damask-multiphysics.org/documentation/file_formats (gr
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from jaxtyping import Float, Int
 from microgen_jax.crystal.ebsd_map import EbsdMap
 from microgen_jax.crystal.frames import in_frame
 from microgen_jax.crystal.orientations import conjugate, normalise
-from microgen_jax.crystal.readers.points import OXFORD
+from microgen_jax.crystal.readers.points import OXFORD, Phase
 from microgen_jax.crystal.writers.common import microns, notes_on, one_line, require_writable
 from microgen_jax.crystal.writers.vti import vti
 from microgen_jax.errors import UserError
@@ -60,15 +61,32 @@ def write_damask(path: Path, scan: EbsdMap) -> tuple[str, ...]:
     orientations = in_frame(scan.orientations, scan.frame, OXFORD)
     material, entries = _materials(scan.phase, orientations)
     geometry = vti({"material": material}, (dy * 1e-6, dx * 1e-6))
-    configuration = _material_yaml(
-        entries, {phase.id: one_line(phase.name, phase.id) for phase in scan.phases}
-    )
+    names = _names(scan.phases)
+    configuration = _material_yaml(entries, names)
     write_bytes(path / "geom.vti", geometry)
     write_bytes(path / "material.yaml", configuration.encode())
     return (
         "material.yaml holds no properties: give each phase its lattice and mechanical section",
+        *(
+            f"phase {phase.id} is named {names[phase.id]!r}, as another has its name"
+            for phase in scan.phases
+            if names[phase.id] != one_line(phase.name, phase.id)
+        ),
         *notes_on(scan),
     )
+
+
+def _names(phases: Sequence[Phase]) -> dict[int, str]:
+    """Return a name of its own for each phase: with the Laue group, then the number, where one before has the same."""
+    names: dict[int, str] = {}
+    for phase in phases:
+        name = one_line(phase.name, phase.id)
+        if name in names.values():
+            name = f"{name} ({phase.laue_group})"
+        while name in names.values():
+            name = f"{name} ({phase.id})"
+        names[phase.id] = name
+    return names
 
 
 def _materials(

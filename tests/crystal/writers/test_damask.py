@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from microgen_jax.crystal.maps import EbsdMap
+from microgen_jax.crystal.readers.points import Phase
 from microgen_jax.crystal.writers.damask import write_damask
 from microgen_jax.errors import UserError
 from tests.crystal.writers.vti_cells import read_vti
@@ -71,3 +72,13 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path, scan: Ebsd
     assert error.value.where == str(path)
     assert "is a file" in error.value.problem
     assert path.read_text() == "mine"
+
+
+def test_phases_of_one_name_stay_apart(tmp_path: Path, scan: EbsdMap) -> None:
+    phases = (Phase(1, "Iron", "m-3m"), Phase(2, "Iron", "6/mmm"), Phase(3, "Iron", "6/mmm"))
+    phase = scan.phase.copy()
+    phase[20, 20:30] = 3
+    notes = write_damask(tmp_path / "case", replace(scan, phase=phase, phases=phases))
+    configuration = yaml.safe_load((tmp_path / "case" / "material.yaml").read_text())
+    assert set(configuration["phase"]) == {"Iron", "Iron (6/mmm)", "Iron (6/mmm) (3)"}
+    assert "phase 2 is named 'Iron (6/mmm)', as another has its name" in notes
