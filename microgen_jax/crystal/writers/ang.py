@@ -119,9 +119,9 @@ def _header(scan: EbsdMap) -> list[str]:
     height, width = scan.phase.shape
     dy, dx = microns(scan)
     lines = ["TEM_PIXperUM          1.000000"]
-    for key in ("x-star", "y-star", "z-star"):
+    for key in ("x-star", "y-star", "z-star", "WorkingDistance"):
         lines.append(f"{key:<22}{entry_number(scan, key):.6f}")
-    lines += ["WorkingDistance       0.000000", ""]
+    lines.append("")
     for place, name, group in numbered_phases(scan):
         lengths, angles = (" ".join(f"{part:.3f}" for part in parts) for parts in lattice(group))
         lines += [f"Phase {place}", f"MaterialName  \t{name}", f"Formula     \t{name}", "Info"]

@@ -21,7 +21,7 @@ from microgen_jax.crystal.readers.text_parsing import number
 from microgen_jax.crystal.symmetry import laue_group as laue_group_named
 from microgen_jax.errors import UserError
 
-LATTICE_NOTE = "lattice constants are not known: all written as 1"
+LATTICE_NOTE = "lattice constants are not kept: all written as 1"
 SAME = 1 - 1e-12  # |q1 · q2| above which two orientations are one: 1.6e-4 degrees
 MAX_NAMED = 12  # columns that a note names
 

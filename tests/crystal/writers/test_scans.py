@@ -156,6 +156,12 @@ def test_unindexed_points_may_hold_any_angles(
     np.testing.assert_array_equal(again.indexed, measured.indexed)
 
 
+def test_ang_keeps_the_working_distance(tmp_path: Path, measured: EbsdMap) -> None:
+    notes = write_map(replace(measured, metadata={"WorkingDistance": "14.5"}), tmp_path / "a.ang")
+    assert read_map(tmp_path / "a.ang").metadata["WorkingDistance"] == "14.500000"
+    assert "lattice constants are not kept: all written as 1" in notes
+
+
 def test_quality_goes_between_files_of_oxford(tmp_path: Path, measured: EbsdMap) -> None:
     path = tmp_path / "a.ctf"
     write_map(measured, path)
