@@ -264,15 +264,13 @@ def _cached(data: DataConfig, catalogue: Catalogue, names: Sequence[str], write:
 
 def _misfit(header: Header, data: DataConfig) -> tuple[str, str]:
     """Return problem and fix of an image that does not fit; '' and '' where it does."""
-    small = resize.too_small(header[:2], data.size, data.resample)
-    problem = f"{header.height}x{header.width} px is smaller than data.size={data.size}"
-    if data.representation == "orientation":
-        fix = "lower it, or set data.representation=image"
-        return (f"{problem}, and padding would not mirror the orientations", fix) if small else ("", "")
-    if data.pad == "refuse" and small:
-        return problem, "lower it, or set data.pad=reflect"
+    maps = data.representation == "orientation"
+    if (maps or data.pad == "refuse") and resize.too_small(header[:2], data.size, data.resample):
+        way = "data.representation=image: orientations cannot be padded" if maps else "data.pad=reflect"
+        problem = f"{header.height}x{header.width} px is smaller than data.size={data.size}"
+        return problem, f"lower it, or set {way}"
     found, wanted = header.channels, data.channels
-    if found == wanted or (found, wanted) == (1, 3):
+    if maps or found == wanted or (found, wanted) == (1, 3):
         return "", ""
     if (found, wanted) == (3, 1) and (data.to_grey or header.copies):
         return "", ""
