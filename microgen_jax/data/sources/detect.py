@@ -7,12 +7,12 @@ import h5py
 from microgen_jax.data.catalogue import bad_file_error
 from microgen_jax.data.decoding import is_image
 from microgen_jax.data.sources.file_tree import BROKEN_HDF5, Tree, kinds_of, no_such_root, open_tree
-from microgen_jax.data.sources.scans import SCANS_ALONE, is_preview
+from microgen_jax.data.sources.scans import SCANS_ALONE, holds_map, is_preview
 from microgen_jax.errors import UserError
 
 LISTS = (".csv", ".tsv", ".txt")
 HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
-MAX_OPENED = 16  # HDF5 files of a folder that are opened to find out whether they are scans
+MAX_OPENED = 16  # HDF5 or .npz files of a folder that are opened to find out whether they are scans
 # What lies at the top of orix' and DREAM.3D's files; of EDAX's and Oxford's, EBSD lies one step below.
 SCANS = {"crystal_map", "DataContainers", "DataStructure"}
 
@@ -50,7 +50,7 @@ def _find(root: str, name: str) -> str:
     if suffix in HDF5:
         return "ebsd" if _holds_scan(open_tree(path), path.name) else "hdf5"
     if suffix == ".npz":
-        return "npz"
+        return "ebsd" if holds_map(open_tree(path), path.name) else "npz"
     if suffix in SCANS_ALONE:
         return "ebsd"
     if is_image(path.name):
@@ -70,8 +70,8 @@ def _find_in(tree: Tree, root: str) -> str:
         return "ebsd"
     if stacks := [name for name in tree.files if Path(name).suffix.lower() in HDF5]:
         return "ebsd" if any(_holds_scan(tree, name) for name in stacks[:MAX_OPENED]) else "hdf5"
-    if ".npz" in suffixes:
-        return "npz"
+    if stacks := [name for name in tree.files if name.lower().endswith(".npz")]:
+        return "ebsd" if any(holds_map(tree, name) for name in stacks[:MAX_OPENED]) else "npz"
     if any(name.rpartition("/")[2] == "dataset_info.json" for name in tree.files):
         raise UserError("root", f"{root} holds a prepared tfds data set", "name it with data.name")
     if not tree.files and tree.refused:
@@ -85,7 +85,7 @@ def _find_in(tree: Tree, root: str) -> str:
 
 def _is_scan(tree: Tree, name: str) -> bool:
     suffix = Path(name).suffix.lower()
-    return suffix in SCANS_ALONE or (suffix in HDF5 and _holds_scan(tree, name))
+    return suffix in SCANS_ALONE or (suffix in HDF5 and _holds_scan(tree, name)) or holds_map(tree, name)
 
 
 def _holds_scan(tree: Tree, name: str) -> bool:

@@ -31,7 +31,14 @@ from microgen_jax.data.representations import PhaseName
 from microgen_jax.data.sources.file_tree import BROKEN, Tree, open_tree, reason_of
 from microgen_jax.data.sources.folder import class_names
 from microgen_jax.data.sources.orientation_maps import fill_nearest, orientation_map, phases_of
-from microgen_jax.data.sources.scans import facts, files_beside, one_pixel_size, require_size, share_note
+from microgen_jax.data.sources.scans import (
+    facts,
+    files_beside,
+    holds_map,
+    one_pixel_size,
+    require_size,
+    share_note,
+)
 from microgen_jax.data.splits import holdout_mask
 from microgen_jax.data.tiles import starts, window_shape
 from microgen_jax.errors import UserError, renamed
@@ -216,9 +223,10 @@ def read_scans(root: Path, names: Sequence[str], data: DataConfig) -> Iterator[t
 def scan_names(tree: Tree) -> list[str]:
     """Return the names of the scans of a tree.
 
-    A .crc counts only where its .cpr is missing, text files (.txt, .csv) only where there is no other scan.
+    A .crc counts only where its .cpr is missing, a .npz only where `write_map` wrote it, text files (.txt, .csv) only
+    where there is no other scan.
     """
-    names = [name for name in tree.files if name.lower().endswith(SUFFIXES)]
+    names = [n for n in tree.files if n.lower().endswith(SUFFIXES) or holds_map(tree, n)]
     headers = {name[:-4] for name in names if name.lower().endswith(".cpr")}
     names = [n for n in names if not (n.lower().endswith(".crc") and n[:-4] in headers)]
     if names:

@@ -19,6 +19,7 @@ import numpy as np
 from microgen_jax.data.decoding import BadFile
 from microgen_jax.data.sources.array_layout import StoredArray
 from microgen_jax.data.sources.file_tree import BROKEN, Tree, reason_of
+from microgen_jax.data.sources.scans import MAP_ARRAYS
 
 SUFFIXES = (".npz",)
 MAX_UNPACKED = 2**31  # bytes
@@ -83,6 +84,8 @@ def _entries(stream: BufferedIOBase) -> dict[str, _Entry]:
 
 
 def _wanted(entries: dict[str, _Entry], key: str) -> str:
+    if not key and entries.keys() >= MAP_ARRAYS:
+        raise BadFile("is an EBSD map that write_map wrote: set data.source=ebsd")
     wanted = key or ("images" if "images" in entries else "")
     if not wanted:
         stacks = [k for k, entry in entries.items() if 3 <= len(entry.shape) <= 4]

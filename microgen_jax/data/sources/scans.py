@@ -1,5 +1,6 @@
 """Facts of the scans of a data set, for `inspect`, and checks of their sizes."""
 
+import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from microgen_jax.crystal.maps import EbsdMap
 from microgen_jax.data.decoding import BadFile, is_image
-from microgen_jax.data.sources.file_tree import kinds_of
+from microgen_jax.data.sources.file_tree import BROKEN, Tree, kinds_of
 
 SCANS_ALONE = (
     ".ang",
@@ -19,8 +20,25 @@ SCANS_ALONE = (
     ".edaxh5",
     ".dream3d",
 )  # suffixes of scans only
+MAP_ARRAYS = {"orientations", "phase", "indexed", "crystal_x"}  # of a .npz that `write_map` wrote
 SAME_PIXEL = 0.05  # relative difference of two pixel sizes that count as one
 LEAST_SHARE = 0.5  # of a tile's side that a scan must have; the rest is mirrored
+
+
+def holds_map(tree: Tree, name: str) -> bool:
+    """Return whether a file is a .npz that `write_map` wrote, by the names of its arrays.
+
+    Args:
+      tree: the files.
+      name: name of the file.
+    """
+    if not name.lower().endswith(".npz"):
+        return False
+    try:
+        with tree.open(name) as stream, zipfile.ZipFile(stream) as archive:
+            return {f"{array}.npy" for array in MAP_ARRAYS} <= set(archive.namelist())
+    except BROKEN:
+        return False
 
 
 def facts(name: str, scan: EbsdMap) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from microgen_jax.config import run_config
 from microgen_jax.crystal.ipf import ipf_colour
-from microgen_jax.crystal.maps import read_map
+from microgen_jax.crystal.maps import read_map, write_map
 from microgen_jax.crystal.orientations import conjugate, from_euler, from_matrix, multiply, to_euler
 from microgen_jax.crystal.symmetry import misorientation_angle
 from microgen_jax.data import augment, batches, open_dataset, shown_windows, summary
@@ -63,6 +63,18 @@ def test_tiles_are_windows_of_the_ipf_map(tmp_path, data_config, write, directio
         np.testing.assert_array_equal(image, expected[y : y + 8, x : x + 10])
     batch = next(batches(dataset.train, dataset.preparation, seed=0, batch_size=2))
     assert batch.image.shape == (2, 8, 10, channels)
+
+
+def test_a_map_written_as_npz_is_a_scan(tmp_path, data_config):
+    source = write_ang(tmp_path / "a", random_truth(16, 20))
+    write_map(read_map(source), tmp_path / "maps/a.npz")
+    expected = open_dataset(data_config(source, holdout=0.0)).train[0].image
+    for root in ("maps/a.npz", "maps"):
+        dataset = open_dataset(data_config(tmp_path / root, holdout=0.0))
+        assert dataset.kind == "ebsd"
+        np.testing.assert_array_equal(dataset.train[0].image, expected)
+    with pytest.raises(UserError, match=r"a\.npz: is an EBSD map .* set data\.source=ebsd"):
+        open_dataset(data_config(tmp_path / "maps", source="npz"))
 
 
 def test_points_that_are_not_indexed_take_the_nearest_colour(tmp_path, data_config):
