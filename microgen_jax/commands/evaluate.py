@@ -9,12 +9,13 @@ from rich.progress import Progress
 from microgen_jax import evaluation, files
 from microgen_jax.config import run_config
 from microgen_jax.config.command_line import Request, for_run, may_write_cache
+from microgen_jax.crystal.symmetry import DEFAULT_LAUE_GROUP
 from microgen_jax.errors import UserError, argument_of
 from microgen_jax.evaluation import ImageSet, image_set
 from microgen_jax.evaluation.features import metrics as features
 from microgen_jax.runtime import distributed
 from microgen_jax.sampling import evaluated_run, evaluation_sets
-from microgen_jax.sampling.evaluated_run import DEFAULT_GROUP, EvaluatedRun
+from microgen_jax.sampling.evaluated_run import EvaluatedRun
 
 
 def evaluate(request: Request) -> None:
@@ -29,7 +30,7 @@ def evaluate(request: Request) -> None:
     asked = request.config.evaluate
     shared = {name: getattr(asked, name) for name in ("metrics", "pixel_size_um", "seed")}
     with argument_of("evaluate"):
-        evaluation.check(**shared, laue_group=asked.laue_group or DEFAULT_GROUP)
+        evaluation.check(**shared, laue_group=asked.laue_group or DEFAULT_LAUE_GROUP)
         networks = features.open_networks(
             asked.metrics,
             inception_weights=asked.inception_weights,
@@ -52,7 +53,7 @@ def evaluate(request: Request) -> None:
         if not distributed.is_process_0():
             return
         data = request.config.data
-        group = asked.laue_group or data.laue_group or DEFAULT_GROUP
+        group = asked.laue_group or data.laue_group or DEFAULT_LAUE_GROUP
         further = {"laue_group": group, "colour_key": data.colour_key, "settings": {}}
         if run is not None:
             further = evaluated_run.arguments(run, networks, progress)

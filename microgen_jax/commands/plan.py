@@ -19,9 +19,10 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from microgen_jax import diffusion, files, methods
+from microgen_jax import files, methods
 from microgen_jax.config.command_line import Request
 from microgen_jax.config.schema import Config, DataConfig
+from microgen_jax.crystal.symmetry import DEFAULT_LAUE_GROUP
 from microgen_jax.data.representations import Images, Orientations, PhaseName, Representation
 from microgen_jax.data.representations.choice import choose
 from microgen_jax.data.sources.detect import detect_source
@@ -102,9 +103,7 @@ def plan(request: Request) -> None:
         num_classes=config.plan.classes,
         num_conditions=config.plan.conditions,
     )
-    if isinstance(method, methods.DDPM | methods.Cascade) and (
-        visible := diffusion.still_visible(method.schedule)
-    ):
+    if visible := methods.schedule_warning(method):
         print(f"warning: {visible}")
     estimates = []
     for estimate in _estimates(config, method):
@@ -131,7 +130,7 @@ def _representation(config: Config) -> Representation:
     with argument_of("data"):
         chosen = choose(config.data, _kind(config.data))
     if chosen == "orientation":
-        return Orientations((PhaseName("", config.data.laue_group or "m-3m"),))
+        return Orientations((PhaseName("", config.data.laue_group or DEFAULT_LAUE_GROUP),))
     return Images(config.plan.channels)
 
 

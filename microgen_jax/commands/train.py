@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from microgen_jax import data, diffusion, files, methods
+from microgen_jax import data, files, methods
 from microgen_jax.config import fields, run_config
 from microgen_jax.config.command_line import Request, may_write_cache
 from microgen_jax.config.schema import Config
@@ -288,9 +288,7 @@ def _introduce(dataset: Dataset, method: Method, mesh: Mesh) -> None:
     for kind in ("note", "warning"):
         for line in found[f"{kind}s"]:
             print(f"{kind}: {line}")
-    if isinstance(method, methods.DDPM | methods.Cascade) and (
-        visible := diffusion.still_visible(method.schedule)
-    ):
+    if visible := methods.schedule_warning(method):
         print(f"warning: {visible}")
     table = Table("part", "size", "channels", "blocks", "attention", "parameters", "GFLOP an image")
     rows = method.summary()

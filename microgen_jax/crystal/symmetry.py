@@ -14,6 +14,7 @@ from microgen_jax.crystal.arguments import require_unit
 from microgen_jax.crystal.orientations import conjugate, from_axis_angle, multiply, normalise
 from microgen_jax.errors import UserError, did_you_mean
 
+DEFAULT_LAUE_GROUP = "m-3m"  # of IPF colours for which nothing else is known
 LAUE_GROUPS = ("-1", "2/m", "mmm", "4/m", "4/mmm", "-3", "-3m", "6/m", "6/mmm", "m-3", "m-3m")
 
 _GENERATORS = {  # (axis, order of the turn)

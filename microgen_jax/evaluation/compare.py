@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from microgen_jax import files
 from microgen_jax.crystal import symmetry
+from microgen_jax.crystal.symmetry import DEFAULT_LAUE_GROUP
 from microgen_jax.errors import UserError, renamed, require_known
 from microgen_jax.evaluation import (
     baseline,
@@ -136,7 +137,7 @@ def compare(
     *,
     groups: Sequence | np.ndarray | None = None,
     pixel_size_um: float = 0.0,
-    laue_group: str = "m-3m",
+    laue_group: str = DEFAULT_LAUE_GROUP,
     colour_key: str = "tsl",
     metrics: Sequence[str] | None = None,
     seed: int = 0,

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from microgen_jax.crystal.segmentation import COLOUR_TOLERANCE
+from microgen_jax.crystal.symmetry import DEFAULT_LAUE_GROUP
 from microgen_jax.evaluation import ipf_density
 
 TWO_VALUED = 0.98  # of the pixels within a tenth of black or white: two levels
@@ -39,7 +40,7 @@ class ImageKind(NamedTuple):
     level: float
     tolerance: int = COLOUR_TOLERANCE
     pixel_size_um: float = 0.0
-    laue_group: str = "m-3m"
+    laue_group: str = DEFAULT_LAUE_GROUP
     key: str = "tsl"
 
     @property
@@ -58,7 +59,7 @@ def classify_images(
     *,
     ipf_maps: bool | None = None,
     pixel_size_um: float = 0.0,
-    laue_group: str = "m-3m",
+    laue_group: str = DEFAULT_LAUE_GROUP,
     colour_key: str = "tsl",
 ) -> ImageKind:
     """Return what real tiles show, which decides what is measured.

@@ -234,3 +234,12 @@ def _check_guidance(config: Config, conditional: bool) -> None:
             f"{sample.guidance:g}: the model was trained with diffusion.condition_dropout=0, never without conditions",
             "set 1",
         )
+
+
+def schedule_warning(method: Method) -> str:
+    """Return a sentence on a schedule that ends with the image still visible; '' for all other methods.
+
+    Args:
+      method: method that is about to be trained.
+    """
+    return diffusion.still_visible(method.schedule) if isinstance(method, DDPM | Cascade) else ""

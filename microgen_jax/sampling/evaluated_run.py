@@ -9,6 +9,7 @@ from rich.progress import Progress
 from microgen_jax import data
 from microgen_jax.config.run_config import Resolved
 from microgen_jax.config.schema import Config
+from microgen_jax.crystal.symmetry import DEFAULT_LAUE_GROUP
 from microgen_jax.data import Dataset
 from microgen_jax.data.representations import Orientations
 from microgen_jax.data.representations.choice import shows_ipf_maps
@@ -20,7 +21,6 @@ from microgen_jax.sampling import denoising_error, evaluation_sets
 from microgen_jax.sampling.generator import Generator
 from microgen_jax.sampling.opening import open_run
 
-DEFAULT_GROUP = "m-3m"  # Laue group of IPF colours that say nothing else
 ORIENTATIONS_NOTE = (
     "orientations are compared by their IPF-Z colours; decoding allows no dead end and no off-key colour"
 )
@@ -105,7 +105,7 @@ def _laue_group(run: EvaluatedRun) -> str:
     phases = [phase for scan in run.dataset.scans for phase in scan["phases"].values() if phase["share"]]
     groups = {phase["laue_group"] for phase in phases}
     of_scans = groups.pop() if len(groups) == 1 else ""
-    return run.config.evaluate.laue_group or of_scans or run.config.data.laue_group or DEFAULT_GROUP
+    return run.config.evaluate.laue_group or of_scans or run.config.data.laue_group or DEFAULT_LAUE_GROUP
 
 
 def _training_images(

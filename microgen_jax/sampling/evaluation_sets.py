@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from microgen_jax import data, evaluation
 from microgen_jax.config.schema import DataConfig
+from microgen_jax.crystal.symmetry import DEFAULT_LAUE_GROUP
 from microgen_jax.data import Dataset, augment, resize
 from microgen_jax.data.catalogue import image_name
 from microgen_jax.data.pipeline import cut, prepare
@@ -32,7 +33,7 @@ def compare(
     *,
     groups: Sequence | np.ndarray | None = None,
     pixel_size_um: float = 0.0,
-    laue_group: str = "m-3m",
+    laue_group: str = DEFAULT_LAUE_GROUP,
     metrics: Sequence[str] | None = None,
     seed: int = 0,
     **further: Any,

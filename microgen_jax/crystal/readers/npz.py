@@ -16,7 +16,7 @@ from microgen_jax.crystal.symmetry import LAUE_GROUPS
 from microgen_jax.errors import UserError
 
 MAX_BYTES = 2 * 2**30  # unpacked
-_BROKEN = (
+_BROKEN = (  # what zipfile and numpy raise of damaged bytes; NotImplementedError: a compression unknown to zipfile
     ValueError,
     KeyError,
     TypeError,
